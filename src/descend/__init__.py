@@ -1,0 +1,56 @@
+"""descend fits linear models by gradient descent, and lets you watch it happen.
+
+Names are resolved when first used (PEP 562): `import descend` itself imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Block": "blocks",
+    "Columns": "problem",
+    "CrossEntropy": "losses",
+    "DescendError": "errors",
+    "DescendWarning": "errors",
+    "Exact": "second_order",
+    "GradientDescent": "optimizers",
+    "History": "history",
+    "L2": "penalties",
+    "LogisticLoss": "losses",
+    "Model": "modelfile",
+    "Moments": "moments",
+    "Newton": "second_order",
+    "Objective": "objective",
+    "Outcome": "stopping",
+    "Problem": "problem",
+    "Run": "fit",
+    "Serial": "engines",
+    "SquaredError": "losses",
+    "Step": "history",
+    "Threads": "engines",
+    "cross_entropy": "losses",
+    "fit": "fit",
+    "load": "modelfile",
+    "make_line": "datasets",
+    "mse": "losses",
+    "predict": "objective",
+    "steps": "fit",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'descend' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"descend.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

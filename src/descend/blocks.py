@@ -1,0 +1,251 @@
+"""Data as a row of blocks: leaves of fixed size, runs of leaves as parts, and sources of parts.
+
+A `Leaf` is up to `leaf_rows(columns)` rows of a source, the unit of every sum. Its size depends on
+the number of columns alone, never on the machine, so a sum over leaves has the same bits anywhere.
+A leaf is cheap to hand around; `leaf.block()` does the work of decoding it into a `Block`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from descend import matrix
+from descend.errors import DataError, DescendError, ShapeError
+from descend.matrix import Array, Matrix
+
+LEAF_CELLS = 2**18  # float64 cells of a leaf: 2 MiB, which stays in a processor's cache
+MASK = np.uint64(2**64 - 1)
+
+
+def leaf_rows(columns: int) -> int:
+    """Rows of a leaf: the power of two that makes about 2 MiB, between 1,024 and 32,768.
+
+    >>> leaf_rows(2), leaf_rows(28), leaf_rows(5_000)
+    (32768, 8192, 1024)
+    """
+    exponent = (LEAF_CELLS // max(columns, 1)).bit_length() - 1
+    return 2 ** min(max(exponent, 10), 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some rows in memory.
+
+    `X` has shape (rows, features): a NumPy array, a scipy CSR matrix or a `Mixed`; `y`,
+    `sample_weight` and `offset` (added to the linear predictor) have shape (rows,).
+    """
+
+    X: Matrix
+    y: Array
+    sample_weight: Array | None = None
+    offset: Array | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self.X.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        return sum(int(matrix_bytes(part)) for part in (self.X, self.y, self.sample_weight, self.offset))
+
+    def take(self, rows: Array) -> Block:
+        """The rows that a mask or an index array names."""
+
+        def pick(column: Array | None) -> Array | None:
+            return None if column is None else column[rows]
+
+        return Block(
+            matrix.take_rows(self.X, rows), self.y[rows], pick(self.sample_weight), pick(self.offset)
+        )
+
+
+def matrix_bytes(X: Any) -> int:
+    """Bytes that an array, a `Mixed`, a CSR matrix or None holds."""
+    if X is None:
+        return 0
+    if matrix.is_sparse(X):
+        return int(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)
+    return int(X.nbytes)
+
+
+class Leaf(Protocol):
+    """Up to `leaf_rows` rows of a source, decoded when asked."""
+
+    @property
+    def index(self) -> int: ...
+
+    def block(self) -> Block | None:
+        """The rows in memory; None where the split leaves none of them."""
+
+
+class Part(Protocol):
+    """A run of whole leaves as a small picklable handle."""
+
+    def leaves(self) -> Iterator[Leaf]: ...
+
+
+class Source(Protocol):
+    """Where rows come from."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows before any split, None where it is not known yet."""
+
+    def parts(self) -> Sequence[Part]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which rows are held out for validation: a hash of (seed, file, row) below `fraction`.
+
+    The same rows are held out whatever engine reads them, in whatever order, and a row's side does
+    not change when rows are appended. The hash is the finaliser of SplitMix64 (Steele, Lea and
+    Flood, OOPSLA 2014).
+
+    >>> Split(0.25, seed=0).held_out(0, 0, 8)
+    array([False, False, False, False, False,  True, False, False])
+    """
+
+    fraction: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction < 1:
+            raise DescendError(
+                f"`valid` as a fraction must lie between 0 and 1, got {self.fraction!r}: "
+                "0.2 holds out a fifth of the rows, None holds out none."
+            )
+
+    def held_out(self, file: int, start: int, stop: int) -> Array:
+        """A mask over rows `start` to `stop` of a file: True where the row is held out."""
+        key = _mix(np.uint64(self.seed & int(MASK)) + np.uint64(0x9E3779B97F4A7C15))
+        key = _mix(key ^ np.uint64(file))
+        hashes = _mix(np.arange(start, stop, dtype=np.uint64) + key)
+        return hashes < np.uint64(self.fraction * 2.0**64)
+
+
+def _mix(x: Any) -> Any:
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySource:
+    """Arrays in memory as a source: leaves are slices of them, nothing is copied.
+
+    `split` with `held_out` False keeps the training rows, with True the validation rows.
+    """
+
+    X: Matrix
+    y: Array
+    sample_weight: Array | None = None
+    feature_names: tuple[str, ...] = ()
+    split: Split | None = None
+    held_out: bool = False
+
+    def __post_init__(self) -> None:
+        rows, columns = self.X.shape
+        for name, column in (("y", self.y), ("sample_weight", self.sample_weight)):
+            if column is not None and column.shape[0] != rows:
+                raise ShapeError(
+                    f"`x` has shape {self.X.shape} and `{name}` has shape {column.shape}: "
+                    "both must have the same number of rows."
+                )
+        if not self.feature_names:
+            object.__setattr__(self, "feature_names", tuple(f"x{i}" for i in range(columns)))
+
+    @property
+    def rows(self) -> int:
+        return int(self.X.shape[0])
+
+    def parts(self) -> list[ArrayPart]:
+        return [ArrayPart(self)]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPart:
+    """All leaves of an `ArraySource`."""
+
+    source: ArraySource
+
+    def leaves(self) -> Iterator[ArrayLeaf]:
+        size = leaf_rows(self.source.X.shape[1])
+        for index in range(-(-self.source.rows // size)):
+            yield ArrayLeaf(index, self.source, index * size, min((index + 1) * size, self.source.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayLeaf:
+    """Rows `start` to `stop` of an `ArraySource`."""
+
+    index: int
+    source: ArraySource
+    start: int
+    stop: int
+
+    def block(self) -> Block | None:
+        s, rows = self.source, slice(self.start, self.stop)
+        weight = None if s.sample_weight is None else s.sample_weight[rows]
+        block = Block(s.X[rows], s.y[rows], weight)
+        if s.split is None:
+            return block
+        held_out = s.split.held_out(0, self.start, self.stop)
+        keep = held_out if s.held_out else ~held_out
+        return block.take(keep) if keep.any() else None
+
+
+def check_matrix(x: Any, name: str = "x") -> Matrix:
+    """`x` as a matrix of numbers with two dimensions, or an error that says what it is instead."""
+    if matrix.is_sparse(x):
+        return x.tocsr()
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise DataError(
+            f"`{name}` must hold numbers, got dtype {array.dtype}. "
+            "Columns of text belong in a DataFrame or a file, where they are encoded."
+        )
+    if array.ndim != 2:
+        hint = f" Use `{name}.reshape(-1, 1)` for one feature." if array.ndim == 1 else ""
+        raise ShapeError(
+            f"`{name}` must have two dimensions (rows, features), got shape {array.shape}.{hint}"
+        )
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ShapeError(f"`{name}` must have at least one row and one feature, got shape {array.shape}.")
+    if array.dtype.kind == "f" and not _all_finite(array):
+        raise DataError(
+            f"`{name}` holds NaN or infinity. Drop or fill those rows, "
+            "or pass a DataFrame, where missing cells are filled and flagged."
+        )
+    return array
+
+
+def _all_finite(array: Array) -> bool:
+    """Whether every value is finite, a leaf at a time so that nothing large is allocated."""
+    step = leaf_rows(array.shape[1] if array.ndim == 2 else 1)
+    return all(bool(np.isfinite(array[i : i + step]).all()) for i in range(0, array.shape[0], step))
+
+
+def check_column(column: Any, name: str, rows: int, against: str = "x") -> Array:
+    """`column` as one finite value per row, or an error that says what it is instead."""
+    array = np.asarray(column)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ShapeError(f"`{name}` must have one dimension (rows,), got shape {array.shape}.")
+    if array.shape[0] != rows:
+        raise ShapeError(
+            f"`{against}` has {rows} rows and `{name}` has shape {array.shape}: "
+            "both must have the same number of rows."
+        )
+    if array.dtype.kind == "f" and not _all_finite(array):
+        raise DataError(f"`{name}` holds NaN or infinity. Drop those rows first.")
+    return array

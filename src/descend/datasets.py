@@ -1,0 +1,32 @@
+"""Small data made by chance, for lessons, examples and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from descend.errors import DescendError
+from descend.matrix import Float
+
+
+def make_line(
+    rows: int = 100, weights: Sequence[float] = (3, 2), *, seed: int | None = None
+) -> tuple[Float, Float]:
+    """The lesson's data: `y = x @ weights + U(0, 1)`, one column of x uniform on [-1, 1], the last all ones.
+
+    Returns `x` of shape (rows, len(weights)) and `y` of shape (rows,). With more than two weights
+    there are more uniform columns. The same seed gives the same data.
+
+    >>> x, y = make_line(100, weights=(3, 2), seed=0)
+    >>> x.shape, y.shape, x[:, 1].min()
+    ((100, 2), (100,), np.float64(1.0))
+    """
+    if rows < 1 or len(weights) < 1:
+        raise DescendError(
+            f"`rows` and the number of `weights` must be at least 1, got {rows} and {len(weights)}."
+        )
+    rng = np.random.default_rng(seed)
+    x = np.ones((rows, len(weights)))
+    x[:, :-1] = rng.uniform(-1.0, 1.0, size=(rows, len(weights) - 1))
+    return x, x @ np.asarray(weights, dtype=np.float64) + rng.uniform(0.0, 1.0, size=rows)

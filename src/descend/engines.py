@@ -1,0 +1,234 @@
+"""Engines: how a statistic is summed over the leaves of a source.
+
+An engine opens a source and gives a `Session`. Whatever the engine, results are merged by one
+fixed binary tree over the leaf index (`Tree`), so the sum has the same bits for any number of
+threads. BLAS runs on one thread while a session is open: the engine's threads share the work.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol, TypeVar
+
+from descend.blocks import Leaf, Source
+from descend.errors import DataError, DescendError
+from descend.statistics import Statistic
+
+V = TypeVar("V")
+
+
+class Session(Protocol):
+    """A source opened by an engine."""
+
+    source: Source
+
+    def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        """The statistic merged over all leaves, or over those named."""
+
+    def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
+        """`writer(leaf)` of every leaf, in order."""
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Where sums are computed."""
+
+    def open(self, source: Source) -> Session: ...
+
+
+class Tree:
+    """Merges values by a fixed binary tree over their index, in whatever order they come.
+
+    The value at level l and index i stands for leaves `i 2**l` to `(i + 1) 2**l - 1`. At most one
+    value per level waits for its sibling when leaves come in order, so memory is O(log leaves).
+
+    >>> tree = Tree(lambda a, b: f"({a}{b})")
+    >>> for index in (2, 0, 1, 4, 3):
+    ...     tree.add(index, "abcde"[index])
+    >>> tree.total()
+    '(((ab)(cd))e)'
+    """
+
+    def __init__(self, merge: Callable[[Any, Any], Any]) -> None:
+        self.merge = merge
+        self.waiting: dict[tuple[int, int], Any] = {}
+
+    def add(self, index: int, value: Any) -> None:
+        """Put in the value of one leaf; None where it holds no rows."""
+        level = 0
+        while (level, index ^ 1) in self.waiting:
+            sibling = self.waiting.pop((level, index ^ 1))
+            value = self._join(sibling, value) if index & 1 else self._join(value, sibling)
+            level, index = level + 1, index >> 1
+        self.waiting[level, index] = value
+
+    def total(self) -> Any:
+        """The value of all leaves, None where none holds rows."""
+        total = None
+        for key in sorted(self.waiting):  # the last leaves wait at the lowest levels
+            total = self._join(self.waiting[key], total)
+        return total
+
+    def _join(self, a: Any, b: Any) -> Any:
+        if a is None or b is None:
+            return b if a is None else a
+        return self.merge(a, b)
+
+
+@dataclass(frozen=True)
+class Serial:
+    """One leaf after the other, in the calling thread."""
+
+    def open(self, source: Source) -> ThreadSession:
+        return ThreadSession(source, 1)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Leaves shared by threads, one per core unless `count` says otherwise."""
+
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise DescendError(f"`count` of Threads must be at least 1, got {self.count!r}.")
+
+    def open(self, source: Source) -> ThreadSession:
+        return ThreadSession(source, self.count or cores())
+
+
+def cores() -> int:
+    """The number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ThreadSession:
+    """A source whose leaves are taken by `count` threads, each decoding and summing its own."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self.source = source
+        self.count = count
+        self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
+        _blas.acquire()
+
+    def __enter__(self) -> ThreadSession:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._pool is not None:
+                self._pool.shutdown()
+            _blas.release()
+
+    def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        tree, lock = Tree(statistic.merge), threading.Lock()
+
+        def add(leaf: Leaf) -> None:
+            block = leaf.block()
+            value = None if block is None else statistic.of(block, params)
+            with lock:
+                tree.add(leaf.index, value)
+
+        self._each(add, leaves)
+        total: V | None = tree.total()
+        if total is None:
+            raise DataError("no rows are left to work on: every row lacks a target or is held out.")
+        return total
+
+    def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
+        if self.count == 1:
+            yield from map(writer, self._leaves(None))
+            return
+        pool, pending = self._threads(), []
+        for leaf in self._leaves(None):
+            pending.append(pool.submit(writer, leaf))
+            if len(pending) > 2 * self.count:
+                yield pending.pop(0).result()
+        for future in pending:
+            yield future.result()
+
+    def _leaves(self, only: Collection[int] | None) -> Iterator[Leaf]:
+        for part in self.source.parts():
+            for leaf in part.leaves():
+                if only is None or leaf.index in only:
+                    yield leaf
+
+    def _each(self, work: Callable[[Leaf], None], only: Collection[int] | None) -> None:
+        """Call `work` on every leaf, from all threads; the first leaf is never worth a thread."""
+        leaves = self._leaves(only)
+        first, second = next(leaves, None), next(leaves, None)
+        if first is None:
+            return
+        if second is None or self.count == 1:
+            for leaf in (first, second):
+                if leaf is not None:
+                    work(leaf)
+            for leaf in leaves:
+                work(leaf)
+            return
+        waiting, lock, stop = [second, first], threading.Lock(), threading.Event()
+
+        def run() -> None:
+            while not stop.is_set():
+                with lock:
+                    leaf = waiting.pop() if waiting else next(leaves, None)
+                if leaf is None:
+                    return
+                work(leaf)
+
+        futures = [self._threads().submit(run) for _ in range(self.count)]
+        try:
+            for future in futures:
+                future.result()
+        finally:  # an error or Ctrl-C: let every thread finish its leaf, then go on raising
+            stop.set()
+            for future in futures:
+                future.exception()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="descend")
+        return self._pool
+
+
+@cache
+def _controller() -> Any:
+    """The BLAS libraries of this process, looked for once: the search takes milliseconds."""
+    import scipy.linalg.lapack  # noqa: F401  brings its own BLAS, which must be held too
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+class _SingleThreadedBlas:
+    """BLAS held to one thread while at least one session is open."""
+
+    def __init__(self) -> None:
+        self.lock, self.open, self.limit = threading.Lock(), 0, None
+
+    def acquire(self) -> None:
+        with self.lock:
+            self.open += 1
+            if self.open == 1:
+                self.limit = _controller().limit(limits=1, user_api="blas")
+
+    def release(self) -> None:
+        with self.lock:
+            self.open -= 1
+            if self.open == 0 and self.limit is not None:
+                self.limit.restore_original_limits()
+                self.limit = None
+
+
+_blas = _SingleThreadedBlas()

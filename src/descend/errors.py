@@ -1,0 +1,37 @@
+"""The errors and warnings that descend raises on purpose."""
+
+from __future__ import annotations
+
+
+class DescendError(ValueError):
+    """Something in the input or the request is wrong; the message says what, and what to do.
+
+    Every error that descend raises on purpose derives from this class. It is a `ValueError`, so
+    code written for the estimator habits of scikit-learn catches it too.
+
+    >>> import descend
+    >>> descend.mse([1.0, 2.0], [1.0, 2.0, 3.0])
+    Traceback (most recent call last):
+        ...
+    descend.errors.ShapeError: `y_hat` has shape (2,) and `y` has shape (3,): they must hold one value per row.
+    """
+
+
+class ShapeError(DescendError):
+    """Two shapes do not fit; the message gives both and the rule they broke."""
+
+
+class DataError(DescendError):
+    """A file, a frame or a column cannot be used as it is."""
+
+
+class ModelFileError(DescendError):
+    """A model file is truncated, foreign, or written by a newer version."""
+
+
+class MissingExtraError(DescendError, ImportError):
+    """An optional dependency is not installed; the message names the `pip install` line."""
+
+
+class DescendWarning(UserWarning):
+    """Something worth knowing that does not stop the work, a dropped column for example."""

@@ -1,0 +1,260 @@
+"""The loop: `steps` is a generator of Steps, `fit` a for loop around it, `Run` what it returns."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Unpack
+
+import numpy as np
+
+from descend.errors import DescendWarning
+from descend.history import History, Step
+from descend.matrix import Array, Float
+from descend.metrics import Metrics
+from descend.modelfile import Model
+from descend.objective import Objective, Quadratic
+from descend.optimizers import GradientDescent, Optimizer
+from descend.problem import Problem, ProblemOptions
+from descend.second_order import as_optimizer, auto_optimizer
+from descend.stopping import Divergence, Limits, Outcome
+
+
+def steps(
+    objective: Objective,
+    optimizer: Optimizer | str = "auto",
+    *,
+    limit: int | None = None,
+    start: Any = None,
+    tolerance: float | None = None,
+    time_limit: float | None = None,
+    validation: Objective | None = None,
+) -> Iterator[Step]:
+    """Walk downhill, one Step at a time: row 0 is the start, the last row has an `outcome`.
+
+    `limit` steps are made; without it the walk ends where the gradient norm is at most `tolerance`
+    (1e-6), or after 10,000 steps. `time_limit` is in seconds. Step k holds the weights after k
+    updates and the loss there; `validation` adds its own loss.
+
+    >>> from descend import GradientDescent, Objective, make_line
+    >>> x, y = make_line(100, seed=0)
+    >>> for step in steps(Objective.of(x, y, intercept=False), GradientDescent(0.1), limit=100):
+    ...     if step.number % 50 == 0:
+    ...         print(step.number, round(step.loss, 3))
+    0 9.493
+    50 0.126
+    100 0.085
+    """
+    limits = Limits.of(limit, tolerance, time_limit)
+    optimizer = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
+    w = objective.zeros() if start is None else objective.check_weights(start)
+    state, finite, number, began = optimizer.init(w), w, 0, time.perf_counter()
+    diverged = Divergence(lambda: objective.constant_loss)
+    while True:
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging walk overflows; the outcome says so
+            loss, gradient = objective.value_and_gradient(w)
+            norm = float(np.linalg.norm(gradient))
+            elapsed = time.perf_counter() - began
+            outcome = Outcome.DIVERGED if diverged(loss) else limits.reached(number, norm, elapsed)
+            finite = w if math.isfinite(loss) and np.isfinite(w).all() else finite
+            update = None if outcome else optimizer.step(objective, w, state)
+        if update is not None and update.stalled:
+            outcome = Outcome.PRECISION
+        yield Step(
+            number,
+            finite,
+            loss,
+            norm,
+            None if update is None or outcome else update.learning_rate,
+            epoch=number,
+            validation_loss=None if validation is None else validation.value(finite),
+            seconds=elapsed,
+            rows_seen=number * objective.rows,
+            outcome=outcome,
+        )
+        if update is None or outcome:
+            return
+        w, state, number = update.weights, update.state, number + 1
+
+
+_walk = steps  # `fit` has a parameter of that name
+
+
+@dataclass
+class Run:
+    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean."""
+
+    model: Model
+    history: History
+    outcome: Outcome
+    optimizer: Optimizer
+    rows: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problem: Problem | None = field(default=None, repr=False)
+    """Kept for arrays, whose memory is the caller's; None for tables."""
+    _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
+
+    @property
+    def weights(self) -> Float:
+        """The final weights of the descent, the intercept last; standardised for a table."""
+        return self.model.weights
+
+    @property
+    def loss(self) -> float:
+        """The final loss, penalty included."""
+        return float(self.history.loss[-1])
+
+    @property
+    def metrics(self) -> dict[str, Metrics]:
+        """Metrics of the "training" and, where rows were held out, the "validation" rows."""
+        if self._metrics is None:
+            self._metrics = {} if self.problem is None else self.problem.metrics(self.weights)
+        return self._metrics
+
+    @property
+    def coefficients(self) -> dict[str, Any]:
+        """Weights in original units by feature name, `(intercept)` last; one per class where there are several."""
+        names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
+        if self.model.encoding is None:
+            return dict(zip(names, self.weights.tolist(), strict=True))
+        listed, intercepts = self.model.encoding.coefficients(self.weights)
+        values = {c.name: c.values for c in listed} | {"(intercept)": intercepts}
+        return {name: values[name] if self.weights.ndim == 2 else values[name][0] for name in names}
+
+    def predict(self, data: Any) -> Array:
+        """Numbers for a regression, labels for a classification; see `Model.predict`."""
+        return self.model.predict(data)
+
+    def predict_probabilities(self, data: Any) -> Float:
+        """One probability per class; see `Model.predict_probabilities`."""
+        return self.model.predict_probabilities(data)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as JSON; `descend.load` reads it."""
+        self.model.save(path)
+
+    def __str__(self) -> str:
+        return f"{self.outcome.value} after {len(self.history) - 1} steps, loss {self.loss:.6g}"
+
+
+def fit(
+    data: Any,
+    y: Any = None,
+    *,
+    optimizer: Optimizer | str = "auto",
+    start: Any = None,
+    steps: int | None = None,
+    tolerance: float | None = None,
+    time_limit: float | None = None,
+    every: int | None = None,
+    progress: bool = False,
+    **problem: Unpack[ProblemOptions],
+) -> Run:
+    """Fit a linear model and return the Run.
+
+    `fit(x, y)` takes arrays as they are; `fit("data.csv", target="price")` and
+    `fit(frame, target="price")` encode a table. The keyword arguments in `problem` are those of
+    `Problem.of`: `target`, `loss`, `penalty`, `intercept`, `sample_weight`, `valid`, `seed`,
+    `columns`, `engine`. `every` prints the loss every so many steps; `progress` shows a live line.
+    Ctrl-C ends the run and returns it as it is. Raises `DescendError` on bad input.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100, weights=(3, 2), seed=0)
+    >>> run = descend.fit(x, y, intercept=False, start=(0.5, 0.75),
+    ...                   optimizer=descend.GradientDescent(learning_rate=0.1), steps=100, every=25)
+        0  5.4379
+       25  0.30396
+       50  0.114441
+       75  0.0874226
+    >>> run.weights.round(2).tolist(), run.outcome.name
+    ([2.94, 2.55], 'STEP_LIMIT')
+    """
+    made = Problem.of(data, y, **problem)
+    try:
+        objective = made.objective
+        chosen = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
+        made.warnings += _announce(objective, chosen)
+        for warning in made.warnings:
+            warnings.warn(warning, DescendWarning, stacklevel=2)
+        walk = _walk(
+            objective,
+            chosen,
+            limit=steps,
+            start=start,
+            tolerance=tolerance,
+            time_limit=time_limit,
+            validation=made.validation,
+        )
+        if progress:
+            from descend.progress import watched
+
+            walk = watched(walk, made, steps)
+        history, last = _record(walk, made, every)
+        model = _model(made, last, chosen)
+        metrics = None if made.encoding is None else made.metrics(last.weights)
+        if metrics is not None:
+            model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
+    finally:
+        made.close()
+    kept = made if made.encoding is None else None
+    assert last.outcome is not None
+    return Run(model, history, last.outcome, chosen, made.rows, made.notes, made.warnings, kept, metrics)
+
+
+def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
+    """Go through the walk, keep every step; Ctrl-C keeps what there is."""
+    intercept = ("(intercept)",) if problem.objective.intercept else ()
+    history, last = History(names=(*problem.feature_names, *intercept)), None
+    try:
+        for last in walk:
+            history.add(last)
+            if every and last.outcome is None and last.number % every == 0:
+                print(f"{last.number:5d}  {last.loss:.6g}")
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+    assert last is not None
+    return history, last if last.outcome else replace(last, outcome=Outcome.INTERRUPTED)
+
+
+def _announce(objective: Objective, optimizer: Optimizer) -> list[str]:
+    """Before step one: a learning rate above what a quadratic can stand."""
+    if not (isinstance(objective, Quadratic) and isinstance(optimizer, GradientDescent)):
+        return []
+    rate, limit = optimizer.rate(objective), optimizer.rate_limit(objective.curvature_bound)
+    if rate <= limit:
+        return []
+    return [
+        f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
+        f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
+    ]
+
+
+def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
+    from descend import __version__
+
+    facts = {
+        "descend": __version__,
+        "outcome": last.outcome.value if last.outcome else None,
+        "optimizer": optimizer.name,
+        "penalty": {"name": problem.objective.penalty.name, **vars(problem.objective.penalty)},
+        "steps": last.number,
+        "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
+        "seconds": last.seconds,
+        "rows": problem.rows,
+        "notes": [*problem.notes, *problem.warnings],
+    }
+    return Model(
+        problem.loss,
+        last.weights,
+        problem.objective.intercept,
+        problem.feature_names,
+        problem.classes,
+        problem.encoding,
+        facts,
+    )

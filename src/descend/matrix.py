@@ -1,0 +1,165 @@
+"""The few products that a block's matrix takes part in, for dense, sparse and mixed columns.
+
+Losses never see `X`; statistics see it only through these functions. So a block may hold plain
+NumPy columns, a scipy CSR matrix, or dense columns beside sparse ones (`Mixed`: numbers beside
+one-hot categories), and nothing above this module knows the difference.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Float: TypeAlias = NDArray[np.float64]
+
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Dense columns beside sparse ones: `X = [dense | sparse]`, with the same rows."""
+
+    dense: Array
+    sparse: Any  # scipy.sparse.csr_array; scipy is untyped
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.dense.shape[0], self.dense.shape[1] + self.sparse.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        s = self.sparse
+        return int(self.dense.nbytes + s.data.nbytes + s.indices.nbytes + s.indptr.nbytes)
+
+
+Matrix: TypeAlias = Any  # NDArray | scipy.sparse.csr_array | Mixed
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether `X` is a scipy sparse matrix or array, found out without importing scipy."""
+    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+
+
+def split(X: Matrix) -> tuple[Array | None, Any | None]:
+    """The dense and the sparse columns of `X`, `None` where it has none."""
+    if isinstance(X, Mixed):
+        return X.dense, X.sparse
+    if is_sparse(X):
+        return None, X
+    return X, None
+
+
+def scratch(name: str, shape: tuple[int, ...], order: str = "C") -> Float:
+    """A float64 buffer of this thread, kept under `name` and used again: kernels allocate once.
+
+    Its content is whatever the last user left. Two names never share memory.
+    """
+    buffers: dict[str, Float] | None = getattr(_local, "buffers", None)
+    if buffers is None:
+        buffers = _local.buffers = {}
+    size = int(np.prod(shape))
+    buffer = buffers.get(name)
+    if buffer is None or buffer.size < size:
+        buffer = buffers[name] = np.empty(size)
+    return buffer[:size].reshape(shape, order="F" if order == "F" else "C")
+
+
+def memory_order(X: Array) -> str:
+    """`"F"` where columns lie contiguous in memory, else `"C"`."""
+    return "F" if X.ndim == 2 and X.strides[0] < X.strides[1] else "C"
+
+
+def as_float64(X: Array, name: str = "float64") -> Float:
+    """`X` itself where it is aligned float64 that BLAS can read, else a copy of it in scratch."""
+    if X.dtype == np.float64 and X.flags.aligned and _blas_strides(X):
+        return X
+    out = scratch(name, X.shape, memory_order(X))
+    np.copyto(out, X, casting="unsafe")
+    return out
+
+
+def _blas_strides(X: Array) -> bool:
+    """Whether one axis is contiguous and the other does not overlap or run backwards."""
+    if X.ndim == 1 or min(X.shape) <= 1:
+        return bool(X.flags.c_contiguous or X.flags.f_contiguous)
+    short, long = sorted(X.strides)
+    return short == X.itemsize and long > 0
+
+
+def product(X: Matrix, w: Float) -> Float:
+    """`X @ w` for weights of shape (features,) or (features, outputs)."""
+    dense, sparse = split(X)
+    if sparse is None:
+        return np.asarray(as_float64(X) @ w)
+    if dense is None:
+        return np.asarray(sparse @ w)
+    columns = dense.shape[1]
+    z = np.asarray(sparse @ w[columns:])
+    if columns:
+        z += as_float64(dense) @ w[:columns]
+    return z
+
+
+def transposed_product(X: Matrix, r: Float) -> Float:
+    """`X.T @ r` for one value, or one row of values, per row of `X`."""
+    dense, sparse = split(X)
+    if sparse is None:
+        return np.asarray(as_float64(X).T @ r)
+    if dense is None:
+        return np.asarray(sparse.T @ r)
+    return np.concatenate([as_float64(dense).T @ r, sparse.T @ r])
+
+
+def column_sums(X: Matrix, d: Float | None = None) -> Float:
+    """The sum of every column, rows weighted by `d` where given."""
+    return transposed_product(X, np.ones(X.shape[0]) if d is None else d)
+
+
+def gram(X: Matrix, d: Float | None = None) -> Float:
+    """`X.T @ diag(d) @ X`, dense, of shape (features, features).
+
+    Where `d` has one sign, rows are scaled by its root and the product is a symmetric one, which
+    takes half the work; otherwise one side is scaled by `d`.
+    """
+    if d is not None and d.size and d.min() < 0:
+        return -gram(X, -d) if d.max() <= 0 else _product_of(X, _scaled(X, d))
+    scaled = X if d is None else _scaled(X, np.sqrt(d))
+    return _product_of(scaled, scaled)
+
+
+def _scaled(X: Matrix, r: Float) -> Matrix:
+    """`diag(r) @ X`, the dense columns in scratch."""
+    dense, sparse = split(X)
+    if dense is not None:
+        out = scratch("scaled", dense.shape, memory_order(dense))
+        dense = np.multiply(dense, r[:, None], out=out)
+    if sparse is None:
+        return dense
+    data = sparse.data * np.repeat(r, np.diff(sparse.indptr))
+    sparse = type(sparse)((data, sparse.indices, sparse.indptr), shape=sparse.shape)
+    return sparse if dense is None else Mixed(dense, sparse)
+
+
+def _product_of(A: Matrix, B: Matrix) -> Float:
+    """`A.T @ B` for two matrices of the same kind; the same one twice is a symmetric product."""
+    (a, sa), (b, sb) = split(A), split(B)
+    if a is not None and b is not None:
+        a = as_float64(a)
+        dense = np.asarray(a.T @ (a if b is A or A is B else as_float64(b, "float64 b")))
+        if sa is None:
+            return dense
+        sd, ss = np.asarray(sb.T @ a), (sa.T @ sb).toarray()
+        return np.block([[dense, sd.T], [sd, ss]])
+    return np.asarray((sa.T @ sb).toarray())
+
+
+def take_rows(X: Matrix, rows: Array) -> Matrix:
+    """The rows of `X` that a mask or an index array names."""
+    if isinstance(X, Mixed):
+        return Mixed(X.dense[rows], X.sparse[rows])
+    return X[rows]

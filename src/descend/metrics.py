@@ -1,0 +1,153 @@
+"""How good predictions are, beside a constant prediction: sums over blocks, in NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from descend.blocks import Block
+from descend.engines import Session
+from descend.errors import DescendError
+from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
+from descend.matrix import Array, Float
+from descend.statistics import linear_predictor
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Named figures of a set of rows, and the same figures of a constant prediction.
+
+    Regression: `rmse`, `mae`, `r2`. Classification: `log_loss` (nats), `accuracy`, with two
+    classes `roc_auc`; `confusion[i][j]` is the weight of rows of class i predicted as j.
+    """
+
+    rows: int
+    values: dict[str, float]
+    baseline: dict[str, float]
+    confusion: list[list[float]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {k: v for k, v in vars(self).items() if v is not None}
+
+
+def evaluate(session: Session, loss: Loss, w: Float, intercept: bool, constant: Float) -> Metrics:
+    """Metrics of the rows of a session at weights `w`, beside always predicting `constant`.
+
+    `constant` is the mean target of the training rows, one share per class where there are classes.
+    """
+    if isinstance(loss, SquaredError):
+        errors = session.reduce(ErrorSums(float(constant[0]), intercept), w)
+        return errors.metrics()
+    if isinstance(loss, LogisticLoss | CrossEntropy):
+        hits = session.reduce(HitSums(loss, intercept, len(constant)), w)
+        return hits.metrics(constant)
+    raise DescendError(f"no metrics are defined for the loss {loss.name}.")
+
+
+@dataclass(slots=True)
+class Errors:
+    """Sums of the errors of a regression, and of the deviations from a constant."""
+
+    constant: float
+    rows: int
+    sums: Float
+    """Sum of weights; of errors squared and absolute; of deviations, squared and absolute."""
+
+    def metrics(self) -> Metrics:
+        weight, squared, absolute, deviation, squares, absolutes = self.sums.tolist()
+        about_mean = max(squares - deviation**2 / weight, 0.0)
+
+        def figures(squared: float, absolute: float) -> dict[str, float]:
+            r2 = 1.0 - squared / about_mean if about_mean > 0 else float("nan")
+            return {"rmse": float(np.sqrt(squared / weight)), "mae": absolute / weight, "r2": r2}
+
+        return Metrics(self.rows, figures(squared, absolute), figures(squares, absolutes))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSums:
+    """The statistic behind the metrics of a regression."""
+
+    constant: float
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Errors:
+        error = linear_predictor(block, params, self.intercept) - block.y
+        deviation = block.y - self.constant
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        columns = (np.ones(block.rows), error**2, np.abs(error), deviation, deviation**2, np.abs(deviation))
+        return Errors(
+            self.constant, block.rows, np.array([s @ column for column in columns], dtype=np.float64)
+        )
+
+    def merge(self, a: Errors, b: Errors) -> Errors:
+        return Errors(a.constant, a.rows + b.rows, a.sums + b.sums)
+
+
+@dataclass(slots=True)
+class Hits:
+    """Sums of a classification: log loss, confusion, and with two classes the scores."""
+
+    rows: int
+    log_loss: float
+    confusion: Float
+    scores: list[tuple[Array, Array, Array]] = field(default_factory=list)
+
+    def metrics(self, shares: Float) -> Metrics:
+        counts = self.confusion.sum(axis=1)
+        weight = counts.sum()
+        with np.errstate(divide="ignore"):
+            constant_loss = -float(np.sum(counts[counts > 0] * np.log(shares[counts > 0])) / weight)
+        values = {
+            "log_loss": float(self.log_loss / weight),
+            "accuracy": float(np.trace(self.confusion) / weight),
+        }
+        baseline = {"log_loss": constant_loss, "accuracy": float(counts[np.argmax(shares)] / weight)}
+        if self.scores:
+            z, y, s = (np.concatenate(column) for column in zip(*self.scores, strict=True))
+            values["roc_auc"], baseline["roc_auc"] = roc_auc(z, y, s), 0.5
+        return Metrics(self.rows, values, baseline, self.confusion.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class HitSums:
+    """The statistic behind the metrics of a classification."""
+
+    loss: Loss
+    intercept: bool
+    classes: int
+
+    def of(self, block: Block, params: Float) -> Hits:
+        z = linear_predictor(block, params, self.intercept)
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        y = block.y.astype(np.intp)
+        predicted = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
+        flat = np.bincount(y * self.classes + predicted, weights=s, minlength=self.classes**2)
+        scores = [(z, y == 1, s)] if z.ndim == 1 else []
+        log_loss = float(s @ self.loss.value(z, block.y))
+        return Hits(block.rows, log_loss, flat.reshape(self.classes, self.classes), scores)
+
+    def merge(self, a: Hits, b: Hits) -> Hits:
+        return Hits(a.rows + b.rows, a.log_loss + b.log_loss, a.confusion + b.confusion, a.scores + b.scores)
+
+
+def roc_auc(score: Array, positive: Array, weight: Array | None = None) -> float:
+    """The area under the ROC curve: the chance that a positive row scores above a negative one.
+
+    Ties count half (Hanley and McNeil, 1982). NaN where one of the classes is absent.
+
+    >>> roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+    0.75
+    """
+    weight = np.ones(len(score)) if weight is None else weight
+    order = np.argsort(score, kind="stable")
+    score, positive, weight = score[order], positive[order], weight[order]
+    starts = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])
+    up = np.add.reduceat(np.where(positive, weight, 0.0), starts)
+    down = np.add.reduceat(np.where(positive, 0.0, weight), starts)
+    below = np.cumsum(down) - 0.5 * down
+    total = up.sum() * down.sum()
+    return float(up @ below / total) if total > 0 else float("nan")

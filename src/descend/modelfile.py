@@ -1,0 +1,153 @@
+"""The model: what a fit leaves behind, saved as one versioned JSON file. No pickle.
+
+`Model.save` and `load` keep every bit of the weights (JSON writes the shortest decimal that reads
+back as the same float), so a loaded model predicts exactly as before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descend.blocks import Block, check_matrix, leaf_rows
+from descend.errors import DescendError, ModelFileError, ShapeError
+from descend.files import replacing
+from descend.losses import LOSSES, Loss
+from descend.matrix import Array, Float, Matrix
+from descend.statistics import linear_predictor
+
+FORMAT, VERSION = "descend-model", 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights and what they mean: enough to predict, to be shown and to be saved.
+
+    `weights` are those of the descent (standardised where there is an `encoding`); `classes` the
+    labels in the order of their codes; `facts` what is worth keeping about the fit, plain values.
+    """
+
+    loss: Loss
+    weights: Float
+    intercept: bool
+    feature_names: tuple[str, ...]
+    classes: tuple[Any, ...] | None = None
+    encoding: Any | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, data: Any) -> Array:
+        """Numbers for a regression, labels for a classification, one per row of `data`.
+
+        `data` is an array of shape (rows, features), or a table where the model was fitted on one.
+        """
+        return np.concatenate([self.decide(z) for z in self._predictors(data)])
+
+    def predict_probabilities(self, data: Any) -> Float:
+        """One probability per class, shape (rows, classes), columns in the order of `classes`."""
+        if self.classes is None:
+            raise DescendError("`predict_probabilities` needs a classification; this model predicts numbers.")
+        return np.concatenate([self.probabilities(z) for z in self._predictors(data)])
+
+    def decide(self, z: Float) -> Array:
+        """Predictions from the linear predictor."""
+        if self.classes is None:
+            return self.loss.inverse_link(z)
+        codes = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
+        return np.array(self.classes)[codes]
+
+    def probabilities(self, z: Float) -> Float:
+        """Class probabilities from the linear predictor."""
+        p = self.loss.inverse_link(z)
+        return np.column_stack([1.0 - p, p]) if p.ndim == 1 else p
+
+    def linear_predictor(self, X: Matrix) -> Float:
+        """`z = X @ w` of encoded rows."""
+        return linear_predictor(Block(X, np.empty(0)), self.weights, self.intercept)
+
+    def _predictors(self, data: Any) -> Iterator[Float]:
+        if self.encoding is None:
+            X = self._check(data)
+            for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
+                yield self.linear_predictor(X[start : start + leaf_rows(X.shape[1])])
+            return
+        from descend.encoding import check_columns
+        from descend.tables import open_table
+
+        table = open_table(data)
+        check_columns(self.encoding, table.names, table.label)
+        for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
+            yield self.linear_predictor(self.encoding.transform(piece.frame)[0])
+
+    def _check(self, data: Any) -> Matrix:
+        X = check_matrix(data)
+        if X.shape[1] != len(self.feature_names):
+            raise ShapeError(
+                f"`x` has shape {X.shape}, but the model was fitted on {len(self.feature_names)} features: "
+                "give one column per feature."
+            )
+        return X
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as JSON, whole or not at all."""
+        if self.loss.name not in LOSSES:
+            raise DescendError(f"a model with the loss {self.loss.name} of your own cannot be saved as JSON.")
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "loss": self.loss.name,
+            "intercept": self.intercept,
+            "feature_names": self.feature_names,
+            "classes": self.classes,
+            "weights": self.weights.tolist(),
+            "encoding": None if self.encoding is None else self.encoding.to_dict(),
+            "facts": self.facts,
+        }
+        with replacing(path) as temporary:
+            temporary.write_text(
+                json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+            )
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that `save` wrote. Raises `ModelFileError` where the file is something else."""
+    name = str(path)
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ModelFileError(f"cannot read {name!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{name!r} is not a model file: it is not text.") from error
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{name!r} is not a whole model file: {error}. Was it cut short?") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelFileError(f'{name!r} is not a descend model: it lacks `"format": "{FORMAT}"`.')
+    if content.get("version") != VERSION:
+        raise ModelFileError(
+            f"{name!r} has version {content.get('version')!r} of the model format, this descend reads {VERSION}. "
+            "Upgrade descend: pip install --upgrade descend."
+        )
+    try:
+        return _from_content(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{name!r} is a damaged model file: {error!r}.") from error
+
+
+def _from_content(content: dict[str, Any]) -> Model:
+    encoding = None
+    if content["encoding"] is not None:
+        from descend.encoding import Encoding
+
+        encoding = Encoding.from_dict(content["encoding"])
+    weights = np.array(content["weights"], dtype=np.float64)
+    names = tuple(content["feature_names"])
+    if len(weights) != len(names) + content["intercept"]:
+        raise ValueError(f"{len(weights)} weights for {len(names)} features")
+    classes = None if content["classes"] is None else tuple(content["classes"])
+    loss = LOSSES[content["loss"]]
+    return Model(loss, weights, content["intercept"], names, classes, encoding, content["facts"])

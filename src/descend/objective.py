@@ -1,0 +1,379 @@
+"""The objective: mean loss over all rows plus the penalty, as a function of the weights.
+
+`F(w) = sum_i s_i loss(z_i, y_i) / sum_i s_i + penalty(w)` with `z = X @ w`, plus the intercept,
+which is the **last** weight and never penalised. Weights have shape (features,) or (features,
+outputs), features counting the intercept. `Objective.of` picks the form: squared error on few
+enough columns collapses to its moments (`Quadratic`), everything else is summed over the blocks at
+every evaluation (`Summed`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from descend.blocks import ArraySource, Block, check_column, check_matrix
+from descend.engines import Engine, Session, Threads
+from descend.errors import DataError, DescendError, ShapeError
+from descend.losses import CrossEntropy, Loss, SquaredError, as_loss
+from descend.matrix import Float
+from descend.moments import Moments, Triangle
+from descend.penalties import Penalty, as_penalty
+from descend.statistics import HessianSum, LossAndGradient, LossSum, TargetSum, linear_predictor
+
+MOMENTS_COLUMNS = 2_048
+"""Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
+
+
+class Objective(ABC):
+    """Mean loss plus penalty. Make one with `Objective.of(x, y)`.
+
+    >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0])
+    >>> value, gradient = Objective.of(x, y).value_and_gradient(np.zeros(2))
+    >>> round(value, 6), gradient.round(6).tolist()
+    (11.666667, [-8.666667, -6.0])
+    """
+
+    loss: Loss
+    penalty: Penalty
+    intercept: bool
+    shape: tuple[int, ...]
+    """The shape of the weights."""
+    rows: int
+    _last: tuple[Float, float, Float] | None = None
+
+    @staticmethod
+    def of(
+        x: Any,
+        y: Any,
+        *,
+        loss: Loss | str = "squared-error",
+        penalty: Penalty | float | None = None,
+        intercept: bool = True,
+        sample_weight: Any = None,
+        engine: Engine | None = None,
+    ) -> Objective:
+        """The objective of arrays: `x` of shape (rows, features), `y` and `sample_weight` (rows,).
+
+        Raises `ShapeError` where shapes do not fit and `DataError` where `y` is no target of the loss.
+        """
+        loss, x = as_loss(loss), check_matrix(x)
+        y = check_column(y, "y", x.shape[0])
+        loss.check_target(y)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, x.shape[0])
+        session = (engine or Threads()).open(ArraySource(x, y, sample_weight))
+        outputs = int(y.max()) + 1 if isinstance(loss, CrossEntropy) else None
+        return Objective.over(
+            session, loss=loss, penalty=as_penalty(penalty), intercept=intercept, outputs=outputs
+        )
+
+    @staticmethod
+    def over(
+        session: Session, *, loss: Loss, penalty: Penalty, intercept: bool, outputs: int | None = None
+    ) -> Objective:
+        """The objective of an open session; `outputs` columns of weights where the loss has several."""
+        columns = len(session.source.feature_names)
+        if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
+            return Quadratic.over(session, penalty, intercept)
+        shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)
+        return Summed(session, loss, penalty, intercept, shape)
+
+    @abstractmethod
+    def value(self, w: Float) -> float:
+        """`F(w)`."""
+
+    def value_and_gradient(self, w: Float) -> tuple[float, Float]:
+        """`F(w)` and its gradient, shaped as `w`, from one pass; asked again at the same `w`, from none."""
+        if self._last is None or not np.array_equal(self._last[0], w):
+            self._last = (w.copy(), *self._evaluate(w))
+        return self._last[1], self._last[2].copy()
+
+    @abstractmethod
+    def _evaluate(self, w: Float) -> tuple[float, Float]:
+        """`F(w)` and its gradient."""
+
+    @abstractmethod
+    def hessian(self, w: Float) -> Float:
+        """The second derivatives, of shape (w.size, w.size)."""
+
+    @property
+    @abstractmethod
+    def curvature_bound(self) -> float:
+        """An upper bound of the largest eigenvalue of the Hessian at any weights."""
+
+    @property
+    @abstractmethod
+    def constant_loss(self) -> float:
+        """The loss of the best constant prediction, without features."""
+
+    def zeros(self) -> Float:
+        """Weights of the right shape to start from."""
+        return np.zeros(self.shape)
+
+    def check_weights(self, w: Any, name: str = "start") -> Float:
+        """A float64 copy of `w`, or a `ShapeError` where its shape is not that of the weights."""
+        w = np.array(w, dtype=np.float64)
+        if w.shape != self.shape:
+            columns = self.shape[0] - self.intercept
+            rule = f"one weight per feature ({columns})" + (
+                " and the intercept last" if self.intercept else ""
+            )
+            if len(self.shape) == 2:
+                rule += f", for each of {self.shape[1]} classes"
+            raise ShapeError(
+                f"`{name}` has shape {w.shape}, but the weights have shape {self.shape}: {rule}."
+            )
+        if not np.isfinite(w).all():
+            raise DescendError(f"`{name}` holds NaN or infinity.")
+        return w
+
+    def _penalised(self, w: Float) -> Float:
+        return w[:-1] if self.intercept else w
+
+    def _add_penalty(self, w: Float, gradient: Float) -> float:
+        """Add the penalty's gradient in place; return its value."""
+        if self.penalty.is_zero:
+            return 0.0
+        v = self._penalised(w)
+        gradient[: len(v)] += self.penalty.gradient(v)
+        return self.penalty.value(v)
+
+    def _penalty_curvature(self, w: Float) -> Float:
+        """The diagonal that the penalty adds to the Hessian."""
+        d = np.zeros(w.shape)
+        v = self._penalised(w)
+        d[: len(v)] = self.penalty.curvature(v)
+        return d.ravel()
+
+
+@dataclass(eq=False)
+class Summed(Objective):
+    """Summed over the blocks at every evaluation: one pass each."""
+
+    session: Session
+    loss: Loss
+    penalty: Penalty
+    intercept: bool
+    shape: tuple[int, ...]
+
+    def value(self, w: Float) -> float:
+        weight, total = self.session.reduce(LossSum(self.loss, self.intercept), w)
+        return float(total / weight) + self.penalty.value(self._penalised(w))
+
+    def _evaluate(self, w: Float) -> tuple[float, Float]:
+        sums = self.session.reduce(LossAndGradient(self.loss, self.intercept), w)
+        gradient = (sums[2:] / sums[0]).reshape(w.shape)
+        value = float(sums[1] / sums[0])
+        return value + self._add_penalty(w, gradient), gradient
+
+    def hessian(self, w: Float) -> Float:
+        H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self._weight
+        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+        return H
+
+    @cached_property
+    def curvature_bound(self) -> float:
+        """`loss.curvature_bound * lambda_max(X'X / n) + penalty`: the loss is no more curved than that."""
+        m = self._moments
+        S = m.uncentred()[:-1, :-1] / m.weight
+        if self.intercept:
+            border = (m.mean + m.mean_low)[:-1]
+            S = np.block([[S, border[:, None]], [border[None, :], np.ones((1, 1))]])
+        bound = self.loss.curvature_bound * float(np.linalg.eigvalsh(S)[-1])
+        return bound + float(self._penalty_curvature(self.zeros()).max())
+
+    @cached_property
+    def constant_loss(self) -> float:
+        w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
+        sums = self.session.reduce(TargetSum(self.shape[1] if len(self.shape) == 2 else None))
+        w[-1] = self.loss.link(sums[1:] / sums[0]).reshape(w.shape[1:])
+        weight, total = self.session.reduce(LossSum(self.loss, True), w)
+        return float(total / weight)
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return self.session.reduce(Moments)
+
+    @cached_property
+    def _weight(self) -> float:
+        return float(self.session.reduce(LossSum(self.loss, self.intercept), self.zeros())[0])
+
+    @cached_property
+    def rows(self) -> int:  # type: ignore[override]
+        return self._moments.rows
+
+
+@dataclass(eq=False)
+class Quadratic(Objective):
+    """Squared error as a quadratic about its minimum: no evaluation reads a row.
+
+    With `S` the (centred) cross products, `R'R = S` and `w*` the least-squares solution of minimum
+    norm in standardised units, `F(w) = minimum + |R (w - w*)|**2 / n + (mean residual)**2`. Written
+    so, the loss is never negative and keeps its relative precision near the minimum.
+    """
+
+    moments: Moments
+    factor: Float
+    """`R`, upper triangular or at least square: `R.T @ R` are the cross products of the columns."""
+    solution: Float
+    """`w*` without the intercept."""
+    minimum: float
+    """The mean squared error at `w*`."""
+    penalty: Penalty
+    intercept: bool
+
+    def __post_init__(self) -> None:
+        self.loss: Loss = SquaredError()
+        self.shape = (self.solution.size + self.intercept,)
+        self.rows = self.moments.rows
+        self._mean = (self.moments.mean + self.moments.mean_low)[:-1]
+        self._cross = self.factor.T @ self.factor / self.moments.weight
+
+    @staticmethod
+    def over(session: Session, penalty: Penalty, intercept: bool) -> Quadratic:
+        """Sum the moments, and where conditioning asks for it the triangular factor in a second pass."""
+        return Quadratic.from_moments(session.reduce(Moments), penalty, intercept, session)
+
+    @staticmethod
+    def from_moments(
+        moments: Moments, penalty: Penalty, intercept: bool, session: Session | None = None
+    ) -> Quadratic:
+        """From moments; `session` allows the second pass where they are not enough."""
+        if moments.weight <= 0:
+            raise DataError("the sample weights sum to zero: no row counts.")
+        S = moments.cross if intercept else moments.uncentred()
+        scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / moments.weight)
+        scale = np.where(scale > 0, scale, 1.0)
+        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight)
+        if session is not None and least.wants_factor:
+            mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
+            R = session.reduce(Triangle(mean, low, scale)) / np.sqrt(moments.weight)
+            least = LeastSquares.from_factor(R)
+        y_scale, x_scale = scale[-1], scale[:-1]
+        return Quadratic(
+            moments,
+            least.factor * x_scale * np.sqrt(moments.weight),
+            least.solution * y_scale / x_scale,
+            least.residual * y_scale**2,
+            penalty,
+            intercept,
+        )
+
+    def value(self, w: Float) -> float:
+        return self.value_and_gradient(w)[0]
+
+    def _evaluate(self, w: Float) -> tuple[float, Float]:
+        v = w[:-1] if self.intercept else w
+        distance = self.factor @ (v - self.solution)
+        value = self.minimum + float(distance @ distance) / self.moments.weight
+        gradient = np.empty(w.shape)
+        gradient[: len(v)] = 2.0 / self.moments.weight * (self.factor.T @ distance)
+        if self.intercept:
+            residual = self._mean_residual(v) - w[-1]
+            value += residual**2
+            gradient[:-1] -= 2.0 * residual * self._mean
+            gradient[-1] = -2.0 * residual
+        return value + self._add_penalty(w, gradient), gradient
+
+    def hessian(self, w: Float) -> Float:
+        H = 2.0 * self._cross
+        if self.intercept:
+            m = self._mean
+            H = np.block(
+                [[H + 2.0 * np.outer(m, m), 2.0 * m[:, None]], [2.0 * m[None, :], np.full((1, 1), 2.0)]]
+            )
+        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+        return H
+
+    @cached_property
+    def curvature_bound(self) -> float:
+        """The largest eigenvalue of the Hessian, which is the same everywhere."""
+        return float(np.linalg.eigvalsh(self.hessian(self.zeros()))[-1])
+
+    @property
+    def constant_loss(self) -> float:
+        return self.moments.constant_loss
+
+    def minimizer(self) -> Float:
+        """The weights that minimise the penalised objective, by the orthogonal factor.
+
+        Solves `min |R (v - w*)|**2 / n + penalty(v)`; the intercept follows from the means.
+        """
+        v = self.solution
+        if not self.penalty.is_zero:
+            root = np.sqrt(0.5 * self.moments.weight * self.penalty.curvature(v))
+            A = np.vstack([self.factor, np.diag(root)])
+            b = np.concatenate([self.factor @ v, np.zeros(v.size)])
+            v = np.linalg.lstsq(A, b, rcond=None)[0]
+        return np.append(v, self._mean_residual(v)) if self.intercept else v
+
+    def _mean_residual(self, v: Float) -> float:
+        """The mean of `y - X @ v`, the high parts of the means first."""
+        m = self.moments
+        return float((m.mean[-1] - m.mean[:-1] @ v) + (m.mean_low[-1] - m.mean_low[:-1] @ v))
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """The least-squares problem of standardised columns `[X | y]`, solved."""
+
+    factor: Float
+    solution: Float
+    residual: float
+    """The mean squared residual, in units of the variance of y."""
+    wants_factor: bool
+    """Whether an orthogonal factor would give digits that these cross products have lost."""
+
+    @staticmethod
+    def from_cross_products(C: Float) -> LeastSquares:
+        """From `C = Z'Z / n`, by its eigenvalues; small ones count as zero."""
+        values, V = np.linalg.eigh(C[:-1, :-1])
+        largest = max(float(values[-1]), 1e-300)
+        keep = values > largest * 1e-12
+        along = V.T @ C[:-1, -1]
+        solution = V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0)
+        residual = max(float(C[-1, -1] - C[:-1, -1] @ solution), 0.0)
+        factor = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T
+        wants_factor = values[0] < 1e-6 * largest or residual < 1e-4 * float(C[-1, -1])
+        return LeastSquares(factor, solution, residual, bool(wants_factor))
+
+    @staticmethod
+    def from_factor(R: Float) -> LeastSquares:
+        """From the triangular factor `R` of `[X | y]`, by the singular values of its columns of X."""
+        U, s, Vt = np.linalg.svd(R[:-1, :-1])
+        keep = s > max(float(s[0]), 1e-300) * 1e-13 * len(s)
+        along = U.T @ R[:-1, -1]
+        solution = Vt.T @ np.where(keep, along / np.where(keep, s, 1.0), 0.0)
+        residual = float(R[-1, -1] ** 2 + np.sum(np.square(along[~keep])))
+        return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, False)
+
+
+def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
+    """The linear predictor `x @ weights`, plus the last weight where `intercept`; no run needed.
+
+    `x` has shape (rows, features), `weights` (features,), or (features + 1,) with `intercept`.
+    Raises `ShapeError` with both shapes where they do not fit.
+
+    >>> predict([[1.0, 1.0], [2.0, 1.0]], [3.0, 2.0]).tolist()
+    [5.0, 8.0]
+    """
+    X, w = np.asarray(x), np.asarray(weights, dtype=np.float64)
+    if X.ndim != 2 or w.ndim not in (1, 2) or len(w) != X.shape[1] + intercept:
+        raise ShapeError(
+            f"`x` has shape {X.shape} and `weights` has shape {w.shape}: `x @ weights` needs x of shape "
+            f"(rows, features) and one weight per feature{', and the intercept last' if intercept else ''}."
+        )
+    return linear_predictor(Block(check_matrix(x), np.empty(0)), w, intercept)
+
+
+def check_sample_weight(sample_weight: Any, rows: int) -> Float:
+    """Sample weights as float64, at least 0 each and not all 0."""
+    s = check_column(sample_weight, "sample_weight", rows).astype(np.float64)
+    if s.min() < 0 or s.max() == 0:
+        raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
+    return s

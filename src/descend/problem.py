@@ -1,0 +1,248 @@
+"""The problem: data, target, loss, penalty, validation and seed turned into objectives.
+
+An array is taken as it is, with squared error and no penalty unless asked. A table goes through an
+Encoding learned from its training rows, and its target tells the loss. Shared by everything that
+starts from data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypedDict
+
+import numpy as np
+
+from descend.blocks import ArraySource, Source, Split, check_column, check_matrix
+from descend.engines import Engine, Session, Threads
+from descend.errors import DataError, DescendError
+from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
+from descend.matrix import Array, Float, Matrix
+from descend.metrics import Metrics, evaluate
+from descend.objective import Objective, check_sample_weight
+from descend.penalties import L2, Penalty, as_penalty
+from descend.statistics import TargetSum
+
+MAX_CLASSES = 100
+FEW_VALUES = 20
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table to use, and how, where the data should not decide.
+
+    `features` names those to use, `drop` those to leave out; `categorical` and `numeric` override
+    the role; `reference` maps a column to the level that its dummies are compared with; `missing`
+    replaces the cells that count as missing in a CSV.
+    """
+
+    features: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    numeric: Sequence[str] = ()
+    reference: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] | None = None
+
+    def named(self) -> set[str]:
+        """Every column that is mentioned."""
+        return {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
+
+
+class ProblemOptions(TypedDict, total=False):
+    """The keyword arguments of `Problem.of`."""
+
+    target: str | None
+    loss: Loss | str | None
+    penalty: Penalty | float | None
+    intercept: bool
+    sample_weight: Any
+    valid: Any
+    seed: int
+    columns: Columns
+    engine: Engine | None
+
+
+@dataclass
+class Problem:
+    """A training and a validation objective, and what their weights mean."""
+
+    objective: Objective
+    session: Session
+    validation: Objective | None
+    validation_session: Session | None
+    feature_names: tuple[str, ...]
+    classes: tuple[Any, ...] | None = None
+    encoding: Any | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    """Counts: `training`, `validation`, `without_target`."""
+    notes: list[str] = field(default_factory=list)
+    """What was decided for the user, in sentences."""
+    warnings: list[str] = field(default_factory=list)
+    """What was left out."""
+
+    @staticmethod
+    def of(
+        data: Any,
+        y: Any = None,
+        *,
+        target: str | None = None,
+        loss: Loss | str | None = None,
+        penalty: Penalty | float | None = None,
+        intercept: bool = True,
+        sample_weight: Any = None,
+        valid: Any = None,
+        seed: int = 0,
+        columns: Columns | None = None,
+        engine: Engine | None = None,
+    ) -> Problem:
+        """From `(x, y)` arrays, or from a table (file, files, DataFrame) and the name of its target.
+
+        `valid` is None, a fraction, `(x, y)`, or a table. Raises `DescendError` where they do not fit.
+        """
+        from descend.tables import is_table
+
+        loss = None if loss is None else as_loss(loss)
+        options = _Options(loss, penalty, intercept, valid, seed, engine or Threads())
+        if y is None and is_table(data):
+            if target is None:
+                raise DescendError("`target` is needed with a table: the name of the column to predict.")
+            if sample_weight is not None:
+                raise DescendError("`sample_weight` goes with arrays; a table has none yet.")
+            from descend.table_problem import from_table
+
+            return from_table(data, target, columns or Columns(), options)
+        if y is None:
+            raise DescendError("`y` is needed with an array `x`; a table takes `target=` instead.")
+        if target is not None or columns is not None:
+            raise DescendError(
+                "`target` and `columns` go with a table; arrays are `fit(x, y)`, taken as they are."
+            )
+        return _from_arrays(data, y, sample_weight, options)
+
+    @property
+    def loss(self) -> Loss:
+        return self.objective.loss
+
+    @cached_property
+    def constant(self) -> Float:
+        """The mean target of the training rows, or the share of each class."""
+        several = isinstance(self.loss, CrossEntropy)
+        sums = self.session.reduce(TargetSum(self.objective.shape[1] if several else None))
+        mean = sums[1:] / sums[0]
+        return np.array([1.0 - mean[0], mean[0]]) if isinstance(self.loss, LogisticLoss) else mean
+
+    def metrics(self, w: Float) -> dict[str, Metrics]:
+        """Metrics of the training and, where there are any, the validation rows."""
+        if self.loss.name not in LOSSES:
+            return {}
+        sessions = {"training": self.session, "validation": self.validation_session}
+        return {
+            side: evaluate(session, self.loss, w, self.objective.intercept, self.constant)
+            for side, session in sessions.items()
+            if session is not None
+        }
+
+    def close(self) -> None:
+        """Close both sessions."""
+        for session in (self.session, self.validation_session):
+            if session is not None:
+                session.close()
+
+
+@dataclass(frozen=True)
+class _Options:
+    loss: Loss | None
+    penalty: Penalty | float | None
+    intercept: bool
+    valid: Any
+    seed: int
+    engine: Engine
+
+
+def make_problem(
+    sources: tuple[Source, Source | None],
+    loss: Loss,
+    penalty: Penalty,
+    options: Any,
+    classes: tuple[Any, ...] | None,
+) -> Problem:
+    """Open both sources and put objectives over them."""
+    training, held_out = sources
+    outputs = len(classes or ()) if isinstance(loss, CrossEntropy) else None
+    session = options.engine.open(training)
+    objective = Objective.over(
+        session, loss=loss, penalty=penalty, intercept=options.intercept, outputs=outputs
+    )
+    validation, validation_session = None, None
+    if held_out is not None:
+        validation_session = options.engine.open(held_out)
+        validation = Objective.over(
+            validation_session, loss=loss, penalty=L2(0.0), intercept=options.intercept, outputs=outputs
+        )
+    return Problem(objective, session, validation, validation_session, training.feature_names, classes)
+
+
+def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Problem:
+    loss = options.loss or SquaredError()
+    x = check_matrix(x)
+    y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, x.shape[0])
+    sources = _array_sources(x, y, sample_weight, classes, options)
+    problem = make_problem(sources, loss, as_penalty(options.penalty), options, classes)
+    held_out = 0
+    if sources[1] is not None:
+        split = sources[1].split
+        held_out = sources[1].rows if split is None else int(split.held_out(0, 0, x.shape[0]).sum())
+    training = x.shape[0] - (held_out if sources[0].split is not None else 0)
+    problem.rows = {"training": training, "validation": held_out, "without_target": 0}
+    return problem
+
+
+def _array_sources(
+    x: Matrix, y: Array, sample_weight: Any, classes: tuple[Any, ...] | None, options: _Options
+) -> tuple[ArraySource, ArraySource | None]:
+    valid = options.valid
+    if valid is None:
+        return ArraySource(x, y, sample_weight), None
+    if isinstance(valid, int | float):
+        split = Split(float(valid), options.seed)
+        return (
+            ArraySource(x, y, sample_weight, split=split),
+            ArraySource(x, y, sample_weight, split=split, held_out=True),
+        )
+    if not (isinstance(valid, tuple) and len(valid) == 2):
+        raise DescendError(f"`valid` with arrays must be a fraction or `(x, y)`, got {type(valid).__name__}.")
+    vx = check_matrix(valid[0], "valid x")
+    if vx.shape[1] != x.shape[1]:
+        raise DescendError(
+            f"`valid` x has shape {vx.shape}, but `x` has shape {x.shape}: the columns must agree."
+        )
+    vy = check_column(valid[1], "valid y", vx.shape[0], "valid x")
+    if classes is not None:
+        vy = codes_of(vy, classes, "valid y")
+    return ArraySource(x, y, sample_weight), ArraySource(vx, vy)
+
+
+def encode_target(y: Array, loss: Loss) -> tuple[Array, tuple[Any, ...] | None]:
+    """`y` as numbers, and the classes that its codes stand for where the loss is one of classes."""
+    if not isinstance(loss, LogisticLoss | CrossEntropy):
+        loss.check_target(y)
+        return y, None
+    classes = tuple(np.unique(y).tolist())
+    need = 2 if isinstance(loss, LogisticLoss) else MAX_CLASSES
+    if len(classes) < 2 or len(classes) > need:
+        allowed = "exactly 2" if need == 2 else f"2 to {MAX_CLASSES}"
+        raise DataError(f"`y` must hold {allowed} classes for the loss {loss.name}, got {len(classes)}.")
+    return codes_of(y, classes, "y"), classes
+
+
+def codes_of(y: Array, classes: tuple[Any, ...], name: str) -> Array:
+    """The position in `classes` of each value."""
+    known = np.array(classes)
+    codes = np.searchsorted(known, y).clip(0, len(known) - 1)
+    if not bool((known[codes] == y).all()):
+        strange = y[known[codes] != y][0]
+        raise DataError(f"`{name}` holds {strange!r}, which is not among the classes {classes}.")
+    return codes.astype(np.float64)

@@ -1,0 +1,220 @@
+"""What one read finds out about raw columns: counts, means, spreads, levels, missing cells."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from descend.blocks import Split, leaf_rows
+from descend.matrix import Array, Float
+from descend.tables import Table
+
+LEVELS_KEPT = 100_000
+"""Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
+
+DISTINCT_NUMBERS = 100
+DAY_UNITS = {"ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
+_IDENTIFIER = re.compile(
+    r"^$|^(unnamed.*|row_?(names?|number|id)|id|index|key|uuid|guid)$|[ _-]id$", re.IGNORECASE
+)
+_CAMEL_ID = re.compile(r"[a-z]I[dD]$")
+
+
+def is_text(dtype: pl.DataType) -> bool:
+    """Whether a column of this type holds names of things: text, categories, true and false."""
+    return dtype == pl.String or dtype == pl.Boolean or dtype == pl.Categorical or isinstance(dtype, pl.Enum)
+
+
+def is_boolean(dtype: pl.DataType) -> bool:
+    """Whether a column of this type holds true and false."""
+    return dtype == pl.Boolean
+
+
+def is_usable(dtype: pl.DataType) -> bool:
+    """Whether a column of this type can be a feature: text, number, date, or nothing but missing cells."""
+    return is_text(dtype) or dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Null
+
+
+def as_numbers(series: pl.Series) -> Float:
+    """A column as float64, missing cells as NaN, dates and durations in days."""
+    dtype = series.dtype
+    if dtype == pl.String:
+        series = series.cast(pl.Float64, strict=False)
+    if dtype.is_temporal():
+        unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
+        series = series.to_physical().cast(pl.Float64) / unit
+    return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
+
+
+def as_texts(series: pl.Series) -> pl.Series:
+    """A column as text, missing cells as null."""
+    return series.cast(pl.String)
+
+
+@dataclass(slots=True)
+class NumberProfile:
+    """Count, missing cells, mean, spread and range of a column of numbers."""
+
+    count: int = 0
+    missing: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+    whole: bool = True
+    infinite: int = 0
+    distinct: set[float] | None = field(default_factory=set)
+
+    def add(self, series: pl.Series) -> None:
+        """Take in the rows of a slice; merged as Moments are."""
+        x = as_numbers(series)
+        present = x[~np.isnan(x)]
+        self.missing += len(x) - len(present)
+        if not len(present):
+            return
+        self.infinite += int(np.isinf(present).sum())
+        if self.infinite:
+            return
+        n, mean = len(present), float(present.mean())
+        centred = present - mean
+        delta = mean - self.mean
+        total = self.count + n
+        self.squares += float(centred @ centred) + delta**2 * self.count * n / total
+        self.mean += delta * n / total
+        self.count = total
+        self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
+        self.whole = self.whole and bool((present == np.floor(present)).all())
+        if self.distinct is not None:
+            self.distinct |= set(np.unique(present)[: DISTINCT_NUMBERS + 1].tolist())
+            if len(self.distinct) > DISTINCT_NUMBERS:
+                self.distinct = None
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation, 1 where the column is constant."""
+        return math.sqrt(self.squares / self.count) if self.count and self.low < self.high else 1.0
+
+    def fault(self, name: str) -> str | None:
+        """Why the column cannot serve as a feature, None where it can."""
+        if self.count == 0:
+            return "every cell is missing"
+        if self.low == self.high and not self.missing:
+            return f"constant ({self.low:g})"
+        if self.whole and self.high - self.low + 1 >= self.count and is_identifier(name):
+            return "identifier-like"
+        return None
+
+
+@dataclass(slots=True)
+class TextProfile:
+    """Count, missing cells and levels of a column of text."""
+
+    count: int = 0
+    missing: int = 0
+    levels: Counter[str] = field(default_factory=Counter)
+    forgotten: int = 0
+
+    def add(self, series: pl.Series) -> None:
+        """Take in the rows of a slice."""
+        texts = as_texts(series)
+        counts = texts.drop_nulls().value_counts(sort=False)
+        self.missing += texts.null_count()
+        self.count += len(texts) - texts.null_count()
+        self.levels.update(
+            dict(zip(counts.to_series(0).to_list(), counts.to_series(1).to_list(), strict=True))
+        )
+        if len(self.levels) > LEVELS_KEPT:
+            kept = self.most_common(LEVELS_KEPT // 2)
+            self.forgotten += len(self.levels) - len(kept)
+            self.levels = Counter({level: self.levels[level] for level in kept})
+
+    def most_common(self, count: int) -> list[str]:
+        """The most frequent levels, equally frequent ones in sorted order."""
+        return sorted(self.levels, key=lambda level: (-self.levels[level], level))[:count]
+
+    def fault(self, name: str) -> str | None:
+        """Why the column cannot serve as a feature, None where it can."""
+        if self.count == 0:
+            return "every cell is missing"
+        if len(self.levels) == 1 and not self.missing:
+            return f"constant ({next(iter(self.levels))!r})"
+        if self.count > 20 and (self.forgotten or len(self.levels)) >= 0.9 * self.count:
+            return "identifier-like: nearly every row has a text of its own"
+        return None
+
+
+Profile = NumberProfile | TextProfile
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a column's name says that it numbers the rows.
+
+    >>> [name for name in ("id", "", "PassengerId", "row_id", "paid", "year") if is_identifier(name)]
+    ['id', '', 'PassengerId', 'row_id']
+    """
+    return bool(_IDENTIFIER.search(name) or _CAMEL_ID.search(name))
+
+
+def profile_for(dtype: Any, text: bool) -> Profile:
+    """An empty profile for a column of this type."""
+    return TextProfile() if text or is_text(dtype) else NumberProfile()
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one read of a table found: profiles over the training rows, and the counts of rows."""
+
+    target: Profile
+    features: dict[str, Profile]
+    rows: dict[str, int]
+
+    @staticmethod
+    def of(
+        table: Table,
+        target: str,
+        names: Sequence[str],
+        categorical: Collection[str],
+        numeric: Collection[str],
+        split: Split | None,
+    ) -> Survey:
+        """Read the table once."""
+        schema = table.schema
+        features = {
+            name: NumberProfile() if name in numeric else profile_for(schema[name], name in categorical)
+            for name in names
+        }
+        rows = {"training": 0, "validation": 0, "without_target": 0}
+        survey = Survey(profile_for(schema[target], False), features, rows)
+        for piece in table.slices((*names, target), 16 * leaf_rows(len(names))):
+            known = _known(piece.frame[target])
+            held_out = np.zeros(len(known), dtype=bool)
+            if split is not None:
+                held_out = split.held_out(piece.file, piece.start, piece.start + len(known))
+            survey._add(piece.frame, known, held_out)
+        return survey
+
+    def _add(self, frame: pl.DataFrame, known: Array, held_out: Array) -> None:
+        kept = known & ~held_out
+        self.rows["training"] += int(kept.sum())
+        self.rows["validation"] += int((known & held_out).sum())
+        self.rows["without_target"] += int((~known).sum())
+        if not kept.all():
+            frame = frame.filter(pl.Series(kept))
+        self.target.add(frame[frame.columns[-1]])
+        for name, profile in self.features.items():
+            profile.add(frame[name])
+
+
+def _known(target: pl.Series) -> Array:
+    """A mask of the rows whose target is neither null nor NaN."""
+    known = target.is_not_null()
+    if target.dtype.is_float():
+        known = known & target.is_not_nan().fill_null(False)
+    return np.asarray(known.to_numpy())

@@ -1,0 +1,132 @@
+"""Statistics: named sums over data, `of` a block and `merge` of two results.
+
+A statistic is a frozen dataclass, so it can be sent to another process by value. Engines add;
+only the Objective divides. A leaf that holds no rows contributes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from descend import matrix
+from descend.blocks import Block
+from descend.losses import Loss
+from descend.matrix import Float
+
+V = TypeVar("V")
+
+
+class Statistic(Protocol, Generic[V]):
+    """What an Engine asks of a statistic."""
+
+    def of(self, block: Block, params: Any, /) -> V:
+        """The value of one block at these parameters."""
+
+    def merge(self, a: V, b: V, /) -> V:
+        """The value of the rows of both; may reuse the memory of `a`."""
+
+
+def linear_predictor(block: Block, w: Float, intercept: bool) -> Float:
+    """`z = X @ w`, plus the intercept (the last row of `w`) and the block's offset."""
+    z = matrix.product(block.X, w[:-1] if intercept else w)
+    if intercept:
+        z += w[-1]
+    if block.offset is not None:
+        z += block.offset if z.ndim == 1 else block.offset[:, None]
+    return z
+
+
+@dataclass(frozen=True, slots=True)
+class _Additive:
+    """Results are arrays that add up."""
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.add(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSum(_Additive):
+    """`[sum of weights, sum of y]`, or the sum of weights of each of `classes` in place of the last."""
+
+    classes: int | None = None
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        if self.classes is None:
+            return np.array([s.sum(), s @ block.y], dtype=np.float64)
+        counts = np.bincount(block.y.astype(np.intp), weights=s, minlength=self.classes)
+        return np.concatenate([[s.sum()], counts])
+
+
+@dataclass(frozen=True, slots=True)
+class LossSum(_Additive):
+    """`[sum of weights, sum of losses]` at weights `params`."""
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        value = self.loss.value(linear_predictor(block, params, self.intercept), block.y)
+        s = block.sample_weight
+        return np.array([block.rows, value.sum()] if s is None else [s.sum(), s @ value], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class LossAndGradient(_Additive):
+    """`[sum of weights, sum of losses, gradient of that sum]` at weights `params`, in one pass.
+
+    The gradient is raveled from the shape of the weights, the intercept's row last.
+    """
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(block, params, self.intercept)
+        value, g = self.loss.value_and_gradient(z, block.y)
+        s = block.sample_weight
+        if s is not None:
+            g *= s if g.ndim == 1 else s[:, None]
+        out = np.empty(2 + params.size)
+        out[0] = block.rows if s is None else s.sum()
+        out[1] = value.sum() if s is None else s @ value
+        gradient = out[2:].reshape(params.shape)
+        gradient[: len(params) - self.intercept] = matrix.transposed_product(block.X, g)
+        if self.intercept:
+            gradient[-1] = g.sum(axis=0)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class HessianSum(_Additive):
+    """The Hessian of the sum of losses at weights `params`, of shape (weights.size, weights.size).
+
+    Weights of shape (features, K) are raveled row by row, feature by feature.
+    """
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(block, params, self.intercept)
+        d = self.loss.curvature(z, block.y)
+        if block.sample_weight is not None:
+            d = d * block.sample_weight.reshape(-1, *[1] * (d.ndim - 1))
+        if d.ndim == 1:
+            return self._bordered_gram(block, d)
+        p, K = params.shape
+        out = np.empty((p, K, p, K))
+        for a in range(K):
+            for b in range(a, K):
+                out[:, a, :, b] = out[:, b, :, a] = self._bordered_gram(block, d[:, a, b])
+        return out.reshape(p * K, p * K)
+
+    def _bordered_gram(self, block: Block, d: Float) -> Float:
+        G = matrix.gram(block.X, d)
+        if not self.intercept:
+            return G
+        border = matrix.column_sums(block.X, d)
+        return np.block([[G, border[:, None]], [border[None, :], np.array([[d.sum()]])]])

@@ -1,0 +1,98 @@
+"""Why a run ends: the outcomes, whose values are the messages, and the rules that find them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from descend.errors import DescendError
+
+TOLERANCE = 1e-6
+DEFAULT_LIMIT = 10_000
+
+
+class Outcome(Enum):
+    """Why a run ended; the value is the sentence to show.
+
+    >>> Outcome.CONVERGED.value
+    'converged: the gradient is zero within the tolerance'
+    """
+
+    CONVERGED = "converged: the gradient is zero within the tolerance"
+    PRECISION = "converged: no step lowers the loss any further in double precision"
+    STEP_LIMIT = "stopped at the step limit"
+    TIME_LIMIT = "stopped at the time limit"
+    DIVERGED = "diverged: the loss grew without end; the last finite weights are kept"
+    EARLY_STOP = "stopped early: the validation loss no longer fell; the best weights are kept"
+    INTERRUPTED = "interrupted: the run so far is kept"
+
+    @property
+    def converged(self) -> bool:
+        """Whether the optimum was reached."""
+        return self in (Outcome.CONVERGED, Outcome.PRECISION)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run ends at the latest, and the gradient norm at which it has converged.
+
+    Giving a number of steps turns the tolerance off: exactly that many are made.
+
+    >>> Limits.of(steps=100)
+    Limits(steps=100, tolerance=None, seconds=None)
+    >>> Limits.of().tolerance
+    1e-06
+    """
+
+    steps: int
+    tolerance: float | None
+    seconds: float | None
+
+    @staticmethod
+    def of(steps: int | None = None, tolerance: float | None = None, seconds: float | None = None) -> Limits:
+        """Check the three and fill in what was not given."""
+        if steps is not None and (isinstance(steps, bool) or steps != int(steps) or steps < 0):
+            raise DescendError(f"`steps` must be a whole number of at least 0, got {steps!r}.")
+        for name, number in (("tolerance", tolerance), ("time_limit", seconds)):
+            if number is not None and not (math.isfinite(number) and number > 0):
+                raise DescendError(f"`{name}` must be a number above 0, got {number!r}.")
+        if steps is None:
+            return Limits(DEFAULT_LIMIT, tolerance or TOLERANCE, seconds)
+        return Limits(int(steps), tolerance, seconds)
+
+    def reached(self, number: int, gradient_norm: float, elapsed: float) -> Outcome | None:
+        """The outcome of a run that has made `number` steps, None while it goes on."""
+        if self.tolerance is not None and gradient_norm <= self.tolerance:
+            return Outcome.CONVERGED
+        if number >= self.steps:
+            return Outcome.STEP_LIMIT
+        if self.seconds is not None and elapsed >= self.seconds:
+            return Outcome.TIME_LIMIT
+        return None
+
+
+class Divergence:
+    """Tells a run that has left for infinity from one that only overshoots.
+
+    Diverged is a loss that is not finite, or one above 10 times the larger of the loss at the
+    start and that of a constant prediction at 5 evaluations in a row. Only losses over all rows
+    count, never a batch's.
+    """
+
+    FACTOR, PATIENCE = 10.0, 5
+
+    def __init__(self, constant_loss: Callable[[], float]) -> None:
+        self.constant_loss = constant_loss  # costs a pass; asked only where the start is exceeded
+        self.start, self.above = math.nan, 0
+
+    def __call__(self, loss: float) -> bool:
+        """Whether the run has diverged, this loss being its newest."""
+        if not math.isfinite(loss):
+            return True
+        if math.isnan(self.start):
+            self.start = loss
+        above = loss > self.FACTOR * self.start and loss > self.FACTOR * self.constant_loss()
+        self.above = self.above + 1 if above else 0
+        return self.above >= self.PATIENCE

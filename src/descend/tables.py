@@ -1,0 +1,225 @@
+"""Tables: files and frames with named columns, read in order, a leaf of rows at a time.
+
+CSV and Parquet are streamed by polars and never loaded whole. A frame in memory is anything with
+the Arrow C stream (polars, pandas, pyarrow, DuckDB), or pandas without pyarrow, or a dict of columns.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from descend.errors import DataError
+
+MISSING = ("", "NA", "N/A", "NaN", "null")
+"""Cells of a CSV that count as missing."""
+
+SEPARATORS = {".tsv": "\t", ".tab": "\t"}
+INFER_ROWS, DATE_ROWS = 10_000, 100
+
+TypeConflict = pl.exceptions.ComputeError
+"""Raised where a cell of a CSV does not fit the type that its column seemed to have."""
+
+Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some consecutive rows of one file: `start` is the row in the file of the first."""
+
+    file: int
+    start: int
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Table:
+    """Files of one schema, or a frame; made by `open_table`."""
+
+    paths: tuple[Path, ...] = ()
+    frame: pl.DataFrame | None = None
+    missing: tuple[str, ...] = MISSING
+    text_columns: tuple[str, ...] = ()
+    """Columns to read as text whatever they look like."""
+    schema: Mapping[str, pl.DataType] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.schema)
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages and titles."""
+        if not self.paths:
+            return "frame"
+        return self.paths[0].name if len(self.paths) == 1 else f"{len(self.paths)} files"
+
+    def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
+        """All rows in order, `rows` at a time, cut at the end of each file."""
+        if self.frame is not None:
+            frame = self.frame.select(columns)
+            for start in range(0, frame.height, rows):
+                yield Slice(0, start, frame.slice(start, rows))
+            return
+        for file, path in enumerate(self.paths):
+            start = 0
+            for frame in _regular(self._batches(path, columns, rows), rows):
+                yield Slice(file, start, frame)
+                start += frame.height
+
+    def widened(self) -> Table:
+        """The same table with the types of CSV columns taken from every row, which costs a read."""
+        return replace(self, schema=self.types(self.paths[0], None))
+
+    def types(self, path: Path, rows: int | None = INFER_ROWS) -> dict[str, pl.DataType]:
+        """The type of each column; for a CSV found from its first rows.
+
+        Dates are looked for in fewer rows: trying every pattern on every text is a hundred times slower.
+        """
+        if path.suffix.lower() == ".parquet":
+            return dict(pl.scan_parquet(path, glob=False).collect_schema())
+        types = dict(self._csv(path, infer_schema_length=rows).collect_schema())
+        dates = self._csv(path, infer_schema_length=DATE_ROWS, try_parse_dates=True).collect_schema()
+        return {
+            name: dates[name] if dates[name].is_temporal() and kind == pl.String else kind
+            for name, kind in types.items()
+        } | {name: pl.String() for name in self.text_columns if name in types}
+
+    def _csv(self, path: Path, **options: Any) -> pl.LazyFrame:
+        return pl.scan_csv(
+            path, separator=_separator(path), null_values=list(self.missing), glob=False, **options
+        )
+
+    def _batches(self, path: Path, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
+        is_parquet = path.suffix.lower() == ".parquet"
+        lazy = pl.scan_parquet(path, glob=False) if is_parquet else self._csv(path, infer_schema_length=0)
+        names = lazy.collect_schema().names()
+        absent = [name for name in columns if name not in names]
+        if absent:
+            raise DataError(
+                f"{path.name!r} has no column {_listed(absent)}, which {self.paths[0].name!r} has."
+            )
+        if not is_parquet:
+            lazy = self._csv(path, schema={name: self.schema.get(name, pl.String()) for name in names})
+        yield from lazy.select(columns).collect_batches(chunk_size=rows, maintain_order=True)
+
+
+def open_table(data: Any, *, missing: Sequence[str] | None = None, text_columns: Sequence[str] = ()) -> Table:
+    """A path, a glob, several paths, or a frame as a Table. Raises `DataError` where it is none of them."""
+    missing = MISSING if missing is None else tuple(missing)
+    if not is_table(data):
+        raise DataError(
+            f"cannot read {type(data).__name__} as a table: give a path, several paths, or a DataFrame."
+        )
+    if not isinstance(data, str | os.PathLike | list | tuple):
+        frame = as_frame(data)
+        return Table(frame=frame, schema=dict(frame.schema))
+    paths = tuple(find_files(data))
+    table = Table(paths, None, missing, tuple(text_columns))
+    try:
+        schema = table.types(paths[0])
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot read {str(paths[0])!r}: {first_line(error)}.") from error
+    if not schema:
+        raise DataError(f"{str(paths[0])!r} is empty: it has no columns.")
+    return replace(table, schema=schema)
+
+
+def is_table(data: Any) -> bool:
+    """Whether `data` is a path, paths, or a frame, rather than an array."""
+    if isinstance(data, str | os.PathLike | pl.DataFrame | dict):
+        return True
+    if isinstance(data, list | tuple):
+        return bool(data) and all(isinstance(item, str | os.PathLike) for item in data)
+    return hasattr(data, "__arrow_c_stream__") or (hasattr(data, "columns") and hasattr(data, "to_numpy"))
+
+
+def find_files(paths: Paths) -> list[Path]:
+    """The files that a path, a glob, a folder or several of them name, each list sorted."""
+    items: Iterable[Any] = [paths] if isinstance(paths, str | os.PathLike) else paths
+    found: list[Path] = []
+    for item in items:
+        path = Path(item)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in (".csv", ".tsv", ".parquet"))
+        elif path.exists():
+            inside = [path]
+        else:
+            inside = sorted(Path(name) for name in glob.glob(str(item), recursive=True))
+        if not inside:
+            raise DataError(
+                f"found no file {str(item)!r}. Is the path right, seen from {os.path.basename(os.getcwd())!r}?"
+            )
+        found += inside
+    return found
+
+
+def as_frame(data: Any) -> pl.DataFrame:
+    """Any frame as a polars one, without a copy where the Arrow C stream allows it."""
+    if isinstance(data, pl.DataFrame | dict):
+        return pl.DataFrame(data)
+    try:
+        return pl.DataFrame(data)
+    except ImportError:  # pandas without pyarrow: column by column
+        columns = {}
+        for name in data.columns:
+            values = data[name].to_numpy()
+            if values.dtype == object:
+                values = [None if value != value else value for value in values.tolist()]
+            columns[str(name)] = values
+        return pl.DataFrame(columns, strict=False)
+
+
+def _regular(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Frames of exactly `rows` rows, the last one shorter, whatever sizes come in."""
+    rest: list[pl.DataFrame] = []
+    held = 0
+    for batch in batches:
+        rest.append(batch)
+        held += batch.height
+        if held < rows:
+            continue
+        joined = pl.concat(rest) if len(rest) > 1 else batch
+        whole = held - held % rows
+        for start in range(0, whole, rows):
+            yield joined.slice(start, rows)
+        rest, held = [joined.slice(whole)], held - whole
+    if held:
+        yield pl.concat(rest)
+
+
+def _separator(path: Path) -> str:
+    """The separator of a CSV: by its ending, else the one its header line has most of."""
+    if path.suffix.lower() in SEPARATORS:
+        return SEPARATORS[path.suffix.lower()]
+    with path.open("rb") as file:
+        header = file.readline(1 << 16).decode("utf-8", "replace")
+    return max(",;\t|", key=header.count)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, without its closing point."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def write_columns(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
+    """Write columns of equal length as Parquet."""
+    pl.DataFrame(dict(columns), strict=False).write_parquet(path)
+
+
+def read_columns(path: str | os.PathLike[str]) -> dict[str, list[Any]]:
+    """Read the columns of a small Parquet file."""
+    try:
+        return pl.read_parquet(path).to_dict(as_series=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot read {str(path)!r}: {first_line(error)}.") from error
