@@ -127,8 +127,8 @@ class Target:
             codes = texts.cast(pl.Enum(levels), strict=False).to_physical().cast(pl.Float64)
             return np.asarray(codes.to_numpy(), dtype=np.float64)
         x, known = as_numbers(series), np.array(self.classes, dtype=np.float64)
-        codes = np.searchsorted(known, x).clip(0, len(known) - 1)
-        return np.where(known[codes] == x, codes.astype(np.float64), np.nan)
+        nearest = np.searchsorted(known, x).clip(0, len(known) - 1)
+        return np.where(known[nearest] == x, nearest.astype(np.float64), np.nan)
 
 
 def label_text(label: Any) -> str:
@@ -197,6 +197,11 @@ class Encoding:
     def names(self) -> tuple[str, ...]:
         """The raw columns read."""
         return tuple(c.name for c in self.columns)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """The raw columns read as text."""
+        return tuple(c.name for c in self.categories)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

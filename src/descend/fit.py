@@ -193,7 +193,7 @@ def fit(
         if progress:
             from descend.progress import watched
 
-            walk = watched(walk, made, steps)
+            walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
         model = _model(made, last, chosen)
         metrics = None if made.encoding is None else made.metrics(last.weights)
@@ -247,6 +247,8 @@ def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
         "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
         "seconds": last.seconds,
         "rows": problem.rows,
+        "constant": problem.constant.tolist(),
+        "missing": problem.missing,
         "notes": [*problem.notes, *problem.warnings],
     }
     return Model(

@@ -79,7 +79,7 @@ class Model:
         from descend.encoding import check_columns
         from descend.tables import open_table
 
-        table = open_table(data)
+        table = open_table(data, missing=self.facts.get("missing"), text_columns=self.encoding.category_names)
         check_columns(self.encoding, table.names, table.label)
         for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
             yield self.linear_predictor(self.encoding.transform(piece.frame)[0])

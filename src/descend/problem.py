@@ -20,7 +20,7 @@ from descend.errors import DataError, DescendError
 from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
 from descend.matrix import Array, Float, Matrix
 from descend.metrics import Metrics, evaluate
-from descend.objective import Objective, check_sample_weight
+from descend.objective import Objective, Quadratic, check_sample_weight
 from descend.penalties import L2, Penalty, as_penalty
 from descend.statistics import TargetSum
 
@@ -74,6 +74,8 @@ class Problem:
     feature_names: tuple[str, ...]
     classes: tuple[Any, ...] | None = None
     encoding: Any | None = None
+    missing: tuple[str, ...] | None = None
+    """The cells of a CSV that counted as missing."""
     rows: dict[str, int] = field(default_factory=dict)
     """Counts: `training`, `validation`, `without_target`."""
     notes: list[str] = field(default_factory=list)
@@ -127,6 +129,8 @@ class Problem:
     @cached_property
     def constant(self) -> Float:
         """The mean target of the training rows, or the share of each class."""
+        if isinstance(self.objective, Quadratic):
+            return (self.objective.moments.mean + self.objective.moments.mean_low)[-1:]
         several = isinstance(self.loss, CrossEntropy)
         sums = self.session.reduce(TargetSum(self.objective.shape[1] if several else None))
         mean = sums[1:] / sums[0]

@@ -43,6 +43,7 @@ def from_table(data: Any, target: str, columns: Columns, options: Any) -> Proble
     sources, held_out = _sources(table, encoding, split, options.valid)
     problem = make_problem(sources, loss, penalty, options, goal.classes)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings
+    problem.missing = table.missing
     problem.rows = survey.rows if held_out is None else {**survey.rows, "validation": held_out}
     return problem
 

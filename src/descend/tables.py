@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from descend.errors import DataError
+from descend.files import replacing
 
 MISSING = ("", "NA", "N/A", "NaN", "null")
 """Cells of a CSV that count as missing."""
@@ -220,6 +223,36 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
 def read_columns(path: str | os.PathLike[str]) -> dict[str, list[Any]]:
     """Read the columns of a small Parquet file."""
     try:
-        return pl.read_parquet(path).to_dict(as_series=False)
+        return pl.read_parquet(Path(path)).to_dict(as_series=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"cannot read {str(path)!r}: {first_line(error)}.") from error
+
+
+def write_frames(frames: Iterator[Mapping[str, Any]], path: str | os.PathLike[str] | None) -> None:
+    """Write frames of the same columns one after the other, as CSV or Parquet by the ending of `path`.
+
+    None is standard output, as CSV. A file appears whole or not at all.
+    """
+    if path is None:
+        _write_csv(frames, sys.stdout.buffer)
+        return
+    kind = Path(path).suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise DataError(f"predictions are written as .csv or .parquet, got {str(path)!r}.")
+    with replacing(path) as temporary:
+        if kind == ".csv":
+            with temporary.open("wb") as file:
+                _write_csv(frames, file)
+            return
+        first = pl.DataFrame(dict(next(frames)))
+
+        def produce(*_: Any) -> Iterator[pl.DataFrame]:
+            yield first
+            yield from (pl.DataFrame(dict(columns), schema=first.schema) for columns in frames)
+
+        register_io_source(produce, schema=first.schema).sink_parquet(temporary)
+
+
+def _write_csv(frames: Iterator[Mapping[str, Any]], file: Any) -> None:
+    for number, columns in enumerate(frames):
+        file.write(pl.DataFrame(dict(columns)).write_csv(include_header=number == 0).encode())

@@ -1,0 +1,7 @@
+"""`python -m descend` is the `descend` command."""
+
+import sys
+
+from descend.cli import main
+
+sys.exit(main())

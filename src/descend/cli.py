@@ -1,0 +1,299 @@
+"""The `descend` command. Each command parses, calls and prints; nothing is computed here."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from descend import __version__
+from descend.errors import DescendError
+
+if TYPE_CHECKING:
+    from descend.fit import Run
+
+Names = Annotated[list[str], Parameter(consume_multiple=True, negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Short = Annotated[str, Parameter(alias="-o")]
+
+app = App(
+    name="descend",
+    version=__version__,
+    help="Fit linear models by gradient descent, and watch it happen. "
+    "Add --debug to any command for the traceback of an error.",
+    help_format="plaintext",
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Which columns to use, and how."""
+
+    features: Names = field(default_factory=list)
+    "Columns to use; all but the target unless given."
+    drop: Names = field(default_factory=list)
+    "Columns to leave out."
+    categorical: Names = field(default_factory=list)
+    "Columns to take as categories, whatever they look like."
+    numeric: Names = field(default_factory=list)
+    "Columns to take as numbers; cells that are none count as missing."
+    reference: Names = field(default_factory=list)
+    "COL=LEVEL: the level that the other levels of a column are compared with."
+    missing: Names = field(default_factory=list)
+    "Cells of a CSV that count as missing, in place of: empty, NA, N/A, NaN, null."
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DescentOptions:
+    """How to descend, and when to stop."""
+
+    loss: str | None = None
+    "squared-error, logistic or cross-entropy; the target tells unless given."
+    optimizer: str = "auto"
+    "auto, exact, newton or gradient-descent."
+    learning_rate: float | None = None
+    "Step size of gradient-descent; found from the curvature unless given."
+    steps: int | None = None
+    "Make exactly this many steps; otherwise stop when the gradient is zero."
+    tolerance: float | None = None
+    "The gradient norm that counts as zero, 1e-6 unless given."
+    time_limit: float | None = None
+    "Stop after this many seconds and keep the run so far."
+    l2: float | None = None
+    "Strength of the L2 penalty alpha/2 |w|^2; classifications default to 1/rows, 0 turns it off."
+    valid: str = "0.2"
+    "Share of rows to hold out, or a file to validate on; 0 for none."
+    seed: int = 0
+    "Decides which rows are held out."
+
+
+@app.command
+def fit(
+    *data: str,
+    target: str,
+    out: Short | None = None,
+    history: str | None = None,
+    descent: DescentOptions = DescentOptions(),  # noqa: B008  frozen
+    columns: ColumnOptions = ColumnOptions(),  # noqa: B008  frozen
+    every: int | None = None,
+    json: Annotated[Flag, Parameter(name="--json")] = False,
+    quiet: Flag = False,
+) -> int:
+    """Fit a model to CSV or Parquet files and write it as NAME.model.json.
+
+    descend fit penguins.csv --target body_mass_g
+    descend fit flights/*.parquet --target late --l2 0 --history late.csv
+
+    Parameters
+    ----------
+    data
+        Files, globs or folders.
+    target
+        The column to predict.
+    out
+        The model file.
+    history
+        Also write the loss and the weights of every step, to .csv or .parquet.
+    every
+        Print the loss every so many steps.
+    json
+        Print one JSON object instead of tables.
+    quiet
+        Print nothing.
+    """
+    run = _fit(data, target, descent, columns, None if json or quiet else every, not (json or quiet))
+    label = Path(data[0]).stem if len(data) == 1 else "model"
+    files = {"model": out or f"{label}.model.json"}
+    run.save(files["model"])
+    if history:
+        run.history.save(history)
+        files["history"] = history
+    if json:
+        _print_json({**_run_object(run), "files": files})
+    elif not quiet:
+        from descend.terminal import console, print_run
+
+        print_run(console(), run, ", ".join(data), files)
+    return _exit_code(run, descent)
+
+
+@app.command
+def predict(model: str, *data: str, out: Short | None = None, keep: Names = ()) -> int:  # type: ignore[assignment]
+    """Predict every row of files, in order; probabilities too where the model has classes.
+
+    descend predict penguins.model.json new.csv --out predictions.csv
+
+    Parameters
+    ----------
+    model
+        A file written by `descend fit`.
+    data
+        Files with the columns that the model was fitted on.
+    out
+        A .csv or .parquet file; standard output unless given.
+    keep
+        Columns of the data to write beside the prediction.
+    """
+    from descend.modelfile import load
+    from descend.scoring import write_predictions
+
+    rows, unknown = write_predictions(load(model), list(data), out, keep)
+    if unknown:
+        print(f"{unknown:,} cells held a level that the model has never seen; the reference stood in", file=sys.stderr)
+    if out:
+        print(f"{rows:,} predictions in {out}", file=sys.stderr)
+    return 0
+
+
+@app.command
+def score(model: str, *data: str, json: Annotated[Flag, Parameter(name="--json")] = False) -> int:
+    """Metrics of a model on files that hold the target.
+
+    descend score penguins.model.json new.csv
+
+    Parameters
+    ----------
+    model
+        A file written by `descend fit`.
+    data
+        Files with the columns that the model was fitted on, and the target.
+    json
+        Print one JSON object instead of tables.
+    """
+    from descend.modelfile import load
+    from descend.scoring import score as score_table
+
+    loaded = load(model)
+    metrics = score_table(loaded, list(data))
+    if json:
+        _print_json(metrics.to_dict())
+        return 0
+    from descend.terminal import console, print_metrics
+
+    print_metrics(console(), {f"{metrics.rows:,} rows": metrics}, loaded.classes)
+    return 0
+
+
+@app.command
+def show(model: str, *, json: Annotated[Flag, Parameter(name="--json")] = False) -> int:
+    """Show what a model file holds: how it was fitted, and its coefficients in original units.
+
+    descend show penguins.model.json
+
+    Parameters
+    ----------
+    model
+        A file written by `descend fit`.
+    json
+        Print one JSON object instead of tables.
+    """
+    from descend.modelfile import load
+    from descend.terminal import console, model_object, print_model
+
+    loaded = load(model)
+    if json:
+        _print_json(model_object(loaded))
+    else:
+        print_model(console(), loaded, model)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 0 for done, 1 for no answer reached, 2 for bad input."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in arguments
+    try:
+        result = app(
+            [a for a in arguments if a != "--debug"],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        return result if isinstance(result, int) else 0
+    except (DescendError, CycloptsError) as error:
+        if debug:
+            raise
+        print(f"descend: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("descend: interrupted before the first step", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: `descend predict ... | head`
+        sys.stderr.close()
+        return 0
+
+
+def _fit(
+    data: tuple[str, ...], target: str, how: DescentOptions, which: ColumnOptions, every: int | None, progress: bool
+) -> Run:
+    """Translate the flags and fit; what was left out is printed with the run, not as a warning."""
+    import descend
+    from descend.errors import DescendWarning
+    from descend.second_order import as_optimizer
+
+    columns = descend.Columns(
+        which.features, which.drop, which.categorical, which.numeric, _pairs(which.reference), which.missing or None
+    )
+    name = "gradient-descent" if how.optimizer == "auto" and how.learning_rate is not None else how.optimizer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DescendWarning)
+        return descend.fit(
+            list(data),
+            target=target,
+            loss=how.loss,
+            penalty=how.l2,
+            valid=_validation(how.valid),
+            seed=how.seed,
+            columns=columns,
+            optimizer=name if name == "auto" else as_optimizer(name, how.learning_rate),
+            steps=how.steps,
+            tolerance=how.tolerance,
+            time_limit=how.time_limit,
+            every=every,
+            progress=progress,
+        )
+
+
+def _validation(value: str) -> float | str | None:
+    """`--valid` as a fraction, None for 0, or the name of a file."""
+    try:
+        return float(value) or None
+    except ValueError:
+        return value
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    for item in items:
+        if "=" not in item:
+            raise DescendError(f"`--reference` takes COL=LEVEL, got {item!r}.")
+    return dict(item.split("=", 1) for item in items)
+
+
+def _exit_code(run: Run, how: DescentOptions) -> int:
+    """1 where no answer was reached: diverged, or short of a tolerance that was in force."""
+    from descend.stopping import Outcome
+
+    if run.outcome is Outcome.DIVERGED:
+        return 1
+    return int(run.outcome is Outcome.STEP_LIMIT and (how.steps is None or how.tolerance is not None))
+
+
+def _run_object(run: Run) -> dict[str, Any]:
+    from descend.terminal import model_object
+
+    return {"converged": run.outcome.converged, **model_object(run.model)}
+
+
+def _print_json(content: Any) -> None:
+    print(jsonlib.dumps(content, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
