@@ -27,18 +27,18 @@ _HOME = {
     "Objective": "objective",
     "Outcome": "stopping",
     "Problem": "problem",
-    "Run": "fit",
+    "Run": "run",
     "Serial": "engines",
     "SquaredError": "losses",
     "Step": "history",
     "Threads": "engines",
     "cross_entropy": "losses",
-    "fit": "fit",
+    "fit": "run",
     "load": "modelfile",
     "make_line": "datasets",
     "mse": "losses",
     "predict": "objective",
-    "steps": "fit",
+    "steps": "run",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -28,7 +28,7 @@ def leaf_rows(columns: int) -> int:
     (32768, 8192, 1024)
     """
     exponent = (LEAF_CELLS // max(columns, 1)).bit_length() - 1
-    return 2 ** min(max(exponent, 10), 15)
+    return 1 << min(max(exponent, 10), 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Split:
         key = _mix(np.uint64(self.seed & int(MASK)) + np.uint64(0x9E3779B97F4A7C15))
         key = _mix(key ^ np.uint64(file))
         hashes = _mix(np.arange(start, stop, dtype=np.uint64) + key)
-        return hashes < np.uint64(self.fraction * 2.0**64)
+        return np.asarray(hashes < np.uint64(self.fraction * 2.0**64))
 
 
 def _mix(x: Any) -> Any:

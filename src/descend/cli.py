@@ -15,7 +15,7 @@ from descend import __version__
 from descend.errors import DescendError
 
 if TYPE_CHECKING:
-    from descend.fit import Run
+    from descend.run import Run
 
 Names = Annotated[list[str], Parameter(consume_multiple=True, negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
@@ -234,17 +234,18 @@ def _fit(
     data: tuple[str, ...], target: str, how: DescentOptions, which: ColumnOptions, every: int | None, progress: bool
 ) -> Run:
     """Translate the flags and fit; what was left out is printed with the run, not as a warning."""
-    import descend
     from descend.errors import DescendWarning
+    from descend.problem import Columns
+    from descend.run import fit
     from descend.second_order import as_optimizer
 
-    columns = descend.Columns(
+    columns = Columns(
         which.features, which.drop, which.categorical, which.numeric, _pairs(which.reference), which.missing or None
     )
     name = "gradient-descent" if how.optimizer == "auto" and how.learning_rate is not None else how.optimizer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)
-        return descend.fit(
+        return fit(
             list(data),
             target=target,
             loss=how.loss,

@@ -153,8 +153,10 @@ def _product_of(A: Matrix, B: Matrix) -> Float:
         dense = np.asarray(a.T @ (a if b is A or A is B else as_float64(b, "float64 b")))
         if sa is None:
             return dense
+        assert sb is not None
         sd, ss = np.asarray(sb.T @ a), (sa.T @ sb).toarray()
         return np.block([[dense, sd.T], [sd, ss]])
+    assert sa is not None
     return np.asarray((sa.T @ sb).toarray())
 
 

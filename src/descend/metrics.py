@@ -125,7 +125,7 @@ class HitSums:
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         y = block.y.astype(np.intp)
         predicted = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
-        flat = np.bincount(y * self.classes + predicted, weights=s, minlength=self.classes**2)
+        flat = np.bincount(y * self.classes + predicted, weights=s, minlength=self.classes**2).astype(np.float64)
         scores = [(z, y == 1, s)] if z.ndim == 1 else []
         log_loss = float(s @ self.loss.value(z, block.y))
         return Hits(block.rows, log_loss, flat.reshape(self.classes, self.classes), scores)

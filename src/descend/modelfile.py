@@ -59,7 +59,7 @@ class Model:
         if self.classes is None:
             return self.loss.inverse_link(z)
         codes = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
-        return np.array(self.classes)[codes]
+        return np.asarray(np.array(self.classes)[codes])
 
     def probabilities(self, z: Float) -> Float:
         """Class probabilities from the linear predictor."""

@@ -79,7 +79,7 @@ class Objective(ABC):
         """The objective of an open session; `outputs` columns of weights where the loss has several."""
         columns = len(session.source.feature_names)
         if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
-            return Quadratic.over(session, penalty, intercept)
+            return Quadratic.summed(session, penalty, intercept)
         shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)
         return Summed(session, loss, penalty, intercept, shape)
 
@@ -115,9 +115,9 @@ class Objective(ABC):
         """Weights of the right shape to start from."""
         return np.zeros(self.shape)
 
-    def check_weights(self, w: Any, name: str = "start") -> Float:
-        """A float64 copy of `w`, or a `ShapeError` where its shape is not that of the weights."""
-        w = np.array(w, dtype=np.float64)
+    def check_weights(self, weights: Any, name: str = "start") -> Float:
+        """A float64 copy of `weights`, or a `ShapeError` where its shape is not that of the weights."""
+        w: Float = np.array(weights, dtype=np.float64)
         if w.shape != self.shape:
             columns = self.shape[0] - self.intercept
             rule = f"one weight per feature ({columns})" + (
@@ -148,7 +148,7 @@ class Objective(ABC):
         d = np.zeros(w.shape)
         v = self._penalised(w)
         d[: len(v)] = self.penalty.curvature(v)
-        return d.ravel()
+        return np.ravel(d)
 
 
 @dataclass(eq=False)
@@ -235,7 +235,7 @@ class Quadratic(Objective):
         self._cross = self.factor.T @ self.factor / self.moments.weight
 
     @staticmethod
-    def over(session: Session, penalty: Penalty, intercept: bool) -> Quadratic:
+    def summed(session: Session, penalty: Penalty, intercept: bool) -> Quadratic:
         """Sum the moments, and where conditioning asks for it the triangular factor in a second pass."""
         return Quadratic.from_moments(session.reduce(Moments), penalty, intercept, session)
 

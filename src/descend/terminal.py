@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from descend.fit import Run
+from descend.run import Run
 from descend.history import History
 from descend.metrics import Metrics
 from descend.modelfile import Model
