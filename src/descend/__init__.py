@@ -11,20 +11,25 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adam": "optimizers",
     "Block": "blocks",
     "Columns": "problem",
+    "Constant": "schedules",
+    "Cosine": "schedules",
     "CrossEntropy": "losses",
     "DescendError": "errors",
     "DescendWarning": "errors",
     "Exact": "second_order",
     "GradientDescent": "optimizers",
     "History": "history",
+    "InverseTime": "schedules",
     "L2": "penalties",
     "LogisticLoss": "losses",
     "Model": "modelfile",
     "Moments": "moments",
     "Newton": "second_order",
     "Objective": "objective",
+    "OneCycle": "schedules",
     "Outcome": "stopping",
     "Problem": "problem",
     "Run": "run",
@@ -38,7 +43,7 @@ _HOME = {
     "make_line": "datasets",
     "mse": "losses",
     "predict": "objective",
-    "steps": "run",
+    "steps": "descent",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -14,6 +14,7 @@ import numpy as np
 
 from descend.blocks import Block, Split, leaf_rows
 from descend.encoding import Encoding
+from descend.matrix import Array
 from descend.tables import Slice, Table
 
 
@@ -69,7 +70,7 @@ class EncodedTable:
         if self.split is not None:
             held_out = self.split.held_out(piece.file, piece.start, piece.start + len(y))
         masks = (known & ~held_out, known & held_out)
-        pair = tuple(whole if m.all() else whole.take(m) if m.any() else None for m in masks)
+        pair = tuple(None if not m.any() else whole if m.all() else whole.take(m) for m in masks)
         with self._lock:
             self.unknown += unknown
             self._keep(index, (pair[0], pair[1]))
@@ -83,6 +84,12 @@ class EncodedTable:
             self._kept = None
         else:
             self._kept[index] = pair
+
+    @property
+    def leaf_count(self) -> int:
+        """The number of leaves, known after the first pass."""
+        assert self._leaves is not None
+        return self._leaves
 
     def kept(self, index: int) -> tuple[Block | None, Block | None]:
         """Both sides of a leaf in memory."""
@@ -105,8 +112,22 @@ class EncodedSource:
     def rows(self) -> int | None:
         return None
 
+    @property
+    def leaf_columns(self) -> int:
+        return len(self.whole.encoding.columns)
+
+    @property
+    def leaf_count(self) -> int:
+        return self.whole.leaf_count
+
     def parts(self) -> list[EncodedPart]:
         return [EncodedPart(self)]
+
+    def window(self, leaves: Array) -> tuple[Block, Array]:
+        pairs = [self.whole.kept(int(leaf)) for leaf in leaves]
+        blocks = [pair[self.held_out] for pair in pairs]
+        block = Block.joined([b for b in blocks if b is not None])
+        return block, np.arange(block.rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,12 @@ import polars as pl
 
 from descend.errors import DataError
 from descend.matrix import Array, Float, Matrix, Mixed
-from descend.profiles import NumberProfile, Profile, TextProfile, as_numbers, as_texts
+from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, as_numbers, as_texts
+from descend.tables import Table, open_table
 
 MAX_LEVELS = 1_000
 OTHER, MISSING_LEVEL = "(other)", "(missing)"
+BOOLEANS = frozenset({"true", "false", MISSING_LEVEL})
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,26 @@ class Number:
     flagged: bool = False
     """Whether a further column says that the cell was missing."""
     missing_share: float = 0.0
+    dated: bool = False
+    """Whether the numbers are the days of dates."""
     kind: ClassVar[str] = "number"
 
     @staticmethod
     def learn(name: str, profile: NumberProfile, centred: bool) -> Number:
         if profile.infinite:
             raise DataError(
-                f"column `{name}` holds {profile.infinite} infinite values: replace them, or --drop {name}."
+                f"column `{name}` holds {profile.infinite} infinite values (or beyond {HUGE:g}): "
+                f"replace them, or --drop {name}."
             )
         share = profile.missing / max(profile.count + profile.missing, 1)
         centre = profile.mean if centred else 0.0
-        return Number(name, profile.mean, profile.scale, centre, profile.missing > 0, share)
+        return Number(
+            name, profile.mean, profile.scale, centre, profile.missing > 0, share, profile.dated
+        )
 
     def encode(self, series: pl.Series, out: Float) -> Array | None:
         """Fill one column of `X`; return the mask of missing cells where there are any."""
-        x = as_numbers(series)
+        x = as_numbers(series, self.dated)
         absent = np.isnan(x)
         np.subtract(x, self.centre, out=out)
         out /= self.scale
@@ -96,6 +103,8 @@ class Category:
     def encode(self, series: pl.Series) -> tuple[Array, int]:
         """The column of `X` of each row, -1 for the dropped reference, and the count of unknown levels."""
         texts = as_texts(series)
+        if BOOLEANS.issuperset(self.levels):  # a CSV may write them True, TRUE or true
+            texts = texts.str.to_lowercase()
         if MISSING_LEVEL in self.levels:
             texts = texts.fill_null(MISSING_LEVEL)
         codes = texts.cast(pl.Enum(self.levels), strict=False).to_physical().cast(pl.Int32)
@@ -204,6 +213,12 @@ class Encoding:
         return tuple(c.name for c in self.categories)
 
     @property
+    def number_names(self) -> tuple[str, ...]:
+        """The raw columns read as numbers, the target among them where it is one."""
+        target = () if isinstance((self.target.classes or (0,))[0], str | bool) else (self.target.name,)
+        return (*(c.name for c in self.numbers), *target)
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """One name per column of `X`: `age`, `age (missing)`, `job=student`."""
         numbers = [c.name for c in self.numbers]
@@ -288,9 +303,21 @@ class Encoding:
         return Encoding(tuple(columns), target, data["intercept"])
 
 
-def check_columns(encoding: Encoding, names: Sequence[str], label: str) -> None:
-    """Raise `DataError` where a table lacks a column that the model was fitted on."""
-    absent = [name for name in encoding.names if name not in names]
+def open_encoded(
+    data: Any, encoding: Encoding, missing: Sequence[str] | None, keep: Sequence[str] = ()
+) -> Table:
+    """A table to be encoded by what was learned from another one, the columns to `keep` as they are.
+
+    Raises `DataError` where it lacks a column.
+    """
+    numbers = [name for name in encoding.number_names if name not in keep]
+    table = open_table(
+        data, missing=missing, text_columns=encoding.category_names, number_columns=numbers
+    )
+    absent = [name for name in encoding.names if name not in table.names]
     if absent:
         listed = ", ".join(f"`{name}`" for name in absent[:8])
-        raise DataError(f"{label!r} lacks {len(absent)} column(s) that the model was fitted on: {listed}.")
+        raise DataError(
+            f"{table.label!r} lacks {len(absent)} column(s) that the model was fitted on: {listed}."
+        )
+    return table

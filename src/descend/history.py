@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,38 +17,29 @@ from descend.files import replacing
 from descend.matrix import Array, Float
 from descend.stopping import Outcome
 
-NUMBERS = (
-    "number",
-    "epoch",
-    "loss",
-    "batch_loss",
-    "validation_loss",
-    "gradient_norm",
-    "learning_rate",
-    "seconds",
-    "rows_seen",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One row of a history: the state of a run after `number` steps.
 
     `loss` includes the penalty and is over all training rows (None in the middle of a mini-batch
-    epoch); `seconds` since the start; `outcome` is set on the last one.
+    epoch); `batch_loss` that of the batch about to be stepped on; `seconds` since the start;
+    `outcome` is set on the last one.
     """
 
     number: int
-    weights: Float
-    loss: float | None = None
-    gradient_norm: float | None = None
-    learning_rate: float | None = None
     epoch: float | None = None
+    loss: float | None = None
     batch_loss: float | None = None
     validation_loss: float | None = None
+    gradient_norm: float | None = None
+    learning_rate: float | None = None
     seconds: float | None = None
     rows_seen: int | None = None
+    weights: Float = np.empty(0)
     outcome: Outcome | None = None
+
+
+NUMBERS = Step._fields[:9]
+"""The columns of numbers, in the order of a row."""
 
 
 class History:
@@ -72,7 +61,7 @@ class History:
         self.names = names
         """One name per weight, for tables and pictures."""
         self.frames = frames
-        self._numbers: dict[str, list[float | None]] = {name: [] for name in NUMBERS}
+        self._numbers: list[tuple[float | None, ...]] = []
         self._weights: list[Float] = []
         self._rows: list[int] = []  # the row that each kept weight vector belongs to
         self._every = 1
@@ -93,26 +82,27 @@ class History:
         rows_seen: int | None = None,
     ) -> None:
         """Add a row. `loss` is a number, a NumPy scalar or a tensor; `weights` anything array-like, copied."""
-        row = len(self._numbers["number"])
-        values = (
-            row if number is None else number,
-            epoch,
-            _number(loss),
-            _number(batch_loss),
-            _number(validation_loss),
-            gradient_norm,
-            learning_rate,
-            seconds,
-            rows_seen,
-        )
+        row = len(self._numbers)
         if weights is not None:
             self._keep(row, _copied(weights))
-        for column, value in zip(self._numbers.values(), values, strict=True):
-            column.append(value)
+        self._numbers.append(
+            (
+                row if number is None else number,
+                epoch,
+                _number(loss),
+                _number(batch_loss),
+                _number(validation_loss),
+                gradient_norm,
+                learning_rate,
+                seconds,
+                rows_seen,
+            )
+        )
 
     def add(self, step: Step) -> None:
-        """Add a row from a Step."""
-        self.record(**{name: getattr(step, name) for name in NUMBERS}, weights=step.weights)
+        """Add a row from a Step; its weights are kept as they are, not copied."""
+        self._keep(len(self._numbers), step.weights)
+        self._numbers.append(step[:9])
 
     def _keep(self, row: int, weights: Float) -> None:
         if self._last is not None and self._last[1].shape != weights.shape:
@@ -130,11 +120,12 @@ class History:
         self._weights.append(weights)
 
     def __len__(self) -> int:
-        return len(self._numbers["number"])
+        return len(self._numbers)
 
     def __getattr__(self, name: str) -> Float:
         if name in NUMBERS:
-            return np.array([math.nan if v is None else v for v in self._numbers[name]], dtype=np.float64)
+            column = NUMBERS.index(name)
+            return np.array([row[column] for row in self._numbers], dtype=np.float64)  # None becomes NaN
         raise AttributeError(f"History has no column {name!r}; it has {', '.join(NUMBERS)}, weights.")
 
     @property
@@ -158,7 +149,7 @@ class History:
         """The columns that hold anything, as lists with None where a row has no value, weights last."""
         table: dict[str, list[Any]] = {
             "step" if name == "number" else name: column
-            for name, column in self._numbers.items()
+            for name, column in zip(NUMBERS, map(list, zip(*self._numbers, strict=True)), strict=True)
             if any(value is not None for value in column)
         }
         kept = {row: w.ravel() for row, w in self._kept()}
@@ -213,7 +204,7 @@ class History:
         return history
 
     def __repr__(self) -> str:
-        losses = [v for v in self._numbers["loss"] if v is not None]
+        losses = [row[2] for row in self._numbers if row[2] is not None]
         if not losses:
             return f"History({len(self)} rows)"
         return f"History({len(self)} rows, loss {losses[0]:.6g} -> {losses[-1]:.6g})"

@@ -160,8 +160,48 @@ def _product_of(A: Matrix, B: Matrix) -> Float:
     return np.asarray((sa.T @ sb).toarray())
 
 
-def take_rows(X: Matrix, rows: Array) -> Matrix:
-    """The rows of `X` that a mask or an index array names."""
+def with_ones(X: Matrix) -> Matrix:
+    """`[X | 1]` in float64: a column of ones after the last."""
+    dense, sparse = split(X)
+    if sparse is None:
+        out = np.empty((X.shape[0], X.shape[1] + 1))
+        out[:, :-1], out[:, -1] = X, 1.0
+        return out
+    ends = sparse.indptr[1:]
+    data, indices = np.insert(sparse.data, ends, 1.0), np.insert(sparse.indices, ends, sparse.shape[1])
+    indptr = sparse.indptr + np.arange(len(sparse.indptr), dtype=sparse.indptr.dtype)
+    wider = type(sparse)((data, indices, indptr), shape=(sparse.shape[0], sparse.shape[1] + 1))
+    return wider if dense is None else Mixed(dense, wider)
+
+
+def row_norms(X: Matrix) -> Float:
+    """The squared length of each row."""
+    dense, sparse = split(X)
+    total = np.zeros(X.shape[0])
+    if dense is not None:
+        dense = as_float64(dense)
+        total += np.einsum("ij,ij->i", dense, dense)
+    if sparse is not None:
+        total += np.asarray(sparse.multiply(sparse).sum(axis=1)).ravel()
+    return total
+
+
+def joined(parts: list[Matrix]) -> Matrix:
+    """The rows of several matrices of the same kind, one below the other."""
+    if isinstance(parts[0], Mixed):
+        return Mixed(np.concatenate([p.dense for p in parts]), joined([p.sparse for p in parts]))
+    if is_sparse(parts[0]):
+        from scipy.sparse import vstack
+
+        return vstack(parts, format="csr")
+    return np.concatenate(parts)
+
+
+def take_rows(X: Matrix, rows: Array | slice) -> Matrix:
+    """The rows of `X` that a mask, an index array or a slice names."""
     if isinstance(X, Mixed):
-        return Mixed(X.dense[rows], X.sparse[rows])
-    return X[rows]
+        return Mixed(take_rows(X.dense, rows), X.sparse[rows])
+    if isinstance(rows, slice) or rows.dtype == np.bool_ or not isinstance(X, np.ndarray) or not X.flags.c_contiguous:
+        return X[rows]
+    out = np.empty((len(rows), *X.shape[1:]), dtype=X.dtype)
+    return np.take(X, rows, axis=0, out=out, mode="clip")  # three times as fast as X[rows]

@@ -29,8 +29,11 @@ class Metrics:
     confusion: list[list[float]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {k: v for k, v in vars(self).items() if v is not None}
+        """As plain values for JSON, None in place of figures that are not finite."""
+        plain = {k: v for k, v in vars(self).items() if v is not None}
+        for name in ("values", "baseline"):
+            plain[name] = {k: v if np.isfinite(v) else None for k, v in plain[name].items()}
+        return plain
 
 
 def evaluate(session: Session, loss: Loss, w: Float, intercept: bool, constant: Float) -> Metrics:

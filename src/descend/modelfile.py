@@ -18,7 +18,7 @@ import numpy as np
 from descend.blocks import Block, check_matrix, leaf_rows
 from descend.errors import DescendError, ModelFileError, ShapeError
 from descend.files import replacing
-from descend.losses import LOSSES, Loss
+from descend.losses import LOSSES, CrossEntropy, Loss
 from descend.matrix import Array, Float, Matrix
 from descend.statistics import linear_predictor
 
@@ -76,11 +76,9 @@ class Model:
             for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
                 yield self.linear_predictor(X[start : start + leaf_rows(X.shape[1])])
             return
-        from descend.encoding import check_columns
-        from descend.tables import open_table
+        from descend.encoding import open_encoded
 
-        table = open_table(data, missing=self.facts.get("missing"), text_columns=self.encoding.category_names)
-        check_columns(self.encoding, table.names, table.label)
+        table = open_encoded(data, self.encoding, self.facts.get("missing"))
         for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
             yield self.linear_predictor(self.encoding.transform(piece.frame)[0])
 
@@ -134,7 +132,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         )
     try:
         return _from_content(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(f"{name!r} is a damaged model file: {error!r}.") from error
 
 
@@ -146,8 +144,15 @@ def _from_content(content: dict[str, Any]) -> Model:
         encoding = Encoding.from_dict(content["encoding"])
     weights = np.array(content["weights"], dtype=np.float64)
     names = tuple(content["feature_names"])
-    if len(weights) != len(names) + content["intercept"]:
-        raise ValueError(f"{len(weights)} weights for {len(names)} features")
     classes = None if content["classes"] is None else tuple(content["classes"])
     loss = LOSSES[content["loss"]]
+    shape = (len(names) + content["intercept"],)
+    if isinstance(loss, CrossEntropy):
+        shape += (len(classes or ()),)
+    if weights.shape != shape:
+        raise ValueError(f"weights of shape {weights.shape}, but {shape} fits the features and classes")
+    if not np.isfinite(weights).all():
+        raise ValueError("a weight is missing")
+    if encoding is not None and encoding.feature_names != names:
+        raise ValueError("the encoding does not give the features named")
     return Model(loss, weights, content["intercept"], names, classes, encoding, content["facts"])

@@ -10,9 +10,9 @@ every evaluation (`Summed`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from descend.losses import CrossEntropy, Loss, SquaredError, as_loss
 from descend.matrix import Float
 from descend.moments import Moments, Triangle
 from descend.penalties import Penalty, as_penalty
-from descend.statistics import HessianSum, LossAndGradient, LossSum, TargetSum, linear_predictor
+from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum, linear_predictor
 
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
@@ -44,6 +44,13 @@ class Objective(ABC):
     shape: tuple[int, ...]
     """The shape of the weights."""
     rows: int
+    """Rows of positive weight."""
+    weight: float
+    """The sum of the sample weights."""
+    session: Session | None
+    """Where the rows are, None where nothing but moments is left."""
+    whole: ClassVar[bool] = True
+    """Whether it is over all rows, rather than over one mini-batch."""
     _last: tuple[Float, float, Float] | None = None
 
     @staticmethod
@@ -83,8 +90,14 @@ class Objective(ABC):
         shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)
         return Summed(session, loss, penalty, intercept, shape)
 
-    @abstractmethod
     def value(self, w: Float) -> float:
+        """`F(w)`; at the weights of the last evaluation it costs nothing."""
+        if self._last is None or not np.array_equal(self._last[0], w):
+            return self._value(w)
+        return self._last[1]
+
+    @abstractmethod
+    def _value(self, w: Float) -> float:
         """`F(w)`."""
 
     def value_and_gradient(self, w: Float) -> tuple[float, Float]:
@@ -96,6 +109,15 @@ class Objective(ABC):
     @abstractmethod
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         """`F(w)` and its gradient."""
+
+    def gradient(self, w: Float) -> Float:
+        """The gradient alone; a copy that the caller may change."""
+        return self.value_and_gradient(w)[1]
+
+    @property
+    def safe_rate(self) -> float:
+        """A learning rate at which gradient descent does not diverge: 1 / `curvature_bound`."""
+        return 1.0 / (self.curvature_bound or 1.0)
 
     @abstractmethod
     def hessian(self, w: Float) -> Float:
@@ -161,51 +183,73 @@ class Summed(Objective):
     intercept: bool
     shape: tuple[int, ...]
 
-    def value(self, w: Float) -> float:
-        weight, total = self.session.reduce(LossSum(self.loss, self.intercept), w)
+    def _value(self, w: Float) -> float:
+        _, weight, total = self._counted(self.session.reduce(LossSum(self.loss, self.intercept), w))
         return float(total / weight) + self.penalty.value(self._penalised(w))
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:
-        sums = self.session.reduce(LossAndGradient(self.loss, self.intercept), w)
-        gradient = (sums[2:] / sums[0]).reshape(w.shape)
-        value = float(sums[1] / sums[0])
-        return value + self._add_penalty(w, gradient), gradient
+        sums = self._counted(self.session.reduce(LossAndGradient(self.loss, self.intercept), w))
+        gradient = (sums[3:] / sums[1]).reshape(w.shape)
+        return float(sums[2] / sums[1]) + self._add_penalty(w, gradient), gradient
 
     def hessian(self, w: Float) -> Float:
-        H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self._weight
+        H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
         H[np.diag_indices_from(H)] += self._penalty_curvature(w)
         return H
 
     @cached_property
     def curvature_bound(self) -> float:
-        """`loss.curvature_bound * lambda_max(X'X / n) + penalty`: the loss is no more curved than that."""
-        m = self._moments
-        S = m.uncentred()[:-1, :-1] / m.weight
-        if self.intercept:
-            border = (m.mean + m.mean_low)[:-1]
-            S = np.block([[S, border[:, None]], [border[None, :], np.ones((1, 1))]])
-        bound = self.loss.curvature_bound * float(np.linalg.eigvalsh(S)[-1])
-        return bound + float(self._penalty_curvature(self.zeros()).max())
+        """`loss.curvature_bound * lambda_max(X'X / n) + penalty`: the loss is no more curved than that.
+
+        On many columns the trace, the mean squared length of a row, stands in for the eigenvalue.
+        """
+        columns = len(self.session.source.feature_names)
+        if columns <= MOMENTS_COLUMNS:
+            largest = _largest_eigenvalue(self.session.reduce(Moments), self.intercept)
+        else:
+            weight, total, _ = self.session.reduce(RowNorms(self.intercept))
+            largest = float(total / weight)
+        return self.loss.curvature_bound * largest + float(self._penalty_curvature(self.zeros()).max())
 
     @cached_property
     def constant_loss(self) -> float:
         w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
         sums = self.session.reduce(TargetSum(self.shape[1] if len(self.shape) == 2 else None))
         w[-1] = self.loss.link(sums[1:] / sums[0]).reshape(w.shape[1:])
-        weight, total = self.session.reduce(LossSum(self.loss, True), w)
+        _, weight, total = self.session.reduce(LossSum(self.loss, True), w)
         return float(total / weight)
 
-    @cached_property
-    def _moments(self) -> Moments:
-        return self.session.reduce(Moments)
+    def _counted(self, sums: Float) -> Float:
+        """The sums of a pass, its rows and weights noted."""
+        if sums[1] <= 0:
+            raise DataError("the sample weights sum to zero: no row counts.")
+        self._totals = int(sums[0]), float(sums[1])
+        return sums
 
-    @cached_property
-    def _weight(self) -> float:
-        return float(self.session.reduce(LossSum(self.loss, self.intercept), self.zeros())[0])
-
-    @cached_property
+    @property
     def rows(self) -> int:  # type: ignore[override]
-        return self._moments.rows
+        return self._total()[0]
+
+    @property
+    def weight(self) -> float:  # type: ignore[override]
+        return self._total()[1]
+
+    def _total(self) -> tuple[int, float]:
+        if self._totals is None:
+            self.value_and_gradient(self.zeros())  # where most walks start
+        assert self._totals is not None
+        return self._totals
+
+    _totals: tuple[int, float] | None = field(default=None, init=False)
+
+
+def _largest_eigenvalue(m: Moments, intercept: bool) -> float:
+    """Of `X'X / n`, `X` ending in a column of ones where there is an intercept."""
+    S = m.uncentred()[:-1, :-1] / m.weight
+    if intercept:
+        border = (m.mean + m.mean_low)[:-1]
+        S = np.block([[S, border[:, None]], [border[None, :], np.ones((1, 1))]])
+    return float(np.linalg.eigvalsh(S)[-1])
 
 
 @dataclass(eq=False)
@@ -226,11 +270,12 @@ class Quadratic(Objective):
     """The mean squared error at `w*`."""
     penalty: Penalty
     intercept: bool
+    session: Session | None = None
 
     def __post_init__(self) -> None:
         self.loss: Loss = SquaredError()
         self.shape = (self.solution.size + self.intercept,)
-        self.rows = self.moments.rows
+        self.rows, self.weight = self.moments.rows, self.moments.weight
         self._mean = (self.moments.mean + self.moments.mean_low)[:-1]
         self._cross = self.factor.T @ self.factor / self.moments.weight
 
@@ -262,9 +307,10 @@ class Quadratic(Objective):
             least.residual * y_scale**2,
             penalty,
             intercept,
+            session,
         )
 
-    def value(self, w: Float) -> float:
+    def _value(self, w: Float) -> float:
         return self.value_and_gradient(w)[0]
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:

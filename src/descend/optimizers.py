@@ -1,24 +1,25 @@
 """First-order optimizers: frozen settings, an explicit state, `init` and `step`; nothing hidden.
 
-`step(objective, w, state)` evaluates the objective at `w` and returns the `Update`. A state is a
-plain value, so a run can be stopped, saved and resumed at any step. To add an optimizer, add a
-frozen dataclass with these two methods and name it in `OPTIMIZERS`.
+`step(objective, w, state)` asks the objective for its gradient at `w` and returns the `Update`. The
+objective may be that of all rows or of one mini-batch. A state is a plain value, so a run can be
+stopped, saved and resumed at any step. To add an optimizer, add a frozen dataclass with these
+methods and name it in `FIRST_ORDER`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from descend.errors import DescendError
 from descend.matrix import Float
 from descend.objective import Objective
+from descend.schedules import Rate, Schedule, as_schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """What one step gives: the new weights and state, and the learning rate it took.
 
     `stalled` says that no step lowers the loss any further in float64; the weights are the old ones.
@@ -34,6 +35,8 @@ class Optimizer(Protocol):
     """What the loop asks of an optimizer."""
 
     name: ClassVar[str]
+    first_order: ClassVar[bool]
+    """Whether it needs nothing but a gradient, so that mini-batches serve it."""
 
     def init(self, w: Float) -> Any:
         """The state before the first step."""
@@ -41,22 +44,45 @@ class Optimizer(Protocol):
     def step(self, objective: Objective, w: Float, state: Any) -> Update:
         """One update of the weights; `w` and `state` are left as they are."""
 
-
-def check_learning_rate(rate: float | str) -> None:
-    """Raise `DescendError` unless `rate` is "auto" or a finite number above 0."""
-    if rate == "auto":
-        return
-    if isinstance(rate, str) or not (np.isfinite(rate) and rate > 0):
-        raise DescendError(f'`learning_rate` must be a number above 0 or "auto", got {rate!r}.')
+    def planned(self, steps: int | None) -> Optimizer:
+        """The optimizer with the length of the run filled in where its schedule needs it."""
 
 
 @dataclass(frozen=True)
-class GradientDescent:
+class _Scheduled:
+    """What the first-order optimizers share: a learning rate that may follow a schedule."""
+
+    learning_rate: Rate | Schedule = "auto"
+    first_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+
+    def planned(self, steps: int | None) -> Any:
+        rate = self.learning_rate
+        return self if isinstance(rate, float | int | str) else replace(self, learning_rate=rate.planned(steps))
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate as a schedule."""
+        return as_schedule(self.learning_rate)
+
+
+class Velocity(NamedTuple):
+    """The state of gradient descent: steps made, and the velocity (None before the first)."""
+
+    number: int = 0
+    velocity: Float | None = None
+
+
+@dataclass(frozen=True)
+class GradientDescent(_Scheduled):
     """Gradient descent: `v = momentum * v + g; w = w - learning_rate * v`.
 
     With `nesterov` the step is `learning_rate * (g + momentum * v)`, as in torch.optim.SGD. Heavy
-    ball: Polyak (1964); Nesterov (1983) in the form of Sutskever et al. (2013). A learning rate of
-    "auto" is 1 / (largest curvature): for squared error exactly that, for other losses a bound.
+    ball: Polyak (1964); Nesterov (1983) in the form of Sutskever et al. (2013). `learning_rate` is a
+    number, a schedule, or "auto": 1 / (largest curvature), for squared error exactly that, for other
+    losses a bound; for mini-batches the rate of `Objective.batch_rate`.
 
     >>> from descend.objective import Objective
     >>> objective = Objective.of(np.array([[1.0], [-1.0]]), np.array([2.0, -2.0]), intercept=False)
@@ -66,34 +92,39 @@ class GradientDescent:
     [1.0]
     """
 
-    learning_rate: float | Literal["auto"] = "auto"
     momentum: float = 0.0
     nesterov: bool = False
     name: ClassVar[str] = "gradient-descent"
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
+        super().__post_init__()
         if not 0 <= self.momentum < 1:
             raise DescendError(f"`momentum` must be at least 0 and below 1, got {self.momentum!r}.")
         if self.nesterov and self.momentum == 0:
             raise DescendError("`nesterov` needs a `momentum` above 0, 0.9 for example.")
 
-    def init(self, w: Float) -> Float:
-        """The velocity, zero."""
-        return np.zeros_like(w)
+    def init(self, w: Float) -> Velocity:
+        """No steps made, no velocity."""
+        return Velocity()
 
-    def step(self, objective: Objective, w: Float, state: Float) -> Update:
-        _, gradient = objective.value_and_gradient(w)
-        rate = self.rate(objective)
-        velocity = self.momentum * state + gradient if self.momentum else gradient
+    def step(self, objective: Objective, w: Float, state: Velocity) -> Update:
+        gradient = objective.gradient(w)
+        rate = self.rate(objective, state.number)
+        if not self.momentum:
+            gradient *= rate
+            return Update(w - gradient, Velocity(state.number + 1), rate)
+        velocity = gradient if state.velocity is None else self.momentum * state.velocity + gradient
         move = gradient + self.momentum * velocity if self.nesterov else velocity
-        return Update(w - rate * move, velocity, rate)
+        return Update(w - rate * move, Velocity(state.number + 1, velocity), rate)
 
-    def rate(self, objective: Objective) -> float:
-        """The learning rate in use on this objective."""
-        if self.learning_rate != "auto":
-            return float(self.learning_rate)
-        return 1.0 / (objective.curvature_bound or 1.0)
+    def rate(self, objective: Objective, number: int = 0) -> float:
+        """The learning rate of step `number` on this objective."""
+        rate = self.learning_rate
+        if isinstance(rate, float):
+            return rate
+        schedule = as_schedule(rate)
+        highest = objective.safe_rate * (1.0 if objective.whole else 1.0 - self.momentum)
+        return (highest if schedule.rate == "auto" else schedule.rate) * schedule.factor(number)
 
     def rate_limit(self, curvature: float) -> float:
         """The learning rate above which a quadratic of this largest curvature is left for infinity.
@@ -105,4 +136,60 @@ class GradientDescent:
         return 2.0 * (1.0 + m) / ((1.0 + 2.0 * m if self.nesterov else 1.0) * (curvature or 1e-300))
 
 
-FIRST_ORDER: dict[str, type[Any]] = {"gradient-descent": GradientDescent}
+class AdamState(NamedTuple):
+    """Steps made, the running means of the gradient and of its square, and the rate that auto chose."""
+
+    number: int
+    mean: Float
+    square: Float
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Adam(_Scheduled):
+    """Adam: `m = b1 m + (1 - b1) g; s = b2 s + (1 - b2) g**2; w = w - rate m^ / (sqrt(s^) + epsilon)`.
+
+    `m^` and `s^` are corrected for their start at zero. Kingma and Ba (2015); the same numbers as
+    torch.optim.Adam. A learning rate of "auto" is a tenth of the length of gradient descent's first
+    step in its largest weight, so that it has the units of the weights.
+
+    >>> from descend.objective import Objective
+    >>> objective = Objective.of(np.array([[1.0], [-1.0]]), np.array([2.0, -2.0]), intercept=False)
+    >>> adam = Adam(learning_rate=0.5)
+    >>> adam.step(objective, np.zeros(1), adam.init(np.zeros(1))).weights.round(6).tolist()
+    [0.5]
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    name: ClassVar[str] = "adam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if not 0 <= beta < 1:
+                raise DescendError(f"`{name}` must be at least 0 and below 1, got {beta!r}.")
+        if self.epsilon <= 0:
+            raise DescendError(f"`epsilon` must be above 0, got {self.epsilon!r}.")
+
+    def init(self, w: Float) -> AdamState:
+        """No steps made, both means zero."""
+        return AdamState(0, np.zeros_like(w), np.zeros_like(w))
+
+    def step(self, objective: Objective, w: Float, state: AdamState) -> Update:
+        gradient = objective.gradient(w)
+        schedule, highest = self.schedule, state.rate
+        if highest is None:
+            length = float(np.abs(gradient).max()) * objective.safe_rate if schedule.rate == "auto" else 0.0
+            highest = 0.1 * length or 1e-3 if schedule.rate == "auto" else float(schedule.rate)
+        number = state.number + 1
+        mean = self.beta1 * state.mean + (1.0 - self.beta1) * gradient
+        square = self.beta2 * state.square + (1.0 - self.beta2) * np.square(gradient)
+        rate = highest * schedule.factor(state.number)
+        root = np.sqrt(square / (1.0 - self.beta2**number)) + self.epsilon
+        w = w - rate / (1.0 - self.beta1**number) * mean / root
+        return Update(w, AdamState(number, mean, square, highest), rate)
+
+
+FIRST_ORDER: dict[str, type[Any]] = {"gradient-descent": GradientDescent, "adam": Adam}

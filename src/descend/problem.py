@@ -234,6 +234,8 @@ def encode_target(y: Array, loss: Loss) -> tuple[Array, tuple[Any, ...] | None]:
     if not isinstance(loss, LogisticLoss | CrossEntropy):
         loss.check_target(y)
         return y, None
+    if y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all()) and 0 < np.count_nonzero(y) < len(y):
+        return y, tuple(np.array([0, 1], dtype=y.dtype).tolist())
     classes = tuple(np.unique(y).tolist())
     need = 2 if isinstance(loss, LogisticLoss) else MAX_CLASSES
     if len(classes) < 2 or len(classes) > need:

@@ -20,6 +20,8 @@ LEVELS_KEPT = 100_000
 """Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
 
 DISTINCT_NUMBERS = 100
+HUGE = 1e150
+"""Numbers beyond this count as infinite: their squares are."""
 DAY_UNITS = {"ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
 _IDENTIFIER = re.compile(
     r"^$|^(unnamed.*|row_?(names?|number|id)|id|index|key|uuid|guid)$|[ _-]id$", re.IGNORECASE
@@ -42,15 +44,25 @@ def is_usable(dtype: pl.DataType) -> bool:
     return is_text(dtype) or dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Null
 
 
-def as_numbers(series: pl.Series) -> Float:
-    """A column as float64, missing cells as NaN, dates and durations in days."""
+def as_numbers(series: pl.Series, dated: bool = False) -> Float:
+    """A column as float64, missing cells as NaN, dates and durations in days.
+
+    Texts are read as numbers, or as dates where `dated`.
+    """
+    if series.dtype == pl.String:
+        series = _as_dates(series) if dated else series.cast(pl.Float64, strict=False)
     dtype = series.dtype
-    if dtype == pl.String:
-        series = series.cast(pl.Float64, strict=False)
     if dtype.is_temporal():
         unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
         series = series.to_physical().cast(pl.Float64) / unit
     return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
+
+
+def _as_dates(texts: pl.Series) -> pl.Series:
+    try:
+        return texts.str.to_datetime(strict=False)
+    except pl.exceptions.ComputeError:  # none of them is a date
+        return pl.Series(texts.name, [None] * len(texts), dtype=pl.Date)
 
 
 def as_texts(series: pl.Series) -> pl.Series:
@@ -70,16 +82,18 @@ class NumberProfile:
     high: float = -math.inf
     whole: bool = True
     infinite: int = 0
+    dated: bool = False
     distinct: set[float] | None = field(default_factory=set)
 
     def add(self, series: pl.Series) -> None:
         """Take in the rows of a slice; merged as Moments are."""
         x = as_numbers(series)
+        self.dated = self.dated or series.dtype.is_temporal()
         present = x[~np.isnan(x)]
         self.missing += len(x) - len(present)
         if not len(present):
             return
-        self.infinite += int(np.isinf(present).sum())
+        self.infinite += int((np.abs(present) > HUGE).sum())
         if self.infinite:
             return
         n, mean = len(present), float(present.mean())
@@ -99,10 +113,13 @@ class NumberProfile:
     @property
     def scale(self) -> float:
         """The standard deviation, 1 where the column is constant."""
-        return math.sqrt(self.squares / self.count) if self.count and self.low < self.high else 1.0
+        spread = math.sqrt(self.squares / self.count) if self.count and self.low < self.high else 1.0
+        return spread or 1.0  # squares of numbers near 1e-200 are zero
 
     def fault(self, name: str) -> str | None:
         """Why the column cannot serve as a feature, None where it can."""
+        if self.infinite:
+            return None  # not left out but refused, by `Number.learn`
         if self.count == 0:
             return "every cell is missing"
         if self.low == self.high and not self.missing:

@@ -1,17 +1,15 @@
-"""The loop: `steps` is a generator of Steps, `fit` a for loop around it, `Run` what it returns."""
+"""`fit`, a for loop around `steps`, and `Run`, what it returns."""
 
 from __future__ import annotations
 
 import math
 import os
-import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Unpack
 
-import numpy as np
-
+from descend import descent
 from descend.errors import DescendWarning
 from descend.history import History, Step
 from descend.matrix import Array, Float
@@ -21,67 +19,7 @@ from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
 from descend.second_order import as_optimizer, auto_optimizer
-from descend.stopping import Divergence, Limits, Outcome
-
-
-def steps(
-    objective: Objective,
-    optimizer: Optimizer | str = "auto",
-    *,
-    limit: int | None = None,
-    start: Any = None,
-    tolerance: float | None = None,
-    time_limit: float | None = None,
-    validation: Objective | None = None,
-) -> Iterator[Step]:
-    """Walk downhill, one Step at a time: row 0 is the start, the last row has an `outcome`.
-
-    `limit` steps are made; without it the walk ends where the gradient norm is at most `tolerance`
-    (1e-6), or after 10,000 steps. `time_limit` is in seconds. Step k holds the weights after k
-    updates and the loss there; `validation` adds its own loss.
-
-    >>> from descend import GradientDescent, Objective, make_line
-    >>> x, y = make_line(100, seed=0)
-    >>> for step in steps(Objective.of(x, y, intercept=False), GradientDescent(0.1), limit=100):
-    ...     if step.number % 50 == 0:
-    ...         print(step.number, round(step.loss, 3))
-    0 9.493
-    50 0.126
-    100 0.085
-    """
-    limits = Limits.of(limit, tolerance, time_limit)
-    optimizer = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
-    w = objective.zeros() if start is None else objective.check_weights(start)
-    state, finite, number, began = optimizer.init(w), w, 0, time.perf_counter()
-    diverged = Divergence(lambda: objective.constant_loss)
-    while True:
-        with np.errstate(over="ignore", invalid="ignore"):  # a diverging walk overflows; the outcome says so
-            loss, gradient = objective.value_and_gradient(w)
-            norm = float(np.linalg.norm(gradient))
-            elapsed = time.perf_counter() - began
-            outcome = Outcome.DIVERGED if diverged(loss) else limits.reached(number, norm, elapsed)
-            finite = w if math.isfinite(loss) and np.isfinite(w).all() else finite
-            update = None if outcome else optimizer.step(objective, w, state)
-        if update is not None and update.stalled:
-            outcome = Outcome.PRECISION
-        yield Step(
-            number,
-            finite,
-            loss,
-            norm,
-            None if update is None or outcome else update.learning_rate,
-            epoch=number,
-            validation_loss=None if validation is None else validation.value(finite),
-            seconds=elapsed,
-            rows_seen=number * objective.rows,
-            outcome=outcome,
-        )
-        if update is None or outcome:
-            return
-        w, state, number = update.weights, update.state, number + 1
-
-
-_walk = steps  # `fit` has a parameter of that name
+from descend.stopping import Outcome
 
 
 @dataclass
@@ -149,6 +87,9 @@ def fit(
     optimizer: Optimizer | str = "auto",
     start: Any = None,
     steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    patience: int | None = None,
     tolerance: float | None = None,
     time_limit: float | None = None,
     every: int | None = None,
@@ -160,7 +101,8 @@ def fit(
     `fit(x, y)` takes arrays as they are; `fit("data.csv", target="price")` and
     `fit(frame, target="price")` encode a table. The keyword arguments in `problem` are those of
     `Problem.of`: `target`, `loss`, `penalty`, `intercept`, `sample_weight`, `valid`, `seed`,
-    `columns`, `engine`. `every` prints the loss every so many steps; `progress` shows a live line.
+    `columns`, `engine`. `batch_size` makes a first-order optimizer step on so many rows at a time, in
+    an order that `seed` decides; see `steps` for `epochs`, `patience` and the limits. `every` prints the loss every so many steps; `progress` shows a live line.
     Ctrl-C ends the run and returns it as it is. Raises `DescendError` on bad input.
 
     >>> import descend
@@ -177,18 +119,23 @@ def fit(
     made = Problem.of(data, y, **problem)
     try:
         objective = made.objective
-        chosen = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
-        made.warnings += _announce(objective, chosen)
+        chosen = _choose(optimizer, objective, batch_size)
+        if batch_size is None:
+            made.warnings += _announce(objective, chosen)
         for warning in made.warnings:
             warnings.warn(warning, DescendWarning, stacklevel=2)
-        walk = _walk(
+        walk = descent.steps(
             objective,
             chosen,
             limit=steps,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=problem.get("seed", 0),
             start=start,
             tolerance=tolerance,
             time_limit=time_limit,
             validation=made.validation,
+            patience=patience,
         )
         if progress:
             from descend.progress import watched
@@ -214,12 +161,19 @@ def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[
         for last in walk:
             history.add(last)
             if every and last.outcome is None and last.number % every == 0:
-                print(f"{last.number:5d}  {last.loss:.6g}")
+                print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
     except KeyboardInterrupt:
         if last is None:
             raise
     assert last is not None
-    return history, last if last.outcome else replace(last, outcome=Outcome.INTERRUPTED)
+    return history, last if last.outcome else last._replace(outcome=Outcome.INTERRUPTED)
+
+
+def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
+    """The optimizer asked for; "auto" takes what the objective allows, gradient descent in batches."""
+    if optimizer != "auto":
+        return as_optimizer(optimizer)
+    return auto_optimizer(objective) if batch_size is None else GradientDescent()
 
 
 def _announce(objective: Objective, optimizer: Optimizer) -> list[str]:

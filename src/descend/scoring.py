@@ -10,12 +10,12 @@ import numpy as np
 
 from descend.blocks import leaf_rows
 from descend.encoded import EncodedTable
-from descend.encoding import check_columns, label_text
+from descend.encoding import label_text, open_encoded
 from descend.engines import Engine, Threads
 from descend.errors import DataError, DescendError
 from descend.metrics import Metrics, evaluate
 from descend.modelfile import Model
-from descend.tables import Table, open_table, write_frames
+from descend.tables import Table, write_frames
 
 
 def score(model: Model, data: Any, engine: Engine | None = None) -> Metrics:
@@ -42,7 +42,7 @@ def write_predictions(
     Columns are those of `keep`, then `prediction`, then `probability:CLASS` for each class; rows keep
     their order and are streamed. Returns the number of rows and of cells with an unknown level.
     """
-    table = _open(model, data)
+    table = _open(model, data, keep)
     absent = [name for name in keep if name not in table.names]
     if absent:
         raise DataError(f"{table.label!r} has no column `{absent[0]}` to keep.")
@@ -68,9 +68,7 @@ def _predictions(model: Model, table: Table, keep: list[str], counts: list[int])
         yield columns
 
 
-def _open(model: Model, data: Any) -> Table:
+def _open(model: Model, data: Any, keep: Sequence[str] = ()) -> Table:
     if model.encoding is None:
         raise DescendError("this model was fitted on arrays; it can `predict(x)` in Python, but knows no columns.")
-    table = open_table(data, missing=model.facts.get("missing"), text_columns=model.encoding.category_names)
-    check_columns(model.encoding, table.names, table.label)
-    return table
+    return open_encoded(data, model.encoding, model.facts.get("missing"), keep)

@@ -34,6 +34,10 @@ class Newton:
     """
 
     name: ClassVar[str] = "newton"
+    first_order: ClassVar[bool] = False
+
+    def planned(self, steps: int | None) -> Newton:
+        return self
 
     def init(self, w: Float) -> None:
         """No state."""
@@ -68,6 +72,10 @@ class Exact:
     """
 
     name: ClassVar[str] = "exact"
+    first_order: ClassVar[bool] = False
+
+    def planned(self, steps: int | None) -> Exact:
+        return self
 
     def init(self, w: Float) -> None:
         """No state."""

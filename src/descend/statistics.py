@@ -62,8 +62,27 @@ class TargetSum(_Additive):
 
 
 @dataclass(frozen=True, slots=True)
+class RowNorms:
+    """`[sum of weights, weighted sum of squared row lengths, largest weight times squared length]`.
+
+    The intercept counts as a column of ones.
+    """
+
+    intercept: bool
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        norms = matrix.row_norms(block.X) + self.intercept
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        norms *= s
+        return np.array([s.sum(), norms.sum(), norms.max()])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.array([a[0] + b[0], a[1] + b[1], max(a[2], b[2])])
+
+
+@dataclass(frozen=True, slots=True)
 class LossSum(_Additive):
-    """`[sum of weights, sum of losses]` at weights `params`."""
+    """`[rows, sum of weights, sum of losses]` at weights `params`."""
 
     loss: Loss
     intercept: bool
@@ -71,12 +90,13 @@ class LossSum(_Additive):
     def of(self, block: Block, params: Float) -> Float:
         value = self.loss.value(linear_predictor(block, params, self.intercept), block.y)
         s = block.sample_weight
-        return np.array([block.rows, value.sum()] if s is None else [s.sum(), s @ value], dtype=np.float64)
+        sums = [block.rows, value.sum()] if s is None else [s.sum(), s @ value]
+        return np.array([np.count_nonzero(s) if s is not None else block.rows, *sums], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class LossAndGradient(_Additive):
-    """`[sum of weights, sum of losses, gradient of that sum]` at weights `params`, in one pass.
+    """`[rows, sum of weights, sum of losses, gradient of that sum]` at weights `params`, in one pass.
 
     The gradient is raveled from the shape of the weights, the intercept's row last.
     """
@@ -90,10 +110,11 @@ class LossAndGradient(_Additive):
         s = block.sample_weight
         if s is not None:
             g *= s if g.ndim == 1 else s[:, None]
-        out = np.empty(2 + params.size)
-        out[0] = block.rows if s is None else s.sum()
-        out[1] = value.sum() if s is None else s @ value
-        gradient = out[2:].reshape(params.shape)
+        out = np.empty(3 + params.size)
+        out[0] = block.rows if s is None else np.count_nonzero(s)
+        out[1] = block.rows if s is None else s.sum()
+        out[2] = value.sum() if s is None else s @ value
+        gradient = out[3:].reshape(params.shape)
         gradient[: len(params) - self.intercept] = matrix.transposed_product(block.X, g)
         if self.intercept:
             gradient[-1] = g.sum(axis=0)

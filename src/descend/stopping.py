@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from descend.errors import DescendError
+from descend.matrix import Float
 
 TOLERANCE = 1e-6
 DEFAULT_LIMIT = 10_000
@@ -62,15 +63,36 @@ class Limits:
             return Limits(DEFAULT_LIMIT, tolerance or TOLERANCE, seconds)
         return Limits(int(steps), tolerance, seconds)
 
-    def reached(self, number: int, gradient_norm: float, elapsed: float) -> Outcome | None:
+    def reached(self, number: int, gradient_norm: float | None, elapsed: float) -> Outcome | None:
         """The outcome of a run that has made `number` steps, None while it goes on."""
-        if self.tolerance is not None and gradient_norm <= self.tolerance:
+        if self.tolerance is not None and gradient_norm is not None and gradient_norm <= self.tolerance:
             return Outcome.CONVERGED
         if number >= self.steps:
             return Outcome.STEP_LIMIT
         if self.seconds is not None and elapsed >= self.seconds:
             return Outcome.TIME_LIMIT
         return None
+
+
+class Patience:
+    """Early stopping: tells when the validation loss has not fallen for `limit` evaluations in a row.
+
+    Keeps the best weights. Prechelt, Early Stopping - But When? (1998), without a threshold.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if isinstance(limit, bool) or limit != int(limit) or limit < 1:
+            raise DescendError(f"`patience` must be a whole number of at least 1, got {limit!r}.")
+        self.limit, self.waited, self.loss = int(limit), 0, math.inf
+        self.weights: Float | None = None
+
+    def __call__(self, validation_loss: float, weights: Float) -> bool:
+        """Whether patience is at its end, this evaluation being the newest."""
+        if validation_loss < self.loss:
+            self.loss, self.weights, self.waited = validation_loss, weights, 0
+        else:
+            self.waited += 1
+        return self.waited >= self.limit
 
 
 class Divergence:

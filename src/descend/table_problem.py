@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from descend.blocks import Split
 from descend.encoded import EncodedSource, EncodedTable
-from descend.encoding import MAX_LEVELS, Encoding, Target, check_columns
+from descend.encoding import MAX_LEVELS, Encoding, Target, open_encoded
 from descend.errors import DataError, DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.penalties import L2, Penalty, as_penalty
 from descend.problem import FEW_VALUES, MAX_CLASSES, Columns, Problem, make_problem
-from descend.profiles import Profile, Survey, TextProfile, is_boolean, is_usable
-from descend.tables import Table, TypeConflict, first_line, open_table
+from descend.profiles import HUGE, Profile, Survey, TextProfile, is_boolean, is_usable
+from descend.tables import Table, TypeConflict, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -26,9 +26,12 @@ def from_table(data: Any, target: str, columns: Columns, options: Any) -> Proble
     try:
         survey = Survey.of(table, target, names, columns.categorical, columns.numeric, split)
     except TypeConflict as error:
-        notes.append(f"column types were widened and the file read again: {first_line(error)}")
+        notes.append(f"column types were widened and the rows read again: {str(error).rstrip('.')}")
         table = table.widened()
         survey = Survey.of(table, target, names, columns.categorical, columns.numeric, split)
+    if split is not None and not survey.rows["validation"]:
+        notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
+        split = None
     if not survey.rows["training"]:
         raise DataError(f"no row of {table.label!r} has a value of the target `{target}` to learn from.")
     loss, goal = _infer_target(target, survey.target, options.loss, notes)
@@ -40,7 +43,8 @@ def from_table(data: Any, target: str, columns: Columns, options: Any) -> Proble
     penalty = _penalty(options.penalty, loss, survey.rows["training"], notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
-    sources, held_out = _sources(table, encoding, split, options.valid)
+    valid = None if isinstance(options.valid, int | float) else options.valid
+    sources, held_out = _sources(table, encoding, split, valid)
     problem = make_problem(sources, loss, penalty, options, goal.classes)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings
     problem.missing = table.missing
@@ -56,7 +60,7 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
         raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
     if target in columns.features or target in columns.drop:
         raise DescendError(f"`{target}` is the target; it cannot be a feature or be dropped.")
-    wanted = list(columns.features) or [name for name in table.names if name != target]
+    wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name != target]
     names, warnings = [], []
     for name in wanted:
         dtype = table.schema[name]
@@ -89,7 +93,10 @@ def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[st
     if isinstance(profile, TextProfile):
         raise DataError(f"target `{name}` holds text, which the loss {loss.name} cannot fit.")
     if profile.infinite:
-        raise DataError(f"target `{name}` holds {profile.infinite} infinite values: leave those rows out.")
+        raise DataError(
+            f"target `{name}` holds {profile.infinite} infinite values (or beyond {HUGE:g}): "
+            "leave those rows out."
+        )
     return loss, Target(name)
 
 
@@ -156,10 +163,9 @@ def _sources(
 ) -> tuple[tuple[EncodedSource, EncodedSource | None], int | None]:
     """Training and validation rows; the number of rows of a validation table of its own."""
     whole = EncodedTable(table, encoding, split)
-    if valid is None or split is not None:
+    if valid is None:
         return (whole.side(False), whole.side(True) if split else None), None
-    other = open_table(valid, missing=table.missing, text_columns=table.text_columns)
-    check_columns(encoding, other.names, other.label)
+    other = open_encoded(valid, encoding, table.missing)
     if encoding.target.name not in other.names:
         raise DataError(f"{other.label!r} has no column `{encoding.target.name}`, the target.")
     rows = sum(

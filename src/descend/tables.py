@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,15 +28,19 @@ MISSING = ("", "NA", "N/A", "NaN", "null")
 SEPARATORS = {".tsv": "\t", ".tab": "\t"}
 INFER_ROWS, DATE_ROWS = 10_000, 100
 
-TypeConflict = pl.exceptions.ComputeError
-"""Raised where a cell of a CSV does not fit the type that its column seemed to have."""
-
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+class TypeConflict(DataError):
+    """A cell of a CSV does not fit the type that its column seemed to have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some consecutive rows of one file: `start` is the row in the file of the first."""
+    """Some consecutive rows of one file: `start` is the row in the file of the first.
+
+    `file` is its place among the sorted paths, whatever order they were given in.
+    """
 
     file: int
     start: int
@@ -50,6 +56,8 @@ class Table:
     missing: tuple[str, ...] = MISSING
     text_columns: tuple[str, ...] = ()
     """Columns to read as text whatever they look like."""
+    number_columns: tuple[str, ...] = ()
+    """Columns in which a whole number may be followed by a broken one."""
     schema: Mapping[str, pl.DataType] = field(default_factory=dict)
 
     @property
@@ -64,21 +72,45 @@ class Table:
         return self.paths[0].name if len(self.paths) == 1 else f"{len(self.paths)} files"
 
     def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
-        """All rows in order, `rows` at a time, cut at the end of each file."""
+        """All rows in order, `rows` at a time, cut at the end of each file; one empty slice for no rows.
+
+        Raises `DataError` where a file cannot be read, `TypeConflict` where a cell is not of its type.
+        """
         if self.frame is not None:
             frame = self.frame.select(columns)
-            for start in range(0, frame.height, rows):
+            for start in range(0, max(frame.height, 1), rows):
                 yield Slice(0, start, frame.slice(start, rows))
             return
-        for file, path in enumerate(self.paths):
+        place = {path: i for i, path in enumerate(sorted(self.paths))}
+        for path in self.paths:
             start = 0
-            for frame in _regular(self._batches(path, columns, rows), rows):
-                yield Slice(file, start, frame)
-                start += frame.height
+            with _readable(path):
+                for frame in _regular(self._batches(path, columns, rows), rows):
+                    yield Slice(place[path], start, frame)
+                    start += frame.height
+            if not start:
+                empty = pl.DataFrame(schema={name: self.schema[name] for name in columns})
+                yield Slice(place[path], 0, empty)
 
     def widened(self) -> Table:
-        """The same table with the types of CSV columns taken from every row, which costs a read."""
-        return replace(self, schema=self.types(self.paths[0], None))
+        """The same table with types that every cell of every CSV fits, which costs a read.
+
+        Text fits everything: a column of numbers in one file and of text in another is text, and so
+        is a column of dates where one cell is no date.
+        """
+        schema = dict(self.schema)
+        for path in self.paths:
+            for name, kind in self.types(path, None).items():
+                if name in schema:
+                    schema[name] = _common(schema[name], kind)
+        dates = [name for name, kind in schema.items() if kind.is_temporal()]
+        table = replace(self, schema=schema)
+        try:
+            for _ in table.slices(dates, 1 << 15) if dates else ():
+                pass
+        except TypeConflict:
+            return replace(table, schema=schema | dict.fromkeys(dates, pl.String()))
+        return table
 
     def types(self, path: Path, rows: int | None = INFER_ROWS) -> dict[str, pl.DataType]:
         """The type of each column; for a CSV found from its first rows.
@@ -89,14 +121,23 @@ class Table:
             return dict(pl.scan_parquet(path, glob=False).collect_schema())
         types = dict(self._csv(path, infer_schema_length=rows).collect_schema())
         dates = self._csv(path, infer_schema_length=DATE_ROWS, try_parse_dates=True).collect_schema()
-        return {
-            name: dates[name] if dates[name].is_temporal() and kind == pl.String else kind
-            for name, kind in types.items()
-        } | {name: pl.String() for name in self.text_columns if name in types}
+        for name, kind in types.items():
+            if name in self.text_columns:
+                types[name] = pl.String()
+            elif dates[name].is_temporal() and kind == pl.String:
+                types[name] = dates[name]
+            elif name in self.number_columns and kind.is_integer():
+                types[name] = pl.Float64()
+        return types
 
     def _csv(self, path: Path, **options: Any) -> pl.LazyFrame:
         return pl.scan_csv(
-            path, separator=_separator(path), null_values=list(self.missing), glob=False, **options
+            path,
+            separator=_separator(path),
+            null_values=list(self.missing),
+            glob=False,
+            with_column_names=lambda names: [name.replace('""', '"') for name in names],
+            **options,
         )
 
     def _batches(self, path: Path, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
@@ -113,7 +154,13 @@ class Table:
         yield from lazy.select(columns).collect_batches(chunk_size=rows, maintain_order=True)
 
 
-def open_table(data: Any, *, missing: Sequence[str] | None = None, text_columns: Sequence[str] = ()) -> Table:
+def open_table(
+    data: Any,
+    *,
+    missing: Sequence[str] | None = None,
+    text_columns: Sequence[str] = (),
+    number_columns: Sequence[str] = (),
+) -> Table:
     """A path, a glob, several paths, or a frame as a Table. Raises `DataError` where it is none of them."""
     missing = MISSING if missing is None else tuple(missing)
     if not is_table(data):
@@ -124,11 +171,9 @@ def open_table(data: Any, *, missing: Sequence[str] | None = None, text_columns:
         frame = as_frame(data)
         return Table(frame=frame, schema=dict(frame.schema))
     paths = tuple(find_files(data))
-    table = Table(paths, None, missing, tuple(text_columns))
-    try:
+    table = Table(paths, None, missing, tuple(text_columns), tuple(number_columns))
+    with _readable(paths[0]):
         schema = table.types(paths[0])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot read {str(paths[0])!r}: {first_line(error)}.") from error
     if not schema:
         raise DataError(f"{str(paths[0])!r} is empty: it has no columns.")
     return replace(table, schema=schema)
@@ -163,18 +208,38 @@ def find_files(paths: Paths) -> list[Path]:
     return found
 
 
-def as_frame(data: Any) -> pl.DataFrame:
-    """Any frame as a polars one, without a copy where the Arrow C stream allows it."""
-    if isinstance(data, pl.DataFrame | dict):
-        return pl.DataFrame(data)
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say which file cannot be read, in one line."""
     try:
-        return pl.DataFrame(data)
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if "could not parse" in str(error):
+            raise TypeConflict(f"{path.name!r}: {first_line(error)}.") from error
+        raise DataError(f"cannot read {str(path)!r}: {first_line(error)}.") from error
+
+
+def as_frame(data: Any) -> pl.DataFrame:
+    """Any frame as a polars one, without a copy where the Arrow C stream allows it.
+
+    Raises `DataError` where its columns are not of one type and one length each.
+    """
+    try:
+        return _as_frame(data)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(error)}.") from error
+
+
+def _as_frame(data: Any) -> pl.DataFrame:
+    try:
+        return pl.DataFrame(data, strict=not isinstance(data, dict))
     except ImportError:  # pandas without pyarrow: column by column
         columns = {}
         for name in data.columns:
             values = data[name].to_numpy()
             if values.dtype == object:
-                values = [None if value != value else value for value in values.tolist()]
+                pairs = zip(values.tolist(), data[name].isna(), strict=True)
+                values = [None if absent else value for value, absent in pairs]
             columns[str(name)] = values
         return pl.DataFrame(columns, strict=False)
 
@@ -202,8 +267,15 @@ def _separator(path: Path) -> str:
     if path.suffix.lower() in SEPARATORS:
         return SEPARATORS[path.suffix.lower()]
     with path.open("rb") as file:
-        header = file.readline(1 << 16).decode("utf-8", "replace")
+        header = re.sub('"[^"]*"', "", file.readline(1 << 16).decode("utf-8", "replace"))
     return max(",;\t|", key=header.count)
+
+
+def _common(a: pl.DataType, b: pl.DataType) -> pl.DataType:
+    """A type that holds the values of both."""
+    if a == b:
+        return a
+    return pl.Float64() if a.is_numeric() and b.is_numeric() else pl.String()
 
 
 def first_line(error: BaseException) -> str:
