@@ -24,6 +24,7 @@ _HOME = {
     "History": "history",
     "InverseTime": "schedules",
     "L2": "penalties",
+    "LBFGS": "lbfgs",
     "LogisticLoss": "losses",
     "Model": "modelfile",
     "Moments": "moments",

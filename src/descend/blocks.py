@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -132,25 +132,69 @@ class Split:
     Flood, OOPSLA 2014).
 
     >>> Split(0.25, seed=0).held_out(0, 0, 8)
-    array([False, False, False, False, False,  True, False, False])
+    array([ True, False, False, False,  True,  True, False, False])
     """
 
     fraction: float
     seed: int = 0
+    group: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise DescendError(
-                f"`valid` as a fraction must lie between 0 and 1, got {self.fraction!r}: "
-                "0.2 holds out a fifth of the rows, None holds out none."
-            )
+        check_fraction(self.fraction)
 
     def held_out(self, file: int, start: int, stop: int) -> Array:
         """A mask over rows `start` to `stop` of a file: True where the row is held out."""
+        return self._below(np.arange(start, stop, dtype=np.uint64), file)
+
+    def held_out_groups(self, keys: Array) -> Array:
+        """A mask over rows whose groups have these 64-bit keys: True where the row is held out."""
+        return self._below(_mix(keys), 0)
+
+    def _below(self, keys: Array, file: int) -> Array:
         key = _mix(np.uint64(self.seed & int(MASK)) + np.uint64(0x9E3779B97F4A7C15))
         key = _mix(key ^ np.uint64(file))
-        hashes = _mix(np.arange(start, stop, dtype=np.uint64) + key)
+        with np.errstate(over="ignore"):
+            hashes = _mix(keys + key)
         return np.asarray(hashes < np.uint64(self.fraction * 2.0**64))
+
+
+@dataclass(frozen=True, slots=True)
+class LastRows:
+    """The last `fraction` of the rows in order, held out: for rows that follow time.
+
+    `rows` holds the number of rows of each file.
+
+    >>> split = LastRows(0.2, (4, 6))
+    >>> split.held_out(0, 0, 4).any(), split.held_out(1, 0, 6).tolist()
+    (np.False_, [False, False, False, False, True, True])
+    """
+
+    fraction: float
+    rows: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_fraction(self.fraction)
+
+    @property
+    def group(self) -> None:
+        """Groups do not go with an order in time."""
+
+    def held_out(self, file: int, start: int, stop: int) -> Array:
+        """A mask over rows `start` to `stop` of a file: True where the row is held out."""
+        total, before = sum(self.rows), sum(self.rows[:file])
+        return np.arange(before + start, before + stop) >= total - round(self.fraction * total)
+
+
+AnySplit: TypeAlias = Split | LastRows
+
+
+def check_fraction(fraction: float) -> None:
+    """Raise `DescendError` unless `fraction` may be a share of rows to hold out."""
+    if not 0 < fraction < 1:
+        raise DescendError(
+            f"`valid` as a fraction must lie between 0 and 1, got {fraction!r}: "
+            "0.2 holds out a fifth of the rows, None holds out none."
+        )
 
 
 def _mix(x: Any) -> Any:
@@ -171,7 +215,7 @@ class ArraySource:
     y: Array
     sample_weight: Array | None = None
     feature_names: tuple[str, ...] = ()
-    split: Split | None = None
+    split: AnySplit | None = None
     held_out: bool = False
 
     def __post_init__(self) -> None:

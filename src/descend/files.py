@@ -1,9 +1,11 @@
-"""Writing a file whole or not at all."""
+"""Files that are written whole or not at all, and temporary ones that never stay behind."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,3 +46,41 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class TemporaryFile:
+    """A file that is deleted when this handle is closed or forgotten, or when the process ends.
+
+    It lies where the environment variable TMPDIR says. Raises `DataError` where it cannot be made.
+
+    >>> file = TemporaryFile(".txt")
+    >>> _ = file.path.write_text("gone soon")
+    >>> file.close()
+    >>> file.path.exists()
+    False
+    """
+
+    def __init__(self, suffix: str = "") -> None:
+        try:
+            handle, name = tempfile.mkstemp(prefix="descend-", suffix=suffix)
+        except OSError as error:
+            raise DataError(f"cannot make a temporary file: {error.strerror}. Set TMPDIR to a folder.") from error
+        os.close(handle)
+        self.path = Path(name)
+        self._delete = weakref.finalize(self, self.path.unlink, missing_ok=True)
+
+    def close(self) -> None:
+        """Delete the file; closing again does nothing."""
+        self._delete()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Delete the file where writing it fails, and say so where the disk is full."""
+        try:
+            yield
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                folder = self.path.parent.name
+                raise DataError(f"the disk that holds {folder!r} is full: set TMPDIR to a larger one.") from error
+            raise

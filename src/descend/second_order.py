@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from descend.errors import DescendError
+from descend.lbfgs import LBFGS
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
-from descend.optimizers import FIRST_ORDER, GradientDescent, Optimizer, Update
+from descend.optimizers import FIRST_ORDER, Optimizer, Update
 
 NEWTON_LIMIT = 512
 """`optimizer="auto"` takes Newton while features times outputs stay within this."""
@@ -100,14 +101,14 @@ def solve_scaled(H: Float, g: Float) -> Float:
     return np.asarray(V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0) / scale)
 
 
-OPTIMIZERS: dict[str, type[Any]] = {**FIRST_ORDER, "newton": Newton, "exact": Exact}
+OPTIMIZERS: dict[str, type[Any]] = {**FIRST_ORDER, "lbfgs": LBFGS, "newton": Newton, "exact": Exact}
 
 
 def auto_optimizer(objective: Objective) -> Optimizer:
-    """Exact where there is a closed form, Newton while it is cheap, else gradient descent."""
+    """Exact where there is a closed form, Newton while it is cheap, else L-BFGS."""
     if isinstance(objective, Quadratic):
         return Exact()
-    return Newton() if int(np.prod(objective.shape)) <= NEWTON_LIMIT else GradientDescent()
+    return Newton() if int(np.prod(objective.shape)) <= NEWTON_LIMIT else LBFGS()
 
 
 def as_optimizer(optimizer: Optimizer | str, learning_rate: float | str | None = None) -> Optimizer:

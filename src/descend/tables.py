@@ -132,12 +132,7 @@ class Table:
 
     def _csv(self, path: Path, **options: Any) -> pl.LazyFrame:
         return pl.scan_csv(
-            path,
-            separator=_separator(path),
-            null_values=list(self.missing),
-            glob=False,
-            with_column_names=lambda names: [name.replace('""', '"') for name in names],
-            **options,
+            path, separator=_separator(path), null_values=list(self.missing), glob=False, **options
         )
 
     def _batches(self, path: Path, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
@@ -172,8 +167,9 @@ def open_table(
         return Table(frame=frame, schema=dict(frame.schema))
     paths = tuple(find_files(data))
     table = Table(paths, None, missing, tuple(text_columns), tuple(number_columns))
-    with _readable(paths[0]):
-        schema = table.types(paths[0])
+    first = next((path for path in paths if _has_rows(path)), paths[0])
+    with _readable(first):
+        schema = table.types(first)
     if not schema:
         raise DataError(f"{str(paths[0])!r} is empty: it has no columns.")
     return replace(table, schema=schema)
@@ -269,6 +265,13 @@ def _separator(path: Path) -> str:
     with path.open("rb") as file:
         header = re.sub('"[^"]*"', "", file.readline(1 << 16).decode("utf-8", "replace"))
     return max(",;\t|", key=header.count)
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether anything follows the first line: a header alone tells no types."""
+    with _readable(path), path.open("rb") as file:
+        file.readline()
+        return bool(file.read(1))
 
 
 def _common(a: pl.DataType, b: pl.DataType) -> pl.DataType:
