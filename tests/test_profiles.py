@@ -214,7 +214,7 @@ def test_why_a_column_is_no_feature(profile, name, values, reason):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        *[(n, True) for n in ("", "id", "ID", "index", "Unnamed: 0", "row", "rownames", "row_number", "key")],
+        *[(n, True) for n in ("", "id", "ID", "index", "Unnamed: 0", "rownames", "row_number", "key")],
         *[(n, True) for n in ("PassengerId", "userID", "customer id", "order-id", "row_id", "uuid")],
         *[(n, False) for n in ("paid", "valid", "humid", "year", "idea", "keys", "rowing", "indexed")],
     ],

@@ -151,7 +151,7 @@ class Split:
         return self._below(_mix(keys), 0)
 
     def _below(self, keys: Array, file: int) -> Array:
-        key = _mix(np.uint64(self.seed & int(MASK)) + np.uint64(0x9E3779B97F4A7C15))
+        key = _mix(np.uint64((self.seed + 0x9E3779B97F4A7C15) & int(MASK)))
         key = _mix(key ^ np.uint64(file))
         with np.errstate(over="ignore"):
             hashes = _mix(keys + key)
@@ -278,7 +278,7 @@ class ArrayLeaf:
     def block(self) -> Block | None:
         s, rows = self.source, slice(self.start, self.stop)
         weight = None if s.sample_weight is None else s.sample_weight[rows]
-        block = Block(s.X[rows], s.y[rows], weight)
+        block = Block(matrix.take_rows(s.X, rows), s.y[rows], weight)
         if s.split is None:
             return block
         held_out = s.split.held_out(0, self.start, self.stop)

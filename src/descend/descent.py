@@ -53,9 +53,9 @@ def steps(
     >>> for step in steps(Objective.of(x, y, intercept=False), GradientDescent(0.1), limit=100):
     ...     if step.number % 50 == 0:
     ...         print(step.number, round(step.loss, 3))
-    0 9.493
-    50 0.126
-    100 0.085
+    0 11.62
+    50 0.086
+    100 0.084
     """
     if patience is not None and validation is None:
         raise DescendError("`patience` watches the validation loss: give `valid` too (0.2 holds out a fifth).")

@@ -51,7 +51,7 @@ class LBFGS:
     >>> for _ in range(12):
     ...     w, state, *_ = lbfgs.step(objective, w, state)
     >>> round(objective.value(w), 6)
-    0.632277
+    0.586872
     """
 
     memory: int = 10

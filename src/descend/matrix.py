@@ -160,6 +160,13 @@ def _product_of(A: Matrix, B: Matrix) -> Float:
     return np.asarray((sa.T @ sb).toarray())
 
 
+def _sparse_slice(X: Any, start: int, stop: int) -> Any:
+    """Consecutive rows of a CSR matrix, as views: its own slicing copies them."""
+    first, last = X.indptr[start], X.indptr[stop]
+    views = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
+    return type(X)(views, shape=(stop - start, X.shape[1]), copy=False)
+
+
 def with_ones(X: Matrix) -> Matrix:
     """`[X | 1]` in float64: a column of ones after the last."""
     dense, sparse = split(X)
@@ -200,7 +207,9 @@ def joined(parts: list[Matrix]) -> Matrix:
 def take_rows(X: Matrix, rows: Array | slice) -> Matrix:
     """The rows of `X` that a mask, an index array or a slice names."""
     if isinstance(X, Mixed):
-        return Mixed(take_rows(X.dense, rows), X.sparse[rows])
+        return Mixed(take_rows(X.dense, rows), take_rows(X.sparse, rows))
+    if is_sparse(X) and isinstance(rows, slice):
+        return _sparse_slice(X, *rows.indices(X.shape[0])[:2])
     if isinstance(rows, slice) or rows.dtype == np.bool_ or not isinstance(X, np.ndarray) or not X.flags.c_contiguous:
         return X[rows]
     out = np.empty((len(rows), *X.shape[1:]), dtype=X.dtype)

@@ -304,7 +304,7 @@ class Quadratic(Objective):
             moments,
             least.factor * x_scale * np.sqrt(moments.weight),
             least.solution * y_scale / x_scale,
-            least.residual * y_scale**2,
+            float(least.residual * y_scale**2),
             penalty,
             intercept,
             session,

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from descend.blocks import Split, leaf_rows
+from descend.blocks import AnySplit, leaf_rows
 from descend.matrix import Array, Float
-from descend.tables import Table
+from descend.tables import Slice, Table, as_numbers
 
 LEVELS_KEPT = 100_000
 """Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
@@ -22,7 +22,6 @@ LEVELS_KEPT = 100_000
 DISTINCT_NUMBERS = 100
 HUGE = 1e150
 """Numbers beyond this count as infinite: their squares are."""
-DAY_UNITS = {"ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
 _IDENTIFIER = re.compile(
     r"^$|^(unnamed.*|row_?(names?|number|id)|id|index|key|uuid|guid)$|[ _-]id$", re.IGNORECASE
 )
@@ -44,27 +43,6 @@ def is_usable(dtype: pl.DataType) -> bool:
     return is_text(dtype) or dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Null
 
 
-def as_numbers(series: pl.Series, dated: bool = False) -> Float:
-    """A column as float64, missing cells as NaN, dates and durations in days.
-
-    Texts are read as numbers, or as dates where `dated`.
-    """
-    if series.dtype == pl.String:
-        series = _as_dates(series) if dated else series.cast(pl.Float64, strict=False)
-    dtype = series.dtype
-    if dtype.is_temporal():
-        unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
-        series = series.to_physical().cast(pl.Float64) / unit
-    return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
-
-
-def _as_dates(texts: pl.Series) -> pl.Series:
-    try:
-        return texts.str.to_datetime(strict=False)
-    except pl.exceptions.ComputeError:  # none of them is a date
-        return pl.Series(texts.name, [None] * len(texts), dtype=pl.Date)
-
-
 def as_texts(series: pl.Series) -> pl.Series:
     """A column as text, missing cells as null."""
     return series.cast(pl.String)
@@ -72,10 +50,14 @@ def as_texts(series: pl.Series) -> pl.Series:
 
 @dataclass(slots=True)
 class NumberProfile:
-    """Count, missing cells, mean, spread and range of a column of numbers."""
+    """Count, missing cells, mean, spread and range of a column of numbers.
 
-    count: int = 0
-    missing: int = 0
+    With sample weights `count` and `missing` are sums of weights, `rows` is the number of cells present.
+    """
+
+    count: float = 0
+    missing: float = 0
+    rows: int = 0
     mean: float = 0.0
     squares: float = 0.0
     low: float = math.inf
@@ -96,13 +78,14 @@ class NumberProfile:
         self.infinite += int((np.abs(present) > HUGE).sum())
         if self.infinite:
             return
-        n, mean = len(present), float(present.mean())
+        mean = float(present.mean() if s is None else s @ present / n)
         centred = present - mean
         delta = mean - self.mean
         total = self.count + n
-        self.squares += float(centred @ centred) + delta**2 * self.count * n / total
+        squares = float(centred @ centred if s is None else s @ centred**2)
+        self.squares += squares + delta**2 * self.count * n / total
         self.mean += delta * n / total
-        self.count = total
+        self.count, self.rows = total, self.rows + len(present)
         self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
         self.whole = self.whole and bool((present == np.floor(present)).all())
         if self.distinct is not None:
@@ -124,29 +107,34 @@ class NumberProfile:
             return "every cell is missing"
         if self.low == self.high and not self.missing:
             return f"constant ({self.low:g})"
-        if self.whole and self.high - self.low + 1 >= self.count and is_identifier(name):
+        if self.whole and self.high - self.low + 1 >= self.rows and is_identifier(name):
             return "identifier-like"
         return None
 
 
 @dataclass(slots=True)
 class TextProfile:
-    """Count, missing cells and levels of a column of text."""
+    """Count, missing cells and levels of a column of text; by weight where there are sample weights."""
 
-    count: int = 0
-    missing: int = 0
+    count: float = 0
+    missing: float = 0
+    rows: int = 0
     levels: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
 
-    def add(self, series: pl.Series) -> None:
-        """Take in the rows of a slice."""
+    def add(self, series: pl.Series, weights: Float | None = None) -> None:
+        """Take in the rows of a slice, of positive weights."""
         texts = as_texts(series)
-        counts = texts.drop_nulls().value_counts(sort=False)
-        self.missing += texts.null_count()
-        self.count += len(texts) - texts.null_count()
-        self.levels.update(
-            dict(zip(counts.to_series(0).to_list(), counts.to_series(1).to_list(), strict=True))
-        )
+        if weights is None:
+            counts = texts.value_counts(sort=False).rows()
+        else:
+            frame = pl.DataFrame({"level": texts, "weight": weights})
+            counts = frame.group_by("level", maintain_order=True).agg(pl.col("weight").sum()).rows()
+        levels = dict(counts)
+        self.missing += levels.pop(None, 0)
+        self.count += sum(levels.values())
+        self.rows += len(texts) - texts.null_count()
+        self.levels.update(levels)
         if len(self.levels) > LEVELS_KEPT:
             kept = self.most_common(LEVELS_KEPT // 2)
             self.forgotten += len(self.levels) - len(kept)
@@ -162,7 +150,7 @@ class TextProfile:
             return "every cell is missing"
         if len(self.levels) == 1 and not self.missing:
             return f"constant ({next(iter(self.levels))!r})"
-        if self.count > 20 and (self.forgotten or len(self.levels)) >= 0.9 * self.count:
+        if self.rows > 20 and (self.forgotten or len(self.levels)) >= 0.9 * self.rows:
             return "identifier-like: nearly every row has a text of its own"
         return None
 
@@ -186,11 +174,16 @@ def profile_for(dtype: Any, text: bool) -> Profile:
 
 @dataclass(slots=True)
 class Survey:
-    """What one read of a table found: profiles over the training rows, and the counts of rows."""
+    """What one read of a table found: profiles over the training rows, and the counts of rows.
+
+    Rows of weight zero are left out, as if they were not there.
+    """
 
     target: Profile
     features: dict[str, Profile]
     rows: dict[str, int]
+    weight: float = 0.0
+    """The sum of the weights of the training rows; their number without weights."""
 
     @staticmethod
     def of(
@@ -199,9 +192,10 @@ class Survey:
         names: Sequence[str],
         categorical: Collection[str],
         numeric: Collection[str],
-        split: Split | None,
+        split: AnySplit | None,
+        weight: str | None = None,
     ) -> Survey:
-        """Read the table once."""
+        """Read the table once; `weight` names a column of sample weights."""
         schema = table.schema
         features = {
             name: NumberProfile() if name in numeric else profile_for(schema[name], name in categorical)
@@ -209,24 +203,27 @@ class Survey:
         }
         rows = {"training": 0, "validation": 0, "without_target": 0}
         survey = Survey(profile_for(schema[target], False), features, rows)
-        for piece in table.slices((*names, target), 16 * leaf_rows(len(names))):
-            known = _known(piece.frame[target])
-            held_out = np.zeros(len(known), dtype=bool)
-            if split is not None:
-                held_out = split.held_out(piece.file, piece.start, piece.start + len(known))
-            survey._add(piece.frame, known, held_out)
+        others = [name for name in (weight, split.group if split else None) if name is not None]
+        for piece in table.slices((*names, target, *others), 16 * leaf_rows(len(names))):
+            survey._add(piece, target, split, weight)
         return survey
 
-    def _add(self, frame: pl.DataFrame, known: Array, held_out: Array) -> None:
-        kept = known & ~held_out
+    def _add(self, piece: Slice, target: str, split: AnySplit | None, weight: str | None) -> None:
+        frame, known, held_out = piece.frame, _known(piece.frame[target]), piece.held_out(split)
+        weights = None if weight is None else piece.weights(weight)
+        counted = known if weights is None else known & (weights > 0)
+        kept = counted & ~held_out
         self.rows["training"] += int(kept.sum())
-        self.rows["validation"] += int((known & held_out).sum())
+        self.rows["validation"] += int((counted & held_out).sum())
         self.rows["without_target"] += int((~known).sum())
+        if weights is not None:
+            weights = weights[kept]
+        self.weight += float(kept.sum() if weights is None else weights.sum())
         if not kept.all():
             frame = frame.filter(pl.Series(kept))
-        self.target.add(frame[frame.columns[-1]])
+        self.target.add(frame[target], weights)
         for name, profile in self.features.items():
-            profile.add(frame[name])
+            profile.add(frame[name], weights)
 
 
 def _known(target: pl.Series) -> Array:

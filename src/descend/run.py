@@ -109,12 +109,12 @@ def fit(
     >>> x, y = descend.make_line(100, weights=(3, 2), seed=0)
     >>> run = descend.fit(x, y, intercept=False, start=(0.5, 0.75),
     ...                   optimizer=descend.GradientDescent(learning_rate=0.1), steps=100, every=25)
-        0  5.4379
-       25  0.30396
-       50  0.114441
-       75  0.0874226
+        0  6.69848
+       25  0.129954
+       50  0.0853082
+       75  0.0842697
     >>> run.weights.round(2).tolist(), run.outcome.name
-    ([2.94, 2.55], 'STEP_LIMIT')
+    ([3.12, 2.52], 'STEP_LIMIT')
     """
     made = Problem.of(data, y, **problem)
     try:

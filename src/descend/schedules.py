@@ -134,7 +134,8 @@ class OneCycle(_Planned):
 
 
 def _half_cosine(a: float, b: float, at: float) -> float:
-    return b + (a - b) * (1.0 + math.cos(math.pi * at)) / 2.0
+    half = (1.0 + math.cos(math.pi * at)) / 2.0
+    return a * half + b * (1.0 - half)
 
 
 SCHEDULES: dict[str, type[Any]] = {s.name: s for s in (Constant, Cosine, OneCycle, InverseTime)}

@@ -1,63 +1,70 @@
 """Tables: files and frames with named columns, read in order, a leaf of rows at a time.
 
-CSV and Parquet are streamed by polars and never loaded whole. A frame in memory is anything with
-the Arrow C stream (polars, pandas, pyarrow, DuckDB), or pandas without pyarrow, or a dict of columns.
+Files are streamed by polars and never loaded whole. A frame in memory is anything with the Arrow C
+stream (polars, pandas, pyarrow, DuckDB), or pandas without pyarrow, or a dict of columns; a polars
+LazyFrame is streamed like a file.
 """
 
 from __future__ import annotations
 
-import glob
+import hashlib
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from descend.blocks import AnySplit, Split
+from descend.csv_files import MISSING, CsvFile, TypeConflict, first_line, reading
 from descend.errors import DataError
 from descend.files import replacing
-
-MISSING = ("", "NA", "N/A", "NaN", "null")
-"""Cells of a CSV that count as missing."""
-
-SEPARATORS = {".tsv": "\t", ".tab": "\t"}
-INFER_ROWS, DATE_ROWS = 10_000, 100
-
-Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-
-class TypeConflict(DataError):
-    """A cell of a CSV does not fit the type that its column seemed to have."""
+from descend.matrix import Array, Float
+from descend.table_files import TableFile, find_files, open_file
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some consecutive rows of one file: `start` is the row in the file of the first.
-
-    `file` is its place among the sorted paths, whatever order they were given in.
-    """
+    """Some consecutive rows of one file: `start` is the row in the file of the first."""
 
     file: int
     start: int
     frame: pl.DataFrame
+
+    def held_out(self, split: AnySplit | None) -> Array:
+        """A mask of the rows that are held out."""
+        rows = self.frame.height
+        if split is None:
+            return np.zeros(rows, dtype=bool)
+        if isinstance(split, Split) and split.group is not None:
+            return split.held_out_groups(group_keys(self.frame[split.group]))
+        return split.held_out(self.file, self.start, self.start + rows)
+
+    def weights(self, name: str) -> Float:
+        """The sample weight of each row. Raises `DataError` where one is missing, negative or infinite."""
+        weights = as_numbers(self.frame[name])
+        strange = ~(np.isfinite(weights) & (weights >= 0))
+        if strange.any():
+            row = int(strange.argmax())
+            raise DataError(
+                f"the weight column `{name}` must hold finite numbers of at least 0, "
+                f"got {self.frame[name][row]!r} in row {self.start + row + 1}."
+            )
+        return weights
 
 
 @dataclass(frozen=True)
 class Table:
     """Files of one schema, or a frame; made by `open_table`."""
 
-    paths: tuple[Path, ...] = ()
-    frame: pl.DataFrame | None = None
+    files: tuple[TableFile, ...] = ()
+    frame: pl.DataFrame | pl.LazyFrame | None = None
     missing: tuple[str, ...] = MISSING
-    text_columns: tuple[str, ...] = ()
-    """Columns to read as text whatever they look like."""
-    number_columns: tuple[str, ...] = ()
-    """Columns in which a whole number may be followed by a broken one."""
     schema: Mapping[str, pl.DataType] = field(default_factory=dict)
 
     @property
@@ -67,86 +74,62 @@ class Table:
     @property
     def label(self) -> str:
         """What to call it in messages and titles."""
-        if not self.paths:
+        if not self.files:
             return "frame"
-        return self.paths[0].name if len(self.paths) == 1 else f"{len(self.paths)} files"
+        return self.files[0].label if len(self.files) == 1 else f"{len(self.files)} files"
+
+    def rows(self) -> tuple[int, ...]:
+        """The number of rows of each file, counted without reading them where that can be."""
+        if isinstance(self.frame, pl.DataFrame):
+            return (self.frame.height,)
+        if self.frame is not None:
+            return (int(self.frame.select(pl.len()).collect(engine="streaming").item()),)
+        return tuple(file.rows() for file in self.files)
 
     def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
-        """All rows in order, `rows` at a time, cut at the end of each file; one empty slice for no rows.
+        """All rows in order, `rows` at a time, cut at the end of each file.
 
-        Raises `DataError` where a file cannot be read, `TypeConflict` where a cell is not of its type.
+        Raises `TypeConflict` where a cell of a CSV is not of its column's type, and `DataError`
+        where a file lacks a column or cannot be read.
         """
-        if self.frame is not None:
+        columns = list(dict.fromkeys(columns))
+        if isinstance(self.frame, pl.DataFrame):
             frame = self.frame.select(columns)
-            for start in range(0, max(frame.height, 1), rows):
+            for start in range(0, frame.height, rows):
                 yield Slice(0, start, frame.slice(start, rows))
-            return
-        place = {path: i for i, path in enumerate(sorted(self.paths))}
-        for path in self.paths:
-            start = 0
-            with _readable(path):
-                for frame in _regular(self._batches(path, columns, rows), rows):
-                    yield Slice(place[path], start, frame)
-                    start += frame.height
-            if not start:
-                empty = pl.DataFrame(schema={name: self.schema[name] for name in columns})
-                yield Slice(place[path], 0, empty)
+        elif self.frame is not None:
+            yield from _sliced(0, "frame", self.frame.select(columns), rows)
+        for number, file in enumerate(self.files):
+            absent = [name for name in columns if name not in file.names]
+            if absent:
+                listed = ", ".join(f"`{name}`" for name in absent)
+                raise DataError(f"{file.label!r} has no column {listed}, which {self.files[0].label!r} has.")
+            schema = {name: self.schema[name] for name in columns}
+            yield from _sliced(number, file.label, file.scan(schema).select(columns), rows)
 
-    def widened(self) -> Table:
-        """The same table with types that every cell of every CSV fits, which costs a read.
+    def widened(self, conflict: TypeConflict, columns: Sequence[str]) -> tuple[Table, list[str]]:
+        """The table with text where columns of numbers hold other cells, and a sentence on each.
 
-        Text fits everything: a column of numbers in one file and of text in another is text, and so
-        is a column of dates where one cell is no date.
+        All of `columns` are looked at, which costs a read, so that one more read suffices.
         """
-        schema = dict(self.schema)
-        for path in self.paths:
-            for name, kind in self.types(path, None).items():
-                if name in schema:
-                    schema[name] = _common(schema[name], kind)
-        dates = [name for name, kind in schema.items() if kind.is_temporal()]
-        table = replace(self, schema=schema)
-        try:
-            for _ in table.slices(dates, 1 << 15) if dates else ():
-                pass
-        except TypeConflict:
-            return replace(table, schema=schema | dict.fromkeys(dates, pl.String()))
-        return table
+        found = {conflict.column: conflict.cell}
+        numbers = [name for name in columns if self.schema[name].is_numeric()]
+        for file in self.files:
+            if isinstance(file, CsvFile):
+                with reading(file.label):
+                    found = {**file.strange_cells(numbers), **found}
+        notes = [
+            f"column `{name}` seemed to hold {_kind(self.schema[name])}, but {cell!r} comes later: "
+            f"the file was read again with text there (--missing {cell!r} if it stands for a missing value)"
+            for name, cell in found.items()
+        ]
+        return replace(self, schema={**self.schema, **dict.fromkeys(found, pl.String())}), notes
 
-    def types(self, path: Path, rows: int | None = INFER_ROWS) -> dict[str, pl.DataType]:
-        """The type of each column; for a CSV found from its first rows.
-
-        Dates are looked for in fewer rows: trying every pattern on every text is a hundred times slower.
-        """
-        if path.suffix.lower() == ".parquet":
-            return dict(pl.scan_parquet(path, glob=False).collect_schema())
-        types = dict(self._csv(path, infer_schema_length=rows).collect_schema())
-        dates = self._csv(path, infer_schema_length=DATE_ROWS, try_parse_dates=True).collect_schema()
-        for name, kind in types.items():
-            if name in self.text_columns:
-                types[name] = pl.String()
-            elif dates[name].is_temporal() and kind == pl.String:
-                types[name] = dates[name]
-            elif name in self.number_columns and kind.is_integer():
-                types[name] = pl.Float64()
-        return types
-
-    def _csv(self, path: Path, **options: Any) -> pl.LazyFrame:
-        return pl.scan_csv(
-            path, separator=_separator(path), null_values=list(self.missing), glob=False, **options
-        )
-
-    def _batches(self, path: Path, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
-        is_parquet = path.suffix.lower() == ".parquet"
-        lazy = pl.scan_parquet(path, glob=False) if is_parquet else self._csv(path, infer_schema_length=0)
-        names = lazy.collect_schema().names()
-        absent = [name for name in columns if name not in names]
-        if absent:
-            raise DataError(
-                f"{path.name!r} has no column {_listed(absent)}, which {self.paths[0].name!r} has."
-            )
-        if not is_parquet:
-            lazy = self._csv(path, schema={name: self.schema.get(name, pl.String()) for name in names})
-        yield from lazy.select(columns).collect_batches(chunk_size=rows, maintain_order=True)
+    def close(self) -> None:
+        """Delete the temporary copies of standard input and of files in other encodings."""
+        for file in self.files:
+            if file.temporary is not None:
+                file.temporary.close()
 
 
 def open_table(
@@ -154,9 +137,16 @@ def open_table(
     *,
     missing: Sequence[str] | None = None,
     text_columns: Sequence[str] = (),
-    number_columns: Sequence[str] = (),
+    encoding: str | None = None,
+    exact: Sequence[str] = (),
+    like: Mapping[str, pl.DataType] | None = None,
 ) -> Table:
-    """A path, a glob, several paths, or a frame as a Table. Raises `DataError` where it is none of them."""
+    """A path, a glob, several paths, `-` for standard input, or a frame as a Table.
+
+    Of CSVs, `text_columns` are read as text whatever they look like, `exact` keeps whole numbers
+    whole, `encoding` is UTF-8 unless given, and columns that are in `like` have the type there.
+    Raises `DataError` where `data` is none of these or cannot be read.
+    """
     missing = MISSING if missing is None else tuple(missing)
     if not is_table(data):
         raise DataError(
@@ -164,80 +154,96 @@ def open_table(
         )
     if not isinstance(data, str | os.PathLike | list | tuple):
         frame = as_frame(data)
-        return Table(frame=frame, schema=dict(frame.schema))
-    paths = tuple(find_files(data))
-    table = Table(paths, None, missing, tuple(text_columns), tuple(number_columns))
-    first = next((path for path in paths if _has_rows(path)), paths[0])
-    with _readable(first):
-        schema = table.types(first)
-    if not schema:
-        raise DataError(f"{str(paths[0])!r} is empty: it has no columns.")
-    return replace(table, schema=schema)
+        return Table(frame=frame, schema=dict(frame.collect_schema()))
+    with ExitStack() as opened:
+        files = []
+        for path in find_files(data):
+            files.append(open_file(path, missing, encoding))
+            opened.callback(Table((files[-1],)).close)
+        with reading(files[0].label):
+            schema = files[0].types(exact)
+        opened.pop_all()
+    if isinstance(files[0], CsvFile):
+        schema |= {name: kind for name, kind in (like or {}).items() if name in schema}
+        schema |= {name: pl.String() for name in text_columns if name in schema}
+    return Table(tuple(files), None, missing, schema)
 
 
 def is_table(data: Any) -> bool:
     """Whether `data` is a path, paths, or a frame, rather than an array."""
-    if isinstance(data, str | os.PathLike | pl.DataFrame | dict):
+    if isinstance(data, str | os.PathLike | pl.DataFrame | pl.LazyFrame | dict):
         return True
     if isinstance(data, list | tuple):
         return bool(data) and all(isinstance(item, str | os.PathLike) for item in data)
     return hasattr(data, "__arrow_c_stream__") or (hasattr(data, "columns") and hasattr(data, "to_numpy"))
 
 
-def find_files(paths: Paths) -> list[Path]:
-    """The files that a path, a glob, a folder or several of them name, each list sorted."""
-    items: Iterable[Any] = [paths] if isinstance(paths, str | os.PathLike) else paths
-    found: list[Path] = []
-    for item in items:
-        path = Path(item)
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in (".csv", ".tsv", ".parquet"))
-        elif path.exists():
-            inside = [path]
-        else:
-            inside = sorted(Path(name) for name in glob.glob(str(item), recursive=True))
-        if not inside:
-            raise DataError(
-                f"found no file {str(item)!r}. Is the path right, seen from {os.path.basename(os.getcwd())!r}?"
-            )
-        found += inside
-    return found
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Say which file cannot be read, in one line."""
-    try:
-        yield
-    except (pl.exceptions.PolarsError, OSError) as error:
-        if "could not parse" in str(error):
-            raise TypeConflict(f"{path.name!r}: {first_line(error)}.") from error
-        raise DataError(f"cannot read {str(path)!r}: {first_line(error)}.") from error
-
-
-def as_frame(data: Any) -> pl.DataFrame:
+def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
     """Any frame as a polars one, without a copy where the Arrow C stream allows it.
 
-    Raises `DataError` where its columns are not of one type and one length each.
+    Raises `DataError` where two columns have one name or their lengths differ.
     """
+    if isinstance(data, pl.LazyFrame):
+        return data
     try:
-        return _as_frame(data)
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
-        raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(error)}.") from error
-
-
-def _as_frame(data: Any) -> pl.DataFrame:
-    try:
-        return pl.DataFrame(data, strict=not isinstance(data, dict))
+        return pl.DataFrame(data)
     except ImportError:  # pandas without pyarrow: column by column
-        columns = {}
-        for name in data.columns:
-            values = data[name].to_numpy()
-            if values.dtype == object:
-                pairs = zip(values.tolist(), data[name].isna(), strict=True)
-                values = [None if absent else value for value, absent in pairs]
-            columns[str(name)] = values
-        return pl.DataFrame(columns, strict=False)
+        return pl.DataFrame({str(name): _values(data[name]) for name in data.columns}, strict=False)
+    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+        raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(str(error))}.") from error
+
+
+def _values(column: Any) -> Any:
+    """The values of a pandas column, missing ones as None where they are objects."""
+    values = column.to_numpy()
+    if values.dtype != object:
+        return values
+    return [None if missing else value for value, missing in zip(values.tolist(), column.isna(), strict=True)]
+
+
+DAY_UNITS = {"ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
+
+
+def as_numbers(series: pl.Series) -> Float:
+    """A column as float64, missing cells as NaN, dates and durations in days."""
+    dtype = series.dtype
+    if dtype == pl.String:
+        series = series.str.strip_chars().cast(pl.Float64, strict=False)
+    if dtype.is_temporal():
+        unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
+        series = series.to_physical().cast(pl.Float64) / unit
+    return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
+
+
+def group_keys(series: pl.Series) -> Array:
+    """A 64-bit key for the group of each row: equal for equal values, whatever file or frame holds them.
+
+    Numbers are taken by their bits as float64, texts by BLAKE2; missing cells make a group of their own.
+    """
+    if series.dtype.is_numeric() or series.dtype.is_temporal():
+        numbers = as_numbers(series) + 0.0  # -0.0 is 0.0
+        return np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
+    texts = series.cast(pl.String).fill_null("")
+    known = texts.unique(maintain_order=True)
+    hashes = [int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in known]
+    codes = texts.cast(pl.Enum(known)).to_physical().to_numpy()
+    return np.array(hashes, dtype=np.uint64)[codes]
+
+
+def _sliced(number: int, label: str, lazy: pl.LazyFrame, rows: int) -> Iterator[Slice]:
+    """The rows of one file."""
+    start = 0
+    with reading(label):
+        batches = lazy.collect_batches(chunk_size=rows, maintain_order=True)
+        for frame in _regular(batches, rows):
+            yield Slice(number, start, frame)
+            start += frame.height
+
+
+def _kind(dtype: pl.DataType) -> str:
+    if dtype.is_numeric():
+        return "numbers"
+    return "true and false" if dtype == pl.Boolean else "dates"
 
 
 def _regular(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
@@ -258,38 +264,6 @@ def _regular(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFram
         yield pl.concat(rest)
 
 
-def _separator(path: Path) -> str:
-    """The separator of a CSV: by its ending, else the one its header line has most of."""
-    if path.suffix.lower() in SEPARATORS:
-        return SEPARATORS[path.suffix.lower()]
-    with path.open("rb") as file:
-        header = re.sub('"[^"]*"', "", file.readline(1 << 16).decode("utf-8", "replace"))
-    return max(",;\t|", key=header.count)
-
-
-def _has_rows(path: Path) -> bool:
-    """Whether anything follows the first line: a header alone tells no types."""
-    with _readable(path), path.open("rb") as file:
-        file.readline()
-        return bool(file.read(1))
-
-
-def _common(a: pl.DataType, b: pl.DataType) -> pl.DataType:
-    """A type that holds the values of both."""
-    if a == b:
-        return a
-    return pl.Float64() if a.is_numeric() and b.is_numeric() else pl.String()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of another library's message, without its closing point."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
 def write_columns(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
     """Write columns of equal length as Parquet."""
     pl.DataFrame(dict(columns), strict=False).write_parquet(path)
@@ -300,7 +274,7 @@ def read_columns(path: str | os.PathLike[str]) -> dict[str, list[Any]]:
     try:
         return pl.read_parquet(Path(path)).to_dict(as_series=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot read {str(path)!r}: {first_line(error)}.") from error
+        raise DataError(f"cannot read {str(path)!r}: {first_line(str(error))}.") from error
 
 
 def write_frames(frames: Iterator[Mapping[str, Any]], path: str | os.PathLike[str] | None) -> None:

@@ -1,0 +1,237 @@
+"""CSV files: their separator, encoding and column types, found out from their beginning.
+
+polars streams plain, gzip and zstd CSV by itself. A file in another encoding than UTF-8 is rewritten
+to a temporary one, a megabyte at a time.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import polars as pl
+
+from descend.errors import DataError
+from descend.files import TemporaryFile
+
+MISSING = ("", "NA", "N/A", "NaN", "null")
+"""Cells of a CSV that count as missing."""
+
+SEPARATORS = ",;\t|"
+SNIFF_ROWS, INFER_ROWS, DATE_ROWS = 100, 10_000, 100
+CHUNK = 1 << 20
+_CONFLICT = re.compile(r"could not parse `(.*?)` as dtype `(?!str)(.*?)` at column '(.*?)' \(column number", re.DOTALL)
+
+
+class TypeConflict(DataError):
+    """A cell does not fit the type that the first rows of its column had."""
+
+    def __init__(self, column: str, cell: str, label: str) -> None:
+        super().__init__(
+            f"column `{column}` of {label!r} holds {cell!r}, which does not fit the rows before it. "
+            f"If it stands for a missing value, add it to the `missing` cells (--missing {cell!r})."
+        )
+        self.column, self.cell = column, cell
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A CSV in UTF-8; made by `open_csv`."""
+
+    path: Path
+    label: str
+    """What messages call it."""
+    names: tuple[str, ...]
+    separator: str
+    missing: tuple[str, ...] = MISSING
+    decimal_comma: bool = False
+    temporary: TemporaryFile | None = None
+    """What holds `path` where it is a copy."""
+
+    def scan(self, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+        """The rows, with these types; other columns are text."""
+        return self._scan(schema={name: schema.get(name, pl.String()) for name in self.names})
+
+    def rows(self) -> int:
+        """The number of rows; counting costs a fraction of reading."""
+        return int(self.scan({}).select(pl.len()).collect(engine="streaming").item())
+
+    def types(self, exact: Sequence[str] = ()) -> dict[str, pl.DataType]:
+        """The type of each column, from its first rows.
+
+        Whole numbers become floats, so that a fraction further on does no harm, but for those in
+        `exact`; so do columns whose first rows are all missing. Dates are looked for in fewer rows:
+        trying every pattern on every text is a hundred times slower.
+        """
+        types = dict(self._scan(infer_schema_length=INFER_ROWS).collect_schema())
+        dates = self._scan(infer_schema_length=DATE_ROWS, try_parse_dates=True).collect_schema()
+        texts = [name for name, kind in types.items() if kind == pl.String]
+        strange = self._texts(INFER_ROWS).select(self._strange(texts)).collect().row(0, named=True) if texts else {}
+        for name in types:
+            if name in texts and strange[name] is None and not dates[name].is_temporal():
+                types[name] = pl.Float64()
+            elif name in texts and dates[name].is_temporal():
+                types[name] = dates[name]
+            elif types[name].is_integer() and name not in exact:
+                types[name] = pl.Float64()
+        return types
+
+    def strange_cells(self, names: Sequence[str]) -> dict[str, str]:
+        """The first cell that is no number of each of these columns that has one; costs a read."""
+        names = [name for name in names if name in self.names]
+        found = self._texts().select(self._strange(names)).collect(engine="streaming").row(0, named=True)
+        return {name: cell for name, cell in found.items() if cell is not None}
+
+    def _strange(self, names: Sequence[str]) -> list[pl.Expr]:
+        """The first cell of each column that is neither missing nor a number."""
+        return [pl.col(name).filter(self._number(name).is_null() & pl.col(name).is_not_null()).first() for name in names]
+
+    def _number(self, name: str) -> pl.Expr:
+        text = pl.col(name).str.strip_chars()
+        if self.decimal_comma:
+            text = text.str.replace(",", ".", literal=True)
+        return text.cast(pl.Float64, strict=False)
+
+    def _texts(self, rows: int | None = None) -> pl.LazyFrame:
+        return self._scan(schema=dict.fromkeys(self.names, pl.String()), n_rows=rows)
+
+    def _scan(self, **options: Any) -> pl.LazyFrame:
+        return pl.scan_csv(
+            self.path,
+            separator=self.separator,
+            null_values=list(self.missing),
+            decimal_comma=self.decimal_comma,
+            glob=False,
+            **options,
+        )
+
+
+def open_csv(
+    path: Path, label: str, missing: Sequence[str] = MISSING, encoding: str | None = None, copy: TemporaryFile | None = None
+) -> CsvFile:
+    """Look at the beginning of a CSV. `copy` holds `path` where it is a temporary file.
+
+    Raises `DataError` where the file is empty, is not text in this encoding (UTF-8 unless given), or
+    has two columns of one name.
+    """
+    encoding = encoding or _marked_encoding(path)
+    if encoding is not None and not _is_utf8(encoding):
+        copy = transcoded(path, label, encoding)
+        path = copy.path
+    with reading(label):
+        lines = pl.scan_lines(path, n_rows=SNIFF_ROWS, glob=False).collect().to_series().to_list()
+    if not any(lines):
+        raise DataError(f"{label!r} is empty: it has no columns.")
+    lines[0] = lines[0].removeprefix("\ufeff")
+    separator = "\t" if re.search(r"\.(tsv|tab)(\.|$)", label.lower()) else sniff_separator(lines)
+    header = next(csv.reader(lines, delimiter=separator))
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    if repeated:
+        raise DataError(f"{label!r} has more than one column `{repeated[0]}`: give each a name of its own.")
+    plain = CsvFile(path, label, (), separator, tuple(missing), False, copy)
+    with reading(label):
+        schemas = [
+            plain._scan(infer_schema_length=SNIFF_ROWS).collect_schema(),
+            # 1,5 is a number where the separator is not the comma and 1.5 is none
+            pl.scan_csv(path, separator=separator, decimal_comma=separator != ",", glob=False).collect_schema(),
+        ]
+    numbers = [sum(kind.is_numeric() for kind in schema.values()) for schema in schemas]
+    return CsvFile(path, label, tuple(schemas[0]), separator, tuple(missing), numbers[1] > numbers[0], copy)
+
+
+def sniff_separator(lines: Sequence[str]) -> str:
+    """The separator that cuts these lines, the header first, into equally many cells, more than one.
+
+    Separators inside quotes do not count. A table of one column gets the comma.
+
+    >>> sniff_separator(['"name, first";"a,b"', "Ann;1,5", "Bob;2,5"])
+    ';'
+    """
+
+    def score(separator: str) -> tuple[float, int]:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=separator) if row]
+        except csv.Error:
+            return 0.0, 0
+        if not widths or widths[0] == 1:
+            return 0.0, 0
+        return widths.count(widths[0]) / len(widths), widths[0]
+
+    return max(SEPARATORS, key=score)
+
+
+def transcoded(path: Path, label: str, encoding: str) -> TemporaryFile:
+    """A copy of a text file in UTF-8, gzip undone; a megabyte at a time."""
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise DataError(f"`encoding` {encoding!r} is not known; cp1252, latin-1 and utf-16 are common ones.") from None
+    copy = TemporaryFile(".csv")
+    try:
+        with (
+            copy.writing(),
+            _decompressed(path, label) as raw,
+            io.TextIOWrapper(raw, encoding, newline="") as text,
+            copy.path.open("w", encoding="utf-8", newline="") as out,
+        ):
+            while chunk := text.read(CHUNK):
+                out.write(chunk)
+    except UnicodeError as error:
+        raise DataError(f"{label!r} is not text in the encoding {encoding!r}: {error}.") from error
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read {label!r}: {error}.") from error
+    return copy
+
+
+@contextmanager
+def reading(label: str) -> Iterator[None]:
+    """Turn the errors of polars into `DataError`s that name the file, type conflicts into `TypeConflict`."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        message = str(error)
+        if conflict := _CONFLICT.search(message):
+            raise TypeConflict(conflict[3], conflict[1], label) from error
+        raise DataError(f"cannot read {label!r}: {_explained(message)}.") from error
+
+
+def _explained(message: str) -> str:
+    """What an error of polars means."""
+    if "invalid utf" in message:
+        return "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
+    if "more fields than defined" in message:
+        return "a row has more cells than the header has columns. Is there a separator inside a cell without quotes?"
+    if "not properly escaped" in message:
+        return "a quote is opened and never closed"
+    return first_line(message)
+
+
+def first_line(message: str) -> str:
+    """The first line of another library's message, without its closing point."""
+    return (message.strip().splitlines() or ["no reason is known"])[0].rstrip(".:")
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig", "ascii")
+
+
+def _marked_encoding(path: Path) -> str | None:
+    """UTF-16 where the file begins with its byte order mark."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else None
+
+
+def _decompressed(path: Path, label: str) -> BinaryIO:
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic == b"\x28\xb5\x2f\xfd":
+        raise DataError(f"{label!r} is compressed by zstd and not in UTF-8: unpack it first (zstd -d).")
+    return gzip.open(path, "rb") if magic[:2] == b"\x1f\x8b" else path.open("rb")  # type: ignore[return-value]

@@ -1,0 +1,126 @@
+"""The files of a table: found by name, told apart by their first bytes, standard input among them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from descend.csv_files import CHUNK, MISSING, CsvFile, open_csv, reading
+from descend.errors import DataError
+from descend.files import TemporaryFile
+
+Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+STDIN = Path("-")
+TABLE_NAME = re.compile(r"\.((csv|tsv|tab)(\.gz|\.zst)?|parquet|pq|arrow|ipc|feather)$", re.IGNORECASE)
+"""The endings that files of a table have; those that a folder is searched for."""
+
+MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+REFUSED = {
+    b"PK\x03\x04": "is a zip archive or a spreadsheet: unpack it, or save it as CSV",
+    b"BZh": "is compressed by bzip2: unpack it first, or use gzip or zstd",
+    b"\xfd7zXZ": "is compressed by xz: unpack it first, or use gzip or zstd",
+    b"FEA1": "is a Feather file of version 1: write it as version 2, which is Arrow IPC",
+    b"\xff\xff\xff\xff": "is an Arrow stream: write it as an Arrow file, or as Parquet",
+}
+
+
+@dataclass(frozen=True)
+class ColumnarFile:
+    """A Parquet or Arrow IPC file, which knows its columns."""
+
+    path: Path
+    label: str
+    kind: str
+    schema: Mapping[str, pl.DataType]
+    temporary: TemporaryFile | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.schema)
+
+    def scan(self, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+        """The rows. Raises `DataError` where a column is text here and none in `schema`, or the other way."""
+        for name, kind in schema.items():
+            ours = self.schema.get(name, kind)
+            if pl.Null not in (kind, ours) and (ours == pl.String) != (kind == pl.String):
+                raise DataError(f"column `{name}` is {ours} in {self.label!r}, but {kind} in the file before it.")
+        return _scan(self.path, self.kind)
+
+    def rows(self) -> int:
+        """The number of rows, from the file's own notes."""
+        return int(_scan(self.path, self.kind).select(pl.len()).collect(engine="streaming").item())
+
+    def types(self, exact: Sequence[str] = ()) -> dict[str, pl.DataType]:
+        """The type of each column."""
+        return dict(self.schema)
+
+
+TableFile: TypeAlias = CsvFile | ColumnarFile
+
+
+def find_files(paths: Paths) -> list[Path]:
+    """The files that a path, a glob, a folder or several of them name, each list sorted; `-` is standard input."""
+    items: Iterable[Any] = [paths] if isinstance(paths, str | os.PathLike) else paths
+    found: list[Path] = []
+    for item in items:
+        path = Path(item)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if TABLE_NAME.search(p.name) and not p.name.startswith("."))
+        elif path == STDIN or path.exists():
+            inside = [path]
+        else:
+            inside = sorted(Path(name) for name in glob.glob(str(item), recursive=True))
+        if not inside:
+            raise DataError(
+                f"found no file {str(item)!r}. Is the path right, seen from {os.path.basename(os.getcwd())!r}?"
+            )
+        found += inside
+    return found
+
+
+def open_file(path: Path, missing: Sequence[str] = MISSING, encoding: str | None = None) -> TableFile:
+    """Look at the beginning of a file: is it Parquet, Arrow IPC or CSV, and what are its columns?
+
+    Standard input is first copied to a temporary file. Raises `DataError` where it is none of them.
+    """
+    label, copy = path.name, None
+    if path == STDIN:
+        label, copy = "standard input", _spooled_input()
+        path = copy.path
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise DataError(f"cannot read {label!r}: {error.strerror}.") from error
+    for magic, reason in REFUSED.items():
+        if start.startswith(magic):
+            raise DataError(f"{label!r} {reason}.")
+    kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "csv")
+    if kind == "csv":
+        if re.search(r"\.(parquet|pq|arrow|ipc|feather)$", label.lower()):
+            raise DataError(f"{label!r} is not a {path.suffix[1:]} file: its first bytes are others. Was it cut short?")
+        return open_csv(path, label, missing, encoding, copy)
+    with reading(label):
+        return ColumnarFile(path, label, kind, dict(_scan(path, kind).collect_schema()), copy)
+
+
+def _scan(path: Path, kind: str) -> pl.LazyFrame:
+    return pl.scan_parquet(path, glob=False) if kind == "parquet" else pl.scan_ipc(path, glob=False)
+
+
+def _spooled_input() -> TemporaryFile:
+    """Standard input as a temporary file, which can be read more than once."""
+    copy = TemporaryFile(".stdin")
+    with copy.writing(), copy.path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
+    return copy
