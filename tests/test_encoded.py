@@ -86,9 +86,9 @@ def test_blocks_stay_in_memory_for_both_sides_and_no_file_is_read_again(frame, t
     assert len(first) + len(targets(whole.side(True))) == known.sum()
 
 
-def test_past_the_budget_every_pass_reads_the_file(frame, tmp_path):
+def test_without_a_spool_every_pass_past_the_budget_reads_the_file(frame, tmp_path):
     frame.write_csv(tmp_path / "a.csv")
-    whole = encoded(frame, None, open_table(tmp_path / "a.csv"), budget=10_000)
+    whole = encoded(frame, None, open_table(tmp_path / "a.csv"), budget=10_000, spill=False)
     first = targets(whole.side(False))
     assert not whole.complete
     np.testing.assert_array_equal(targets(whole.side(False)), first)

@@ -131,7 +131,7 @@ def test_a_number_profile_of_slices_is_that_of_the_whole(slices):
     assert found.mean == pytest.approx(present.mean(), rel=1e-12, abs=1e-12 * (1 + spread))
     assert found.scale == pytest.approx(present.std() if spread else 1.0, rel=1e-9, abs=1e-9 * spread)
     assert found.whole == all(float(v).is_integer() for v in present)
-    assert found.distinct == set(present.tolist())
+    assert set(found.distinct) == set(present.tolist())
 
 
 def test_the_spread_of_numbers_far_from_zero_keeps_its_digits():
@@ -143,7 +143,7 @@ def test_the_spread_of_numbers_far_from_zero_keeps_its_digits():
 
 def test_only_so_many_distinct_numbers_are_kept():
     at_limit = list(range(DISTINCT_NUMBERS))
-    assert profile_of(NumberProfile(), at_limit, at_limit).distinct == set(at_limit)
+    assert profile_of(NumberProfile(), at_limit, at_limit).distinct == dict.fromkeys(at_limit, 2)
     assert profile_of(NumberProfile(), at_limit, [-1]).distinct is None
     assert profile_of(NumberProfile(), list(range(10 * DISTINCT_NUMBERS)), [1]).distinct is None
 

@@ -162,15 +162,16 @@ class Split:
 class LastRows:
     """The last `fraction` of the rows in order, held out: for rows that follow time.
 
-    `rows` holds the number of rows of each file.
+    `starts` holds the number of rows before each file, `total` that of all.
 
-    >>> split = LastRows(0.2, (4, 6))
-    >>> split.held_out(0, 0, 4).any(), split.held_out(1, 0, 6).tolist()
-    (np.False_, [False, False, False, False, True, True])
+    >>> split = LastRows(0.2, (0, 4), 10)
+    >>> split.held_out(0, 0, 4).tolist(), split.held_out(1, 0, 6).tolist()
+    ([False, False, False, False], [False, False, False, False, True, True])
     """
 
     fraction: float
-    rows: tuple[int, ...]
+    starts: tuple[int, ...]
+    total: int
 
     def __post_init__(self) -> None:
         check_fraction(self.fraction)
@@ -181,8 +182,8 @@ class LastRows:
 
     def held_out(self, file: int, start: int, stop: int) -> Array:
         """A mask over rows `start` to `stop` of a file: True where the row is held out."""
-        total, before = sum(self.rows), sum(self.rows[:file])
-        return np.arange(before + start, before + stop) >= total - round(self.fraction * total)
+        rows = np.arange(self.starts[file] + start, self.starts[file] + stop)
+        return rows >= self.total - round(self.fraction * self.total)
 
 
 AnySplit: TypeAlias = Split | LastRows

@@ -11,7 +11,7 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,11 @@ class CsvFile:
     temporary: TemporaryFile | None = None
     """What holds `path` where it is a copy."""
 
+    def close(self) -> None:
+        """Delete the copy, where `path` is one."""
+        if self.temporary is not None:
+            self.temporary.close()
+
     def scan(self, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The rows, with these types; other columns are text."""
         return self._scan(schema={name: schema.get(name, pl.String()) for name in self.names})
@@ -64,44 +69,66 @@ class CsvFile:
         """The number of rows; counting costs a fraction of reading."""
         return int(self.scan({}).select(pl.len()).collect(engine="streaming").item())
 
-    def types(self, exact: Sequence[str] = ()) -> dict[str, pl.DataType]:
-        """The type of each column, from its first rows.
+    def has_rows(self) -> bool:
+        """Whether anything follows the header: a header alone tells no types."""
+        with reading(self.label):
+            return self.scan({}).head(1).collect().height > 0
 
-        Whole numbers become floats, so that a fraction further on does no harm, but for those in
-        `exact`; so do columns whose first rows are all missing. Dates are looked for in fewer rows:
-        trying every pattern on every text is a hundred times slower.
+    def types(self) -> dict[str, pl.DataType]:
+        """The type of each column, from its first rows; a number where all of those are missing.
+
+        Dates are looked for in fewer rows: trying every pattern on every text is a hundred times slower.
         """
         types = dict(self._scan(infer_schema_length=INFER_ROWS).collect_schema())
         dates = self._scan(infer_schema_length=DATE_ROWS, try_parse_dates=True).collect_schema()
         texts = [name for name, kind in types.items() if kind == pl.String]
-        strange = self._texts(INFER_ROWS).select(self._strange(texts)).collect().row(0, named=True) if texts else {}
-        for name in types:
-            if name in texts and strange[name] is None and not dates[name].is_temporal():
-                types[name] = pl.Float64()
-            elif name in texts and dates[name].is_temporal():
+        numbers = self._fit(texts, self._number, INFER_ROWS)
+        for name in texts:
+            if dates[name].is_temporal():
                 types[name] = dates[name]
-            elif types[name].is_integer() and name not in exact:
+            elif numbers[name]:
                 types[name] = pl.Float64()
         return types
 
-    def strange_cells(self, names: Sequence[str]) -> dict[str, str]:
-        """The first cell that is no number of each of these columns that has one; costs a read."""
-        names = [name for name in names if name in self.names]
-        found = self._texts().select(self._strange(names)).collect(engine="streaming").row(0, named=True)
-        return {name: cell for name, cell in found.items() if cell is not None}
+    def fitting(self, types: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+        """These types, widened where a cell anywhere in the file does not fit; costs a read."""
+        fitting = dict(types)
+        numbers = [name for name, kind in types.items() if kind.is_numeric()]
+        for name, fits in self._fit(numbers, self._whole).items():
+            if types[name].is_integer() and not fits:
+                fitting[name] = pl.Float64()
+        for name, fits in self._fit(numbers, self._number).items():
+            if not fits:
+                fitting[name] = pl.String()
+        for name, kind in types.items():
+            if not (kind.is_numeric() or kind == pl.String or self._reads(name, kind)):
+                fitting[name] = pl.String()
+        return fitting
 
-    def _strange(self, names: Sequence[str]) -> list[pl.Expr]:
-        """The first cell of each column that is neither missing nor a number."""
-        return [pl.col(name).filter(self._number(name).is_null() & pl.col(name).is_not_null()).first() for name in names]
+    def _fit(self, names: Sequence[str], kind: Callable[[str], pl.Expr], rows: int | None = None) -> dict[str, bool]:
+        """Whether every cell of each column, read as text, is missing or becomes a value of this kind."""
+        if not names:
+            return {}
+        texts = self._scan(schema=dict.fromkeys(self.names, pl.String()), n_rows=rows)
+        fit = [(kind(name).is_not_null() | pl.col(name).is_null()).all() for name in names]
+        return texts.select(fit).collect(engine="streaming").row(0, named=True)
+
+    def _reads(self, name: str, kind: pl.DataType) -> bool:
+        """Whether the whole column can be read as dates, or as true and false."""
+        try:
+            self.scan({name: kind}).select(pl.col(name).null_count()).collect(engine="streaming")
+        except pl.exceptions.ComputeError:
+            return False
+        return True
+
+    def _whole(self, name: str) -> pl.Expr:
+        return pl.col(name).str.strip_chars().cast(pl.Int64, strict=False)
 
     def _number(self, name: str) -> pl.Expr:
         text = pl.col(name).str.strip_chars()
         if self.decimal_comma:
             text = text.str.replace(",", ".", literal=True)
         return text.cast(pl.Float64, strict=False)
-
-    def _texts(self, rows: int | None = None) -> pl.LazyFrame:
-        return self._scan(schema=dict.fromkeys(self.names, pl.String()), n_rows=rows)
 
     def _scan(self, **options: Any) -> pl.LazyFrame:
         return pl.scan_csv(
@@ -124,12 +151,14 @@ def open_csv(
     """
     encoding = encoding or _marked_encoding(path)
     if encoding is not None and not _is_utf8(encoding):
-        copy = transcoded(path, label, encoding)
+        original, copy = copy, transcoded(path, label, encoding)
         path = copy.path
+        if original is not None:
+            original.close()
     with reading(label):
         lines = pl.scan_lines(path, n_rows=SNIFF_ROWS, glob=False).collect().to_series().to_list()
     if not any(lines):
-        raise DataError(f"{label!r} is empty: it has no columns.")
+        raise DataError(f"cannot read {label!r}: it is empty, it has no columns.")
     lines[0] = lines[0].removeprefix("\ufeff")
     separator = "\t" if re.search(r"\.(tsv|tab)(\.|$)", label.lower()) else sniff_separator(lines)
     header = next(csv.reader(lines, delimiter=separator))
@@ -208,7 +237,7 @@ def _explained(message: str) -> str:
     if "invalid utf" in message:
         return "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
     if "more fields than defined" in message:
-        return "a row has more cells than the header has columns. Is there a separator inside a cell without quotes?"
+        return "a row has more fields than the header. Is there a separator in a cell without quotes"
     if "not properly escaped" in message:
         return "a quote is opened and never closed"
     return first_line(message)

@@ -1,29 +1,24 @@
 """An encoded table as a source of blocks: training and validation rows from one read.
 
-While they fit in the memory budget, encoded blocks are kept, so that later passes read no file.
+Encoded blocks are spooled, in memory while they fit the budget and in a temporary file beyond it, so
+that later passes read and parse no file, and any leaf can be had again.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 
-from descend.blocks import Block, Split, leaf_rows
+from descend.blocks import AnySplit, Block, leaf_rows
+from descend.cells import held_out_of, weights_of
 from descend.encoding import Encoding
-from descend.matrix import Array
+from descend.matrix import Array, Float
+from descend.spool import Pair, Spool, memory_budget
 from descend.tables import Slice, Table
-
-
-def memory_budget() -> int:
-    """Bytes that blocks may take: a quarter of the machine's memory."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 1 << 30
 
 
 @dataclass(eq=False)
@@ -32,15 +27,21 @@ class EncodedTable:
 
     table: Table
     encoding: Encoding
-    split: Split | None = None
+    split: AnySplit | None = None
     budget: int = field(default_factory=memory_budget)
+    """Bytes of blocks that may stay in memory."""
+    spill: bool = True
+    """Whether blocks beyond the budget go to a temporary file; if not, every pass reads the table."""
+    weight: str | None = None
+    """The column of sample weights."""
+    class_weights: Float | None = None
+    """Factors to the weights of training rows, by class."""
     unknown: int = 0
     """Cells with a level that the encoding did not know, counted in the last read."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[int, tuple[Block | None, Block | None]] | None = {}
-        self._bytes = 0
+        self._spool: Spool | None = Spool(self.budget)
         self._leaves: int | None = None
 
     def side(self, held_out: bool) -> EncodedSource:
@@ -49,52 +50,92 @@ class EncodedTable:
 
     @property
     def complete(self) -> bool:
-        """Whether every block is in memory."""
-        return self._kept is not None and self._leaves is not None and len(self._kept) == self._leaves
+        """Whether every block is spooled."""
+        return self._spool is not None and len(self._spool) == self._leaves
+
+    @property
+    def leaf_count(self) -> int:
+        """The number of leaves; takes a read where there was none yet."""
+        if self._leaves is None:
+            self._fill()
+        assert self._leaves is not None
+        return self._leaves
 
     def slices(self) -> Iterator[Slice]:
         """The raw rows of each leaf."""
-        columns = (*self.encoding.names, self.encoding.target.name)
+        others = (self.encoding.target.name, self.weight, self.split.group if self.split else None)
+        columns = [*self.encoding.names, *(name for name in others if name is not None)]
         self.unknown, count = 0, 0
         for piece in self.table.slices(columns, leaf_rows(len(self.encoding.columns))):
             yield piece
             count += 1
         self._leaves = count
 
-    def sides(self, index: int, piece: Slice) -> tuple[Block | None, Block | None]:
-        """Training and validation rows of one leaf, encoded; rows without a target are in neither."""
+    def sides(self, index: int, piece: Slice) -> Pair:
+        """Training and validation rows of one leaf, encoded.
+
+        Rows without a target or of weight zero are in neither.
+        """
         y = self.encoding.target.encode(piece.frame[self.encoding.target.name])
         X, unknown = self.encoding.transform(piece.frame)
-        whole, known = Block(X, y), ~np.isnan(y)
-        held_out = np.zeros(len(y), dtype=bool)
-        if self.split is not None:
-            held_out = self.split.held_out(piece.file, piece.start, piece.start + len(y))
-        masks = (known & ~held_out, known & held_out)
-        pair = tuple(None if not m.any() else whole if m.all() else whole.take(m) for m in masks)
+        counted, held_out, weights = ~np.isnan(y), held_out_of(piece, self.split), None
+        if self.weight is not None:
+            weights = weights_of(piece, self.weight)
+            counted &= weights > 0
+        whole = Block(X, y, weights)
+        training, validation = (
+            None if not m.any() else whole if m.all() else whole.take(m)
+            for m in (counted & ~held_out, counted & held_out)
+        )
+        pair = self._balanced(training), validation
         with self._lock:
             self.unknown += unknown
-            self._keep(index, (pair[0], pair[1]))
-        return pair[0], pair[1]
+        self._keep(index, pair)
+        return pair
 
-    def _keep(self, index: int, pair: tuple[Block | None, Block | None]) -> None:
-        if self._kept is None or index in self._kept:
+    def _balanced(self, block: Block | None) -> Block | None:
+        if block is None or self.class_weights is None:
+            return block
+        weights = self.class_weights[block.y.astype(np.intp)]
+        if block.sample_weight is not None:
+            weights *= block.sample_weight
+        return Block(block.X, block.y, weights)
+
+    def _keep(self, index: int, pair: Pair) -> None:
+        spool = self._spool
+        if spool is None:
             return
-        self._bytes += sum(block.nbytes for block in pair if block is not None)
-        if self._bytes > self.budget:
-            self._kept = None
+        if self.spill or spool.fits(pair):
+            spool.put(index, pair)
         else:
-            self._kept[index] = pair
+            self._spool = None
 
-    @property
-    def leaf_count(self) -> int:
-        """The number of leaves, known after the first pass."""
-        assert self._leaves is not None
-        return self._leaves
+    def kept(self, index: int) -> Pair:
+        """Both sides of a leaf, by its index; takes a read where not every leaf is spooled."""
+        if not self.complete:
+            self._fill()
+        assert self._spool is not None
+        return self._spool.get(index)
 
-    def kept(self, index: int) -> tuple[Block | None, Block | None]:
-        """Both sides of a leaf in memory."""
-        assert self._kept is not None
-        return self._kept[index]
+    def _fill(self) -> None:
+        """Spool every leaf."""
+        self.spill, self._spool = True, self._spool or Spool(self.budget)
+        for index, piece in enumerate(self.slices()):
+            if index not in self._spool:
+                self.sides(index, piece)
+
+    def empty(self) -> Block:
+        """A block without rows."""
+        schema = {name: self.table.schema[name] for name in self.encoding.names}
+        weighted = self.weight is not None or self.class_weights is not None
+        X, _ = self.encoding.transform(pl.DataFrame(schema=schema))
+        return Block(X, np.empty(0), np.empty(0) if weighted else None)
+
+    def close(self) -> None:
+        """Forget the blocks, delete the temporary files."""
+        if self._spool is not None:
+            self._spool.close()
+        self.table.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +165,9 @@ class EncodedSource:
         return [EncodedPart(self)]
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
-        pairs = [self.whole.kept(int(leaf)) for leaf in leaves]
-        blocks = [pair[self.held_out] for pair in pairs]
-        block = Block.joined([b for b in blocks if b is not None])
+        blocks = [self.whole.kept(int(leaf))[self.held_out] for leaf in leaves]
+        present = [block for block in blocks if block is not None]
+        block = Block.joined(present) if present else self.whole.empty()
         return block, np.arange(block.rows)
 
 
@@ -139,7 +180,7 @@ class EncodedPart:
     def leaves(self) -> Iterator[EncodedLeaf]:
         whole = self.source.whole
         if whole.complete:
-            for index in range(whole._leaves or 0):
+            for index in range(whole.leaf_count):
                 yield EncodedLeaf(index, self.source, None)
             return
         for index, piece in enumerate(whole.slices()):
@@ -148,7 +189,7 @@ class EncodedPart:
 
 @dataclass(frozen=True, eq=False)
 class EncodedLeaf:
-    """One leaf: raw rows still to encode, or None where its blocks are in memory."""
+    """One leaf: raw rows still to encode, or None where its blocks are spooled."""
 
     index: int
     source: EncodedSource

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import polars as pl
 
+from descend.cells import as_numbers, as_texts
 from descend.errors import DataError
 from descend.matrix import Array, Float, Matrix, Mixed
-from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, as_numbers, as_texts
+from descend.profiles import HUGE, NumberProfile, Profile, TextProfile
 from descend.tables import Table, open_table
 
 MAX_LEVELS = 1_000

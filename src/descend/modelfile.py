@@ -121,7 +121,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise ModelFileError(f"cannot read {name!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ModelFileError(f"{name!r} is not a model file: it is not text.") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ModelFileError(f"{name!r} is not a whole model file: {error}. Was it cut short?") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelFileError(f'{name!r} is not a descend model: it lacks `"format": "{FORMAT}"`.')

@@ -45,16 +45,20 @@ class Moments:
         weight = float(block.rows if s is None else s.sum())
         rows = block.rows if s is None else int(np.count_nonzero(s))
         dense, sparse = matrix.split(block.X)
-        mean, low, Z = _centred(dense, block.y, s, weight)
-        cross = matrix.gram(Z, s)
-        cross -= weight * np.outer(low, low)
+        mean, Z = _centred(dense, block.y, s, weight)
+        if s is not None:
+            Z *= np.sqrt(s)[:, None]
+        products = matrix.border_product(Z)
+        low = products[:, -1] / (weight or 1.0)
+        cross = products[:, :-1] - weight * np.outer(low, low)
         if sparse is None:
             return Moments(weight, rows, mean, low, cross)
         q = sparse.shape[1]
         sparse_mean = matrix.column_sums(sparse, s) / (weight or 1.0)
         ss = matrix.gram(sparse, s) - weight * np.outer(sparse_mean, sparse_mean)
-        sZ = sparse.T @ (Z if s is None else Z * s[:, None]) - weight * np.outer(sparse_mean, low)
-        p = Z.shape[1] - 1
+        sZ = sparse.T @ (Z if s is None else Z * np.sqrt(s)[:, None])
+        sZ = sZ[:, :-1] - weight * np.outer(sparse_mean, low)
+        p = Z.shape[1] - 2
         whole = np.empty((p + q + 1, p + q + 1))
         order = np.r_[0:p, p + q]  # dense columns first, then sparse ones, y last
         whole[np.ix_(order, order)] = cross
@@ -94,22 +98,22 @@ class Moments:
         return self.cross + self.weight * np.outer(self.mean + self.mean_low, self.mean + self.mean_low)
 
 
-def _centred(dense: Any, y: Any, s: Any, weight: float) -> tuple[Float, Float, Float]:
-    """Column means as high and low part, and `[dense | y]` minus the high part, in scratch.
+def _centred(dense: Any, y: Any, s: Any, weight: float) -> tuple[Float, Float]:
+    """Rounded column means, and `[dense | y] - mean` beside a column of ones, in scratch.
 
-    The high part is a rounded mean; the low part is the mean of what is left, so that the two
-    together are exact to the last bits even where the column is far from zero.
+    What the rounding left, the mean of the centred columns, is the low part of the mean: the two
+    together are exact to the last bits even where a column is far from zero.
     """
     p = 0 if dense is None else dense.shape[1]
-    order = "C" if dense is None else matrix.memory_order(dense)
-    Z = matrix.scratch("centred", (len(y), p + 1), order)
+    Z = matrix.scratch("centred", (len(y), p + 2), "C" if dense is None else matrix.memory_order(dense))
     if dense is not None:
         np.copyto(Z[:, :p], dense, casting="unsafe")
     np.copyto(Z[:, p], y, casting="unsafe")
-    s, total = np.ones(len(y)) if s is None else s, weight or 1.0  # s @ Z: five times faster than Z.sum(0)
-    mean = (s @ Z) / total
-    Z -= mean
-    return mean, (s @ Z) / total, Z
+    Z[:, -1] = 1.0
+    s = np.ones(len(y)) if s is None else s  # s @ Z: five times faster than Z.sum(0)
+    mean = (s @ Z[:, :-1]) / (weight or 1.0)
+    Z[:, :-1] -= mean
+    return mean, Z
 
 
 def _two_sum(a: Float, b: Float) -> tuple[Float, Float]:

@@ -320,7 +320,7 @@ class Quadratic(Objective):
         gradient = np.empty(w.shape)
         gradient[: len(v)] = 2.0 / self.moments.weight * (self.factor.T @ distance)
         if self.intercept:
-            residual = self._mean_residual(v) - w[-1]
+            residual = self._mean_residual(v) - float(w[-1])
             value += residual**2
             gradient[:-1] -= 2.0 * residual * self._mean
             gradient[-1] = -2.0 * residual

@@ -16,7 +16,7 @@ import numpy as np
 
 from descend.blocks import ArraySource, Source, Split, check_column, check_matrix
 from descend.engines import Engine, Session, Threads
-from descend.errors import DataError, DescendError
+from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
 from descend.matrix import Array, Float, Matrix
 from descend.metrics import Metrics, evaluate
@@ -220,7 +220,7 @@ def _array_sources(
         raise DescendError(f"`valid` with arrays must be a fraction or `(x, y)`, got {type(valid).__name__}.")
     vx = check_matrix(valid[0], "valid x")
     if vx.shape[1] != x.shape[1]:
-        raise DescendError(
+        raise ShapeError(
             f"`valid` x has shape {vx.shape}, but `x` has shape {x.shape}: the columns must agree."
         )
     vy = check_column(valid[1], "valid y", vx.shape[0], "valid x")

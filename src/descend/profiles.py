@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from descend.blocks import AnySplit, leaf_rows
+from descend.cells import as_numbers, as_texts, held_out_of, weights_of
 from descend.matrix import Array, Float
-from descend.tables import Slice, Table, as_numbers
+from descend.tables import Slice, Table
 
 LEVELS_KEPT = 100_000
 """Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
@@ -43,11 +44,6 @@ def is_usable(dtype: pl.DataType) -> bool:
     return is_text(dtype) or dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Null
 
 
-def as_texts(series: pl.Series) -> pl.Series:
-    """A column as text, missing cells as null."""
-    return series.cast(pl.String)
-
-
 @dataclass(slots=True)
 class NumberProfile:
     """Count, missing cells, mean, spread and range of a column of numbers.
@@ -65,14 +61,17 @@ class NumberProfile:
     whole: bool = True
     infinite: int = 0
     dated: bool = False
-    distinct: set[float] | None = field(default_factory=set)
+    distinct: Counter[float] | None = field(default_factory=Counter)
+    """How often each value occurs, None where there are too many values."""
 
-    def add(self, series: pl.Series) -> None:
-        """Take in the rows of a slice; merged as Moments are."""
+    def add(self, series: pl.Series, weights: Float | None = None) -> None:
+        """Take in the rows of a slice, of positive weights; merged as Moments are."""
         x = as_numbers(series)
         self.dated = self.dated or series.dtype.is_temporal()
-        present = x[~np.isnan(x)]
-        self.missing += len(x) - len(present)
+        known = ~np.isnan(x)
+        present, s = x[known], None if weights is None else weights[known]
+        n = len(present) if s is None else float(s.sum())
+        self.missing += int((~known).sum()) if weights is None else float(weights[~known].sum())
         if not len(present):
             return
         self.infinite += int((np.abs(present) > HUGE).sum())
@@ -89,7 +88,9 @@ class NumberProfile:
         self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
         self.whole = self.whole and bool((present == np.floor(present)).all())
         if self.distinct is not None:
-            self.distinct |= set(np.unique(present)[: DISTINCT_NUMBERS + 1].tolist())
+            values, places = np.unique(present, return_inverse=True)
+            counts = np.bincount(places, s) if len(values) <= DISTINCT_NUMBERS else values
+            self.distinct.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
             if len(self.distinct) > DISTINCT_NUMBERS:
                 self.distinct = None
 
@@ -209,8 +210,8 @@ class Survey:
         return survey
 
     def _add(self, piece: Slice, target: str, split: AnySplit | None, weight: str | None) -> None:
-        frame, known, held_out = piece.frame, _known(piece.frame[target]), piece.held_out(split)
-        weights = None if weight is None else piece.weights(weight)
+        frame, known, held_out = piece.frame, _known(piece.frame[target]), held_out_of(piece, split)
+        weights = None if weight is None else weights_of(piece, weight)
         counted = known if weights is None else known & (weights > 0)
         kept = counted & ~held_out
         self.rows["training"] += int(kept.sum())

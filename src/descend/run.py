@@ -146,6 +146,7 @@ def fit(
         metrics = None if made.encoding is None else made.metrics(last.weights)
         if metrics is not None:
             model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
+            made.rows |= {side: m.rows for side, m in metrics.items()}  # less those of classes unknown to training
     finally:
         made.close()
     kept = made if made.encoding is None else None

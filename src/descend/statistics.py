@@ -146,8 +146,7 @@ class HessianSum(_Additive):
         return out.reshape(p * K, p * K)
 
     def _bordered_gram(self, block: Block, d: Float) -> Float:
-        G = matrix.gram(block.X, d)
+        G, border = matrix.gram_and_sums(block.X, d)
         if not self.intercept:
             return G
-        border = matrix.column_sums(block.X, d)
         return np.block([[G, border[:, None]], [border[None, :], np.array([[d.sum()]])]])

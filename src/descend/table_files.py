@@ -60,7 +60,16 @@ class ColumnarFile:
         """The number of rows, from the file's own notes."""
         return int(_scan(self.path, self.kind).select(pl.len()).collect(engine="streaming").item())
 
-    def types(self, exact: Sequence[str] = ()) -> dict[str, pl.DataType]:
+    def has_rows(self) -> bool:
+        """Whether there are any rows."""
+        return True  # it knows its types anyway
+
+    def close(self) -> None:
+        """Delete the copy, where `path` is one."""
+        if self.temporary is not None:
+            self.temporary.close()
+
+    def types(self) -> dict[str, pl.DataType]:
         """The type of each column."""
         return dict(self.schema)
 
@@ -104,11 +113,11 @@ def open_file(path: Path, missing: Sequence[str] = MISSING, encoding: str | None
         raise DataError(f"cannot read {label!r}: {error.strerror}.") from error
     for magic, reason in REFUSED.items():
         if start.startswith(magic):
-            raise DataError(f"{label!r} {reason}.")
+            raise DataError(f"cannot read {label!r}: it {reason}.")
     kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "csv")
     if kind == "csv":
         if re.search(r"\.(parquet|pq|arrow|ipc|feather)$", label.lower()):
-            raise DataError(f"{label!r} is not a {path.suffix[1:]} file: its first bytes are others. Was it cut short?")
+            raise DataError(f"cannot read {label!r}: it does not begin as a {path.suffix[1:]} file does. Was it cut short?")
         return open_csv(path, label, missing, encoding, copy)
     with reading(label):
         return ColumnarFile(path, label, kind, dict(_scan(path, kind).collect_schema()), copy)

@@ -7,7 +7,6 @@ LazyFrame is streamed like a file.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,46 +15,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from descend.blocks import AnySplit, Split
 from descend.csv_files import MISSING, CsvFile, TypeConflict, first_line, reading
 from descend.errors import DataError
 from descend.files import replacing
-from descend.matrix import Array, Float
 from descend.table_files import TableFile, find_files, open_file
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some consecutive rows of one file: `start` is the row in the file of the first."""
+    """Some consecutive rows of one file: `start` is the row in the file of the first.
+
+    `file` is its place among the sorted paths, whatever order they were given in.
+    """
 
     file: int
     start: int
     frame: pl.DataFrame
-
-    def held_out(self, split: AnySplit | None) -> Array:
-        """A mask of the rows that are held out."""
-        rows = self.frame.height
-        if split is None:
-            return np.zeros(rows, dtype=bool)
-        if isinstance(split, Split) and split.group is not None:
-            return split.held_out_groups(group_keys(self.frame[split.group]))
-        return split.held_out(self.file, self.start, self.start + rows)
-
-    def weights(self, name: str) -> Float:
-        """The sample weight of each row. Raises `DataError` where one is missing, negative or infinite."""
-        weights = as_numbers(self.frame[name])
-        strange = ~(np.isfinite(weights) & (weights >= 0))
-        if strange.any():
-            row = int(strange.argmax())
-            raise DataError(
-                f"the weight column `{name}` must hold finite numbers of at least 0, "
-                f"got {self.frame[name][row]!r} in row {self.start + row + 1}."
-            )
-        return weights
 
 
 @dataclass(frozen=True)
@@ -63,6 +41,8 @@ class Table:
     """Files of one schema, or a frame; made by `open_table`."""
 
     files: tuple[TableFile, ...] = ()
+    places: tuple[int, ...] = ()
+    """The number of each file: its place among the sorted paths."""
     frame: pl.DataFrame | pl.LazyFrame | None = None
     missing: tuple[str, ...] = MISSING
     schema: Mapping[str, pl.DataType] = field(default_factory=dict)
@@ -78,58 +58,61 @@ class Table:
             return "frame"
         return self.files[0].label if len(self.files) == 1 else f"{len(self.files)} files"
 
-    def rows(self) -> tuple[int, ...]:
-        """The number of rows of each file, counted without reading them where that can be."""
-        if isinstance(self.frame, pl.DataFrame):
-            return (self.frame.height,)
+    def starts(self) -> tuple[tuple[int, ...], int]:
+        """The number of rows before each file, by its number, and of all; counted at a fraction of a read."""
         if self.frame is not None:
-            return (int(self.frame.select(pl.len()).collect(engine="streaming").item()),)
-        return tuple(file.rows() for file in self.files)
+            return (0,), int(self.frame.lazy().select(pl.len()).collect(engine="streaming").item())
+        starts, total = [0] * len(self.files), 0
+        for file, place in zip(self.files, self.places, strict=True):
+            starts[place] = total
+            with reading(file.label):
+                total += file.rows()
+        return tuple(starts), total
 
     def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
-        """All rows in order, `rows` at a time, cut at the end of each file.
+        """All rows in order, `rows` at a time, cut at the end of each file; one empty slice for no rows.
 
-        Raises `TypeConflict` where a cell of a CSV is not of its column's type, and `DataError`
-        where a file lacks a column or cannot be read.
+        Raises `DataError` where a file cannot be read, `TypeConflict` where a cell is not of its type.
         """
         columns = list(dict.fromkeys(columns))
         if isinstance(self.frame, pl.DataFrame):
             frame = self.frame.select(columns)
-            for start in range(0, frame.height, rows):
+            for start in range(0, max(frame.height, 1), rows):
                 yield Slice(0, start, frame.slice(start, rows))
-        elif self.frame is not None:
-            yield from _sliced(0, "frame", self.frame.select(columns), rows)
-        for number, file in enumerate(self.files):
+            return
+        schema = {name: self.schema[name] for name in columns}
+        if self.frame is not None:
+            yield from _sliced(0, "frame", self.frame, schema, rows)
+        for file, place in zip(self.files, self.places, strict=True):
             absent = [name for name in columns if name not in file.names]
             if absent:
                 listed = ", ".join(f"`{name}`" for name in absent)
                 raise DataError(f"{file.label!r} has no column {listed}, which {self.files[0].label!r} has.")
-            schema = {name: self.schema[name] for name in columns}
-            yield from _sliced(number, file.label, file.scan(schema).select(columns), rows)
+            yield from _sliced(place, file.label, file.scan(schema), schema, rows)
 
-    def widened(self, conflict: TypeConflict, columns: Sequence[str]) -> tuple[Table, list[str]]:
-        """The table with text where columns of numbers hold other cells, and a sentence on each.
+    def as_floats(self, columns: Sequence[str]) -> Table:
+        """The same table with whole numbers of CSVs read as floats: a fraction further on does no harm."""
+        if not any(isinstance(file, CsvFile) for file in self.files):
+            return self
+        whole = [name for name in columns if self.schema[name].is_integer()]
+        return replace(self, schema={**self.schema, **dict.fromkeys(whole, pl.Float64())})
 
-        All of `columns` are looked at, which costs a read, so that one more read suffices.
+    def widened(self) -> Table:
+        """The same table with types that every cell of every CSV fits, which costs a read.
+
+        Whole numbers become floats, numbers become text, and so do dates and truths.
         """
-        found = {conflict.column: conflict.cell}
-        numbers = [name for name in columns if self.schema[name].is_numeric()]
+        schema = dict(self.schema)
         for file in self.files:
             if isinstance(file, CsvFile):
                 with reading(file.label):
-                    found = {**file.strange_cells(numbers), **found}
-        notes = [
-            f"column `{name}` seemed to hold {_kind(self.schema[name])}, but {cell!r} comes later: "
-            f"the file was read again with text there (--missing {cell!r} if it stands for a missing value)"
-            for name, cell in found.items()
-        ]
-        return replace(self, schema={**self.schema, **dict.fromkeys(found, pl.String())}), notes
+                    schema |= file.fitting({name: schema[name] for name in file.names if name in schema})
+        return replace(self, schema=schema)
 
     def close(self) -> None:
         """Delete the temporary copies of standard input and of files in other encodings."""
         for file in self.files:
-            if file.temporary is not None:
-                file.temporary.close()
+            file.close()
 
 
 def open_table(
@@ -137,15 +120,14 @@ def open_table(
     *,
     missing: Sequence[str] | None = None,
     text_columns: Sequence[str] = (),
+    number_columns: Sequence[str] = (),
     encoding: str | None = None,
-    exact: Sequence[str] = (),
-    like: Mapping[str, pl.DataType] | None = None,
 ) -> Table:
     """A path, a glob, several paths, `-` for standard input, or a frame as a Table.
 
-    Of CSVs, `text_columns` are read as text whatever they look like, `exact` keeps whole numbers
-    whole, `encoding` is UTF-8 unless given, and columns that are in `like` have the type there.
-    Raises `DataError` where `data` is none of these or cannot be read.
+    Of CSVs, `text_columns` are read as text whatever they look like, in `number_columns` a whole
+    number may be followed by a broken one, and `encoding` is UTF-8 unless given. Raises `DataError`
+    where `data` is none of these or cannot be read.
     """
     missing = MISSING if missing is None else tuple(missing)
     if not is_table(data):
@@ -155,18 +137,21 @@ def open_table(
     if not isinstance(data, str | os.PathLike | list | tuple):
         frame = as_frame(data)
         return Table(frame=frame, schema=dict(frame.collect_schema()))
+    paths = find_files(data)
+    files: list[TableFile] = []
     with ExitStack() as opened:
-        files = []
-        for path in find_files(data):
+        for path in paths:
             files.append(open_file(path, missing, encoding))
-            opened.callback(Table((files[-1],)).close)
-        with reading(files[0].label):
-            schema = files[0].types(exact)
+            opened.callback(files[-1].close)
+        first = next((file for file in files if file.has_rows()), files[0])
+        with reading(first.label):
+            schema = first.types()
         opened.pop_all()
-    if isinstance(files[0], CsvFile):
-        schema |= {name: kind for name, kind in (like or {}).items() if name in schema}
+    if isinstance(first, CsvFile):
         schema |= {name: pl.String() for name in text_columns if name in schema}
-    return Table(tuple(files), None, missing, schema)
+    place = {path: i for i, path in enumerate(sorted(paths))}
+    table = Table(tuple(files), tuple(place[path] for path in paths), None, missing, schema)
+    return table.as_floats([name for name in number_columns if name in schema])
 
 
 def is_table(data: Any) -> bool:
@@ -181,15 +166,15 @@ def is_table(data: Any) -> bool:
 def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
     """Any frame as a polars one, without a copy where the Arrow C stream allows it.
 
-    Raises `DataError` where two columns have one name or their lengths differ.
+    Raises `DataError` where its columns are not of one type and one length each, or two have one name.
     """
     if isinstance(data, pl.LazyFrame):
         return data
     try:
-        return pl.DataFrame(data)
+        return pl.DataFrame(data, strict=not isinstance(data, dict))
     except ImportError:  # pandas without pyarrow: column by column
         return pl.DataFrame({str(name): _values(data[name]) for name in data.columns}, strict=False)
-    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(str(error))}.") from error
 
 
@@ -198,52 +183,21 @@ def _values(column: Any) -> Any:
     values = column.to_numpy()
     if values.dtype != object:
         return values
-    return [None if missing else value for value, missing in zip(values.tolist(), column.isna(), strict=True)]
+    return [None if absent else value for value, absent in zip(values.tolist(), column.isna(), strict=True)]
 
 
-DAY_UNITS = {"ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
-
-
-def as_numbers(series: pl.Series) -> Float:
-    """A column as float64, missing cells as NaN, dates and durations in days."""
-    dtype = series.dtype
-    if dtype == pl.String:
-        series = series.str.strip_chars().cast(pl.Float64, strict=False)
-    if dtype.is_temporal():
-        unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
-        series = series.to_physical().cast(pl.Float64) / unit
-    return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
-
-
-def group_keys(series: pl.Series) -> Array:
-    """A 64-bit key for the group of each row: equal for equal values, whatever file or frame holds them.
-
-    Numbers are taken by their bits as float64, texts by BLAKE2; missing cells make a group of their own.
-    """
-    if series.dtype.is_numeric() or series.dtype.is_temporal():
-        numbers = as_numbers(series) + 0.0  # -0.0 is 0.0
-        return np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
-    texts = series.cast(pl.String).fill_null("")
-    known = texts.unique(maintain_order=True)
-    hashes = [int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in known]
-    codes = texts.cast(pl.Enum(known)).to_physical().to_numpy()
-    return np.array(hashes, dtype=np.uint64)[codes]
-
-
-def _sliced(number: int, label: str, lazy: pl.LazyFrame, rows: int) -> Iterator[Slice]:
+def _sliced(
+    number: int, label: str, lazy: pl.LazyFrame, schema: Mapping[str, pl.DataType], rows: int
+) -> Iterator[Slice]:
     """The rows of one file."""
     start = 0
     with reading(label):
-        batches = lazy.collect_batches(chunk_size=rows, maintain_order=True)
+        batches = lazy.select(list(schema)).collect_batches(chunk_size=rows, maintain_order=True)
         for frame in _regular(batches, rows):
             yield Slice(number, start, frame)
             start += frame.height
-
-
-def _kind(dtype: pl.DataType) -> str:
-    if dtype.is_numeric():
-        return "numbers"
-    return "true and false" if dtype == pl.Boolean else "dates"
+    if not start:
+        yield Slice(number, 0, pl.DataFrame(schema=schema))
 
 
 def _regular(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:

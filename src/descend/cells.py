@@ -1,0 +1,84 @@
+"""Raw cells as NumPy: a column as numbers, texts, weights or group keys; the rows that are held out."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import polars as pl
+
+from descend.blocks import AnySplit, Split
+from descend.errors import DataError
+from descend.matrix import Array, Float
+from descend.tables import Slice
+
+DAY_UNITS = {"ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
+
+
+def as_numbers(series: pl.Series, dated: bool = False) -> Float:
+    """A column as float64, missing cells as NaN, dates and durations in days.
+
+    Texts are read as numbers, or as dates where `dated`.
+    """
+    if series.dtype == pl.String:
+        texts = series.str.strip_chars()
+        series = _as_dates(texts) if dated else texts.cast(pl.Float64, strict=False)
+    dtype = series.dtype
+    if dtype.is_temporal():
+        unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
+        series = series.to_physical().cast(pl.Float64) / unit
+    return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
+
+
+def _as_dates(texts: pl.Series) -> pl.Series:
+    try:
+        return texts.str.to_datetime(strict=False)
+    except pl.exceptions.ComputeError:  # none of them is a date
+        return pl.Series(texts.name, [None] * len(texts), dtype=pl.Date)
+
+
+def as_texts(series: pl.Series) -> pl.Series:
+    """A column as text, missing cells as null."""
+    return series.cast(pl.String)
+
+
+def weights_of(piece: Slice, name: str) -> Float:
+    """The sample weight of each row. Raises `DataError` where one is missing, negative or infinite."""
+    weights = as_numbers(piece.frame[name])
+    strange = ~(np.isfinite(weights) & (weights >= 0))
+    if strange.any():
+        row = int(strange.argmax())
+        raise DataError(
+            f"the weight column `{name}` must hold finite numbers of at least 0, "
+            f"got {piece.frame[name][row]!r} in row {piece.start + row + 1}."
+        )
+    return weights
+
+
+def held_out_of(piece: Slice, split: AnySplit | None) -> Array:
+    """A mask of the rows that are held out."""
+    rows = piece.frame.height
+    if split is None:
+        return np.zeros(rows, dtype=bool)
+    if isinstance(split, Split) and split.group is not None:
+        return split.held_out_groups(group_keys(piece.frame[split.group]))
+    return split.held_out(piece.file, piece.start, piece.start + rows)
+
+
+def group_keys(series: pl.Series) -> Array:
+    """A 64-bit key for the group of each row: equal for equal values, whatever file or frame holds them.
+
+    Numbers are taken by their bits as float64, texts by BLAKE2; missing cells make a group of their own.
+
+    >>> bool((group_keys(pl.Series([1, 2])) == group_keys(pl.Series([1.0, 2.0]))).all())
+    True
+    """
+    if series.dtype.is_numeric() or series.dtype.is_temporal():
+        numbers = as_numbers(series) + 0.0  # -0.0 is 0.0
+        numbers[np.isnan(numbers)] = np.nan
+        return numbers.view(np.uint64)
+    texts = as_texts(series).fill_null("")
+    known = texts.unique(maintain_order=True)
+    digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in known]
+    codes = texts.cast(pl.Enum(known)).to_physical().to_numpy()
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)[codes]
