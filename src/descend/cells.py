@@ -79,6 +79,6 @@ def group_keys(series: pl.Series) -> Array:
         return numbers.view(np.uint64)
     texts = as_texts(series).fill_null("")
     known = texts.unique(maintain_order=True)
-    digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in known]
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in known)
     codes = texts.cast(pl.Enum(known)).to_physical().to_numpy()
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)[codes]
+    return np.asarray(np.frombuffer(digests, dtype="<u8").astype(np.uint64)[codes])

@@ -57,9 +57,21 @@ class DescentOptions:
     loss: str | None = None
     "squared-error, logistic or cross-entropy; the target tells unless given."
     optimizer: str = "auto"
-    "auto, exact, newton or gradient-descent."
+    "auto, exact, newton, lbfgs, gradient-descent or adam."
     learning_rate: float | None = None
-    "Step size of gradient-descent; found from the curvature unless given."
+    "Step size of gradient-descent and adam; found from the curvature unless given."
+    schedule: str = "constant"
+    "How the learning rate goes on: constant, cosine, one-cycle or inverse-time."
+    momentum: float | None = None
+    "Momentum of gradient-descent, 0.9 for example."
+    nesterov: Flag = False
+    "Use Nesterov's momentum."
+    batch_size: int | None = None
+    "Step on so many rows at a time, in an order that the seed decides."
+    epochs: int | None = None
+    "Make so many passes over the rows."
+    patience: int | None = None
+    "Stop when the validation loss has not fallen so many times in a row."
     steps: int | None = None
     "Make exactly this many steps; otherwise stop when the gradient is zero."
     tolerance: float | None = None
@@ -237,12 +249,10 @@ def _fit(
     from descend.errors import DescendWarning
     from descend.problem import Columns
     from descend.run import fit
-    from descend.second_order import as_optimizer
 
     columns = Columns(
         which.features, which.drop, which.categorical, which.numeric, _pairs(which.reference), which.missing or None
     )
-    name = "gradient-descent" if how.optimizer == "auto" and how.learning_rate is not None else how.optimizer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)
         return fit(
@@ -253,13 +263,30 @@ def _fit(
             valid=_validation(how.valid),
             seed=how.seed,
             columns=columns,
-            optimizer=name if name == "auto" else as_optimizer(name, how.learning_rate),
+            optimizer=_optimizer(how),
             steps=how.steps,
+            epochs=how.epochs,
+            batch_size=how.batch_size,
+            patience=how.patience,
             tolerance=how.tolerance,
             time_limit=how.time_limit,
             every=every,
             progress=progress,
         )
+
+
+def _optimizer(how: DescentOptions) -> Any:
+    """The optimizer that the flags describe; a learning rate, schedule or momentum means gradient descent."""
+    from descend.second_order import make_optimizer
+
+    settings: dict[str, Any] = {}
+    if how.learning_rate is not None or how.schedule != "constant":
+        settings["learning_rate"] = "auto" if how.learning_rate is None else how.learning_rate
+    if how.momentum is not None or how.nesterov:
+        settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
+    if how.optimizer == "auto" and not settings:
+        return "auto"
+    return make_optimizer("gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings)
 
 
 def _validation(value: str) -> float | str | None:
@@ -283,7 +310,8 @@ def _exit_code(run: Run, how: DescentOptions) -> int:
 
     if run.outcome is Outcome.DIVERGED:
         return 1
-    return int(run.outcome is Outcome.STEP_LIMIT and (how.steps is None or how.tolerance is not None))
+    asked = how.tolerance is not None or (how.steps is None and how.epochs is None and how.batch_size is None)
+    return int(run.outcome is Outcome.STEP_LIMIT and asked)
 
 
 def _run_object(run: Run) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Category:
     @staticmethod
     def learn(name: str, profile: TextProfile, reference: str | None) -> Category:
         levels = sorted(profile.levels)
-        counts = {level: profile.levels[level] for level in levels}
+        counts: dict[str, float] = {level: profile.levels[level] for level in levels}
         if len(levels) > MAX_LEVELS:
             levels = sorted(profile.most_common(MAX_LEVELS))
             rest = profile.count - sum(profile.levels[level] for level in levels)
@@ -305,17 +305,21 @@ class Encoding:
 
 
 def open_encoded(
-    data: Any, encoding: Encoding, missing: Sequence[str] | None, keep: Sequence[str] = ()
+    data: Any,
+    learned: Encoding,
+    missing: Sequence[str] | None,
+    keep: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Table:
-    """A table to be encoded by what was learned from another one, the columns to `keep` as they are.
+    """A table to be encoded by what was `learned` from another one, the columns to `keep` as they are.
 
-    Raises `DataError` where it lacks a column.
+    `encoding` is that of its text where it is not UTF-8. Raises `DataError` where it lacks a column.
     """
-    numbers = [name for name in encoding.number_names if name not in keep]
+    numbers = [name for name in learned.number_names if name not in keep]
     table = open_table(
-        data, missing=missing, text_columns=encoding.category_names, number_columns=numbers
+        data, missing=missing, text_columns=learned.category_names, number_columns=numbers, encoding=encoding
     )
-    absent = [name for name in encoding.names if name not in table.names]
+    absent = [name for name in learned.names if name not in table.names]
     if absent:
         listed = ", ".join(f"`{name}`" for name in absent[:8])
         raise DataError(

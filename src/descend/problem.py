@@ -7,14 +7,15 @@ starts from data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypedDict
 
 import numpy as np
 
-from descend.blocks import ArraySource, Source, Split, check_column, check_matrix
+from descend.blocks import AnySplit, ArraySource, LastRows, Source, Split, check_column, check_matrix
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
@@ -22,6 +23,7 @@ from descend.matrix import Array, Float, Matrix
 from descend.metrics import Metrics, evaluate
 from descend.objective import Objective, Quadratic, check_sample_weight
 from descend.penalties import L2, Penalty, as_penalty
+from descend.spool import as_bytes
 from descend.statistics import TargetSum
 
 MAX_CLASSES = 100
@@ -34,7 +36,9 @@ class Columns:
 
     `features` names those to use, `drop` those to leave out; `categorical` and `numeric` override
     the role; `reference` maps a column to the level that its dummies are compared with; `missing`
-    replaces the cells that count as missing in a CSV.
+    replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
+    UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
+    together; neither is a feature.
     """
 
     features: Sequence[str] = ()
@@ -43,10 +47,14 @@ class Columns:
     numeric: Sequence[str] = ()
     reference: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] | None = None
+    encoding: str | None = None
+    weight: str | None = None
+    group: str | None = None
 
     def named(self) -> set[str]:
         """Every column that is mentioned."""
-        return {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
+        listed = {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
+        return listed | {name for name in (self.weight, self.group) if name is not None}
 
 
 class ProblemOptions(TypedDict, total=False):
@@ -60,6 +68,8 @@ class ProblemOptions(TypedDict, total=False):
     valid: Any
     seed: int
     columns: Columns
+    class_weight: str | None
+    memory: int | str | None
     engine: Engine | None
 
 
@@ -82,6 +92,8 @@ class Problem:
     """What was decided for the user, in sentences."""
     warnings: list[str] = field(default_factory=list)
     """What was left out."""
+    resources: ExitStack = field(default_factory=ExitStack, repr=False)
+    """Spools and temporary files, deleted when the problem is closed."""
 
     @staticmethod
     def of(
@@ -96,21 +108,29 @@ class Problem:
         valid: Any = None,
         seed: int = 0,
         columns: Columns | None = None,
+        class_weight: str | None = None,
+        memory: int | str | None = None,
         engine: Engine | None = None,
     ) -> Problem:
         """From `(x, y)` arrays, or from a table (file, files, DataFrame) and the name of its target.
 
-        `valid` is None, a fraction, `(x, y)`, or a table. Raises `DescendError` where they do not fit.
+        `valid` is None, a fraction, "last:" and a fraction for the last rows in order, `(x, y)`, or a
+        table. `class_weight="balanced"` weighs each class by n / (classes * its rows). `memory` is
+        how many bytes of a table's blocks may stay in memory, a number or a text such as "500MB".
+        Raises `DescendError` where they do not fit.
         """
         from descend.tables import is_table
 
         loss = None if loss is None else as_loss(loss)
-        options = _Options(loss, penalty, intercept, valid, seed, engine or Threads())
+        if class_weight not in (None, "balanced"):
+            raise DescendError(f'`class_weight` must be None or "balanced", got {class_weight!r}.')
+        budget, balanced = as_bytes(memory), class_weight is not None
+        options = _Options(loss, penalty, intercept, valid, seed, engine or Threads(), balanced, budget)
         if y is None and is_table(data):
             if target is None:
                 raise DescendError("`target` is needed with a table: the name of the column to predict.")
             if sample_weight is not None:
-                raise DescendError("`sample_weight` goes with arrays; a table has none yet.")
+                raise DescendError("`sample_weight` goes with arrays; a table takes `Columns(weight=...)`.")
             from descend.table_problem import from_table
 
             return from_table(data, target, columns or Columns(), options)
@@ -148,10 +168,11 @@ class Problem:
         }
 
     def close(self) -> None:
-        """Close both sessions."""
+        """Close both sessions and delete what is temporary."""
         for session in (self.session, self.validation_session):
             if session is not None:
                 session.close()
+        self.resources.close()
 
 
 @dataclass(frozen=True)
@@ -162,6 +183,8 @@ class _Options:
     valid: Any
     seed: int
     engine: Engine
+    balanced: bool
+    memory: int
 
 
 def make_problem(
@@ -194,6 +217,9 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Probl
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, x.shape[0])
     sources = _array_sources(x, y, sample_weight, classes, options)
+    notes: list[str] = []
+    if options.balanced:
+        sources = _balanced(sources[0], classes, notes), sources[1]
     problem = make_problem(sources, loss, as_penalty(options.penalty), options, classes)
     held_out = 0
     if sources[1] is not None:
@@ -201,6 +227,7 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Probl
         held_out = sources[1].rows if split is None else int(split.held_out(0, 0, x.shape[0]).sum())
     training = x.shape[0] - (held_out if sources[0].split is not None else 0)
     problem.rows = {"training": training, "validation": held_out, "without_target": 0}
+    problem.notes += notes
     return problem
 
 
@@ -210,8 +237,8 @@ def _array_sources(
     valid = options.valid
     if valid is None:
         return ArraySource(x, y, sample_weight), None
-    if isinstance(valid, int | float):
-        split = Split(float(valid), options.seed)
+    split = as_split(valid, options.seed, lambda: ((0,), x.shape[0]))
+    if split is not None:
         return (
             ArraySource(x, y, sample_weight, split=split),
             ArraySource(x, y, sample_weight, split=split, held_out=True),
@@ -227,6 +254,59 @@ def _array_sources(
     if classes is not None:
         vy = codes_of(vy, classes, "valid y")
     return ArraySource(x, y, sample_weight), ArraySource(vx, vy)
+
+
+def as_split(
+    valid: Any, seed: int, starts: Callable[[], tuple[tuple[int, ...], int]], group: str | None = None
+) -> AnySplit | None:
+    """What a fraction or "last:" and a fraction hold out; None where `valid` is something else.
+
+    `starts` gives the number of rows before each file and of all. Raises `DescendError` where a
+    `group` goes with neither.
+
+    >>> as_split("last:0.2", 0, lambda: ((0,), 10))
+    LastRows(fraction=0.2, starts=(0,), total=10)
+    """
+    if isinstance(valid, int | float):
+        return Split(float(valid), seed, group)
+    if group is not None:
+        raise DescendError(f"`group` is held out by a fraction: give `valid` one, 0.2 for example, got {valid!r}.")
+    if not (isinstance(valid, str) and valid.startswith("last:")):
+        return None
+    try:
+        fraction = float(valid.removeprefix("last:"))
+    except ValueError:
+        raise DescendError(f'`valid` must be "last:" and a fraction, "last:0.2" for example, got {valid!r}.') from None
+    return LastRows(fraction, *starts())
+
+
+def check_classes(classes: Sequence[Any] | None) -> Sequence[Any]:
+    """The classes. Raises `DescendError` where there are none to balance."""
+    if classes is None:
+        raise DescendError('`class_weight` "balanced" goes with classes: with the loss logistic or cross-entropy.')
+    return classes
+
+
+def balanced_weights(counts: Float, classes: Sequence[Any], notes: list[str]) -> Float:
+    """The weight `n / (K n_k)` of each of K classes with `n_k` training rows, and a note that says so.
+
+    Raises `DataError` where a class has no training rows.
+    """
+    if not counts.all():
+        raise DataError(f"class {classes[int(counts.argmin())]!r} has no training rows, so it cannot be balanced.")
+    weights = np.asarray(counts.sum() / (len(counts) * counts), dtype=np.float64)
+    listed = ", ".join(f"{label} {weight:.4g}" for label, weight in zip(classes, weights, strict=True))
+    notes.append(f"training rows are weighted by class: {listed}; validation rows are not")
+    return weights
+
+
+def _balanced(source: ArraySource, classes: Sequence[Any] | None, notes: list[str]) -> ArraySource:
+    """The training rows weighted by class."""
+    classes, codes = check_classes(classes), source.y.astype(np.intp)
+    s = np.ones(source.rows) if source.sample_weight is None else source.sample_weight
+    trained = s if source.split is None else s * ~source.split.held_out(0, 0, source.rows)
+    counts = np.bincount(codes, trained, minlength=len(classes)).astype(np.float64)
+    return replace(source, sample_weight=s * balanced_weights(counts, classes, notes)[codes])
 
 
 def encode_target(y: Array, loss: Loss) -> tuple[Array, tuple[Any, ...] | None]:

@@ -12,6 +12,7 @@ from descend.lbfgs import LBFGS
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
 from descend.optimizers import FIRST_ORDER, Optimizer, Update
+from descend.schedules import SCHEDULES
 
 NEWTON_LIMIT = 512
 """`optimizer="auto"` takes Newton while features times outputs stay within this."""
@@ -111,20 +112,31 @@ def auto_optimizer(objective: Objective) -> Optimizer:
     return Newton() if int(np.prod(objective.shape)) <= NEWTON_LIMIT else LBFGS()
 
 
-def as_optimizer(optimizer: Optimizer | str, learning_rate: float | str | None = None) -> Optimizer:
-    """An optimizer by itself or by its name, a learning rate put in where one is given."""
-    if not isinstance(optimizer, str):
-        return optimizer
-    if optimizer not in OPTIMIZERS:
-        raise DescendError(f"`optimizer` must be auto or one of {', '.join(OPTIMIZERS)}, got {optimizer!r}.")
-    kind = OPTIMIZERS[optimizer]
-    if learning_rate is None:
-        made: Optimizer = kind()
-        return made
-    if optimizer not in FIRST_ORDER:
+def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
+    """An optimizer by itself or by its name."""
+    return make_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+
+
+def make_optimizer(name: str, schedule: str = "constant", **settings: Any) -> Optimizer:
+    """An optimizer by its name, with the settings given; `schedule` names how its learning rate goes on.
+
+    Raises `DescendError` for a name that is none, or a setting that the optimizer does not have.
+
+    >>> make_optimizer("gradient-descent", "inverse-time", learning_rate=0.1, momentum=0.9)
+    GradientDescent(learning_rate=InverseTime(rate=0.1, decay=0.001), momentum=0.9, nesterov=False)
+    """
+    if name not in OPTIMIZERS:
+        raise DescendError(f"`optimizer` must be auto or one of {', '.join(OPTIMIZERS)}, got {name!r}.")
+    if schedule not in SCHEDULES:
+        raise DescendError(f"`schedule` must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+    kind = OPTIMIZERS[name]
+    if schedule != "constant":
+        settings["learning_rate"] = SCHEDULES[schedule](settings.get("learning_rate", "auto"))
+    foreign = [setting for setting in settings if setting not in kind.__dataclass_fields__]
+    if foreign:
+        having = [other for other, k in OPTIMIZERS.items() if foreign[0] in k.__dataclass_fields__]
         raise DescendError(
-            f"`learning_rate` does not apply to `optimizer` {optimizer}, which finds its own step. "
-            f"Leave it out, or use {', '.join(FIRST_ORDER)}."
+            f"`{foreign[0]}` does not apply to `optimizer` {name}. Leave it out, or use {' or '.join(having)}."
         )
-    made = kind(learning_rate=learning_rate)
+    made: Optimizer = kind(**settings)
     return made

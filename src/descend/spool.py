@@ -119,7 +119,7 @@ class Spool:
     def _read(self, start: int, lengths: list[int]) -> Pair:
         """The inverse of `_write`; a handle of its own lets threads read side by side."""
         assert self._file is not None
-        content = memoryview(np.empty(sum(map(_padded, lengths)), dtype=np.uint8))
+        content = np.empty(sum(map(_padded, lengths)), dtype=np.uint8).data
         with self._file.path.open("rb", buffering=0) as file:
             file.seek(start)
             read = 0

@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from descend.blocks import Split
+
+from descend.blocks import AnySplit
+from descend.cells import weights_of
+from descend.csv_files import TypeConflict
 from descend.encoded import EncodedSource, EncodedTable
-from descend.encoding import MAX_LEVELS, Encoding, Target, open_encoded
+from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
 from descend.errors import DataError, DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
+from descend.matrix import Float
+from descend.objective import MOMENTS_COLUMNS
 from descend.penalties import L2, Penalty, as_penalty
-from descend.problem import FEW_VALUES, MAX_CLASSES, Columns, Problem, make_problem
+from descend.problem import (
+    FEW_VALUES,
+    MAX_CLASSES,
+    Columns,
+    Problem,
+    as_split,
+    balanced_weights,
+    check_classes,
+    make_problem,
+)
 from descend.profiles import HUGE, Profile, Survey, TextProfile, is_boolean, is_usable
-from descend.tables import Table, TypeConflict, open_table
+from descend.tables import Table, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
     """Learn the encoding from the training rows and put objectives over them."""
-    table = open_table(data, missing=columns.missing, text_columns=columns.categorical)
+    with ExitStack() as opened:
+        table = open_table(
+            data, missing=columns.missing, text_columns=columns.categorical, encoding=columns.encoding
+        )
+        opened.callback(table.close)
+        problem = _problem(table, target, columns, options, opened)
+        problem.resources = opened.pop_all()
+        return problem
+
+
+def _problem(table: Table, target: str, columns: Columns, options: Any, opened: ExitStack) -> Problem:
+    """The problem of an open table; what it opens itself is closed by `opened`."""
     names, warnings = _feature_names(table, target, columns)
-    split = Split(float(options.valid), options.seed) if isinstance(options.valid, int | float) else None
+    split = as_split(options.valid, options.seed, table.starts, columns.group)
+    own = options.valid is None or split is not None
     notes: list[str] = []
-    try:
-        survey = Survey.of(table, target, names, columns.categorical, columns.numeric, split)
-    except TypeConflict as error:
-        notes.append(f"column types were widened and the rows read again: {str(error).rstrip('.')}")
-        table = table.widened()
-        survey = Survey.of(table, target, names, columns.categorical, columns.numeric, split)
+    table, survey = _survey(table, target, names, columns, split, notes)
     if split is not None and not survey.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
@@ -38,18 +60,40 @@ def from_table(data: Any, target: str, columns: Columns, options: Any) -> Proble
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
     used, dropped = _usable(survey, columns)
-    warnings += dropped
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
-    penalty = _penalty(options.penalty, loss, survey.rows["training"], notes)
+    penalty = _penalty(options.penalty, loss, survey, notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
-    valid = None if isinstance(options.valid, int | float) else options.valid
-    sources, held_out = _sources(table, encoding, split, valid)
-    problem = make_problem(sources, loss, penalty, options, goal.classes)
-    problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings
-    problem.missing = table.missing
-    problem.rows = survey.rows if held_out is None else {**survey.rows, "validation": held_out}
+    whole = EncodedTable(table, encoding, split, options.memory, weight=columns.weight)
+    opened.callback(whole.close)
+    whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
+    if options.balanced:
+        whole.class_weights = balanced_weights(_counts(survey.target, goal), check_classes(goal.classes), notes)
+    held_out, rows = (whole.side(True) if split else None), survey.rows
+    if not own:
+        held_out, count = _validation(options.valid, encoding, columns, options, opened)
+        rows = {**rows, "validation": count}
+    problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes)
+    problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
+    problem.missing, problem.rows = table.missing, rows
     return problem
+
+
+def _survey(
+    table: Table, target: str, names: list[str], columns: Columns, split: AnySplit | None, notes: list[str]
+) -> tuple[Table, Survey]:
+    """Read the table once, or once again with wider types where a cell did not fit; a note says so."""
+    table = table.as_floats([*names, target, *filter(None, [columns.weight])])
+    options = (target, names, columns.categorical, columns.numeric, split, columns.weight)
+    try:
+        return table, Survey.of(table, *options)
+    except TypeConflict as conflict:
+        narrow, table = table, table.widened()
+        read = {*names, target, columns.weight, columns.group}
+        widened = [name for name in narrow.names if name in read and narrow.schema[name] != table.schema[name]]
+        listed = ", ".join(f"`{name}` ({narrow.schema[name]} to {table.schema[name]})" for name in widened)
+        notes.append(f"column types were widened and the rows read again: {listed}; {str(conflict).rstrip('.')}")
+        return table, Survey.of(table, *options)
 
 
 def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
@@ -58,9 +102,13 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
     if unknown:
         known = ", ".join(f"`{name}`" for name in table.names[:20])
         raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
-    if target in columns.features or target in columns.drop:
-        raise DescendError(f"`{target}` is the target; it cannot be a feature or be dropped.")
-    wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name != target]
+    apart = {columns.group: "groups", columns.weight: "weights", target: "target"}
+    for name, role in apart.items():
+        if name in columns.features or name in columns.drop:
+            raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
+    if target in (columns.weight, columns.group) or (columns.weight is not None and columns.weight == columns.group):
+        raise DescendError("the target, the weights and the groups must be columns of their own.")
+    wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
     names, warnings = [], []
     for name in wanted:
         dtype = table.schema[name]
@@ -151,28 +199,40 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
     return used, warnings
 
 
-def _penalty(penalty: Penalty | float | None, loss: Loss, rows: int, notes: list[str]) -> Penalty:
+def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
     if penalty is not None or isinstance(loss, SquaredError):
         return as_penalty(penalty)
-    notes.append(f"L2 penalty alpha = 1/{rows} (one over the training rows; --l2 0 turns it off)")
-    return L2(1.0 / rows)
+    what = "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"
+    notes.append(f"L2 penalty alpha = 1/{survey.weight:.10g} (one over {what}; --l2 0 turns it off)")
+    return L2(1.0 / survey.weight)
 
 
-def _sources(
-    table: Table, encoding: Encoding, split: Split | None, valid: Any
-) -> tuple[tuple[EncodedSource, EncodedSource | None], int | None]:
-    """Training and validation rows; the number of rows of a validation table of its own."""
-    whole = EncodedTable(table, encoding, split)
-    if valid is None:
-        return (whole.side(False), whole.side(True) if split else None), None
-    other = open_encoded(valid, encoding, table.missing)
-    if encoding.target.name not in other.names:
-        raise DataError(f"{other.label!r} has no column `{encoding.target.name}`, the target.")
-    rows = sum(
-        int((~np.isnan(encoding.target.encode(piece.frame[encoding.target.name]))).sum())
-        for piece in other.slices((encoding.target.name,), 1 << 17)
-    )
-    return (whole.side(False), EncodedTable(other, encoding).side(False)), rows
+def _counts(profile: Profile, goal: Target) -> Float:
+    """The training rows of each class, by weight."""
+    counts: Mapping[Any, float] = profile.levels if isinstance(profile, TextProfile) else profile.distinct or {}
+    return np.array([counts.get(label_text(c) if isinstance(c, bool) else c, 0.0) for c in goal.classes or ()])
+
+
+def _validation(
+    valid: Any, encoding: Encoding, columns: Columns, options: Any, opened: ExitStack
+) -> tuple[EncodedSource, int]:
+    """A validation table of its own, and its number of rows."""
+    other = open_encoded(valid, encoding, columns.missing, encoding=columns.encoding)
+    opened.callback(other.close)
+    needed = [name for name in (encoding.target.name, columns.weight) if name is not None]
+    absent = [name for name in needed if name not in other.names]
+    if absent:
+        what = "the target" if absent[0] == encoding.target.name else "the weights"
+        raise DataError(f"{other.label!r} has no column `{absent[0]}`, {what}.")
+    rows = 0
+    for piece in other.slices(needed, 1 << 17):
+        counted = ~np.isnan(encoding.target.encode(piece.frame[encoding.target.name]))
+        if columns.weight is not None:
+            counted &= weights_of(piece, columns.weight) > 0
+        rows += int(counted.sum())
+    whole = EncodedTable(other, encoding, budget=options.memory, weight=columns.weight)
+    opened.callback(whole.close)
+    return whole.side(False), rows
 
 
 def summarise(rows: Mapping[str, int]) -> str:

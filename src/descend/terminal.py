@@ -44,10 +44,11 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
 
 
 def loss_table(history: History) -> Table:
-    """About ten rows of the history, the first and the last among them."""
+    """About ten rows of the history, the first and the last among them; in batches, ends of epochs."""
     table = _table("step", "loss", "validation", "gradient", "learning rate")
     columns = (history.loss, history.validation_loss, history.gradient_norm, history.learning_rate)
-    for row in np.unique(np.linspace(0, len(history) - 1, LOSS_ROWS).round().astype(int)):
+    known = np.flatnonzero(~np.isnan(history.loss))
+    for row in known[np.unique(np.linspace(0, len(known) - 1, LOSS_ROWS).round().astype(int))]:
         table.add_row(f"{int(history.number[row]):,}", *(_figure(column[row]) for column in columns))
     return _without_empty_columns(table)
 

@@ -1,0 +1,1 @@
+"""The packages that descend is measured against, one adapter a file."""
