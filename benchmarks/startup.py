@@ -1,8 +1,4 @@
-"""Whole processes, from the shell's prompt to the next.
-
-Each is started afresh, with files in the system's cache; the bare interpreter is what none can
-go below.
-"""
+"""Whole processes, from the shell's prompt to the next."""
 
 from __future__ import annotations
 
@@ -25,6 +21,9 @@ data = pd.get_dummies(pd.read_csv({path!r}).dropna(subset="body_mass_g"), drop_f
 X, y = data.drop(columns="body_mass_g"), data["body_mass_g"]
 print(make_pipeline(SimpleImputer(), LinearRegression()).fit(X, y).score(X, y))
 """
+ABOUT = """Each is a process of its own, with files in the system's cache; the bare interpreter is what none
+can go below."""
+
 BARE = "the bare interpreter"
 
 
@@ -43,7 +42,7 @@ def measure(data: Path, quick: bool) -> str:
         }
         times = in_turns(ways, 1 if quick else 5)
     rows = [[name, str(taken), taken.ratio_to(times[BARE])] for name, taken in times.items()]
-    return f"{__doc__.partition('\n\n')[2].strip()}\n\n{markdown(['', 'wall time', 'ratio'], rows)}"
+    return f"{ABOUT}\n\n{markdown(['', 'wall time', 'ratio'], rows)}"
 
 
 def _process(code: str, *arguments: str) -> Callable[[], object]:

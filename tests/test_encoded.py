@@ -71,7 +71,8 @@ def test_a_side_without_rows_has_no_block(frame):
 
 def test_names_come_from_the_encoding_and_rows_are_not_known_before_reading(frame):
     side = encoded(frame).side(False)
-    assert side.feature_names == ("x", "c=u", "c=v", "c=w") and side.rows is None
+    assert side.feature_names == ("x", "c=u", "c=v", "c=w")
+    assert side.rows is None
 
 
 def test_blocks_stay_in_memory_for_both_sides_and_no_file_is_read_again(frame, tmp_path):

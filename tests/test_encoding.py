@@ -151,7 +151,8 @@ def test_missing_cells_take_the_training_mean_and_are_flagged_only_where_trainin
     encoding = learn()
     new = FRAME.head(2).with_columns(age=pl.lit(None, pl.Float64), debt=pl.lit(NAN))
     X = dense(encoding.transform(new)[0])
-    assert X[:, 0].tolist() == [0, 0] and X[:, 3].tolist() == [1, 1]
+    assert X[:, 0].tolist() == [0, 0]
+    assert X[:, 3].tolist() == [1, 1]
     assert X[:, 2].tolist() == [0, 0]  # debt was never missing: the mean, and no column to flag it
 
 
@@ -212,7 +213,8 @@ def test_truth_is_read_however_it_is_written(written):
 def test_text_that_only_looks_like_truth_keeps_its_case():
     encoding = learn(pl.DataFrame({"c": ["True", "False", "Maybe"], "y": 0.0}))
     X, unknown = encoding.transform(pl.DataFrame({"c": ["True", "true"]}))
-    assert unknown == 1 and dense(X)[0].tolist() == [0, 0, 1]
+    assert unknown == 1
+    assert dense(X)[0].tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +237,8 @@ def test_numbers_in_text_are_numbers_and_the_rest_is_missing():
     encoding = learn(FRAME.select("age", "y"))
     X = dense(encoding.transform(pl.DataFrame({"age": ["50", "unknown"]}))[0])
     age = encoding.numbers[0]
-    assert X[0].tolist() == [pytest.approx((50 - age.mean) / age.scale), 0] and X[1].tolist() == [0, 1]
+    assert X[0].tolist() == [pytest.approx((50 - age.mean) / age.scale), 0]
+    assert X[1].tolist() == [0, 1]
 
 
 def test_infinite_cells_are_refused_by_name():
@@ -276,7 +279,8 @@ def test_an_encoding_survives_json(classes, dropped):
     encoding = replace(learn(reference={"job": "smith"}), target=Target("y", classes))
     encoding = encoding.dropping_references() if dropped else encoding
     again = Encoding.from_dict(json.loads(json.dumps(encoding.to_dict())))
-    assert again == encoding and again.target.classes == classes
+    assert again == encoding
+    assert again.target.classes == classes
     np.testing.assert_array_equal(dense(again.transform(FRAME)[0]), dense(encoding.transform(FRAME)[0]))
 
 
@@ -289,7 +293,9 @@ def test_a_new_table_is_read_in_the_roles_that_were_learned(tmp_path):
     assert (table.schema["zip"], table.schema["n"], table.schema["y"]) == (pl.String, pl.Float64, pl.Float64)
     pieces = [encoding.transform(piece.frame) for piece in table.slices(encoding.names, 1 << 20)]
     X, unknown = dense(pieces[0][0]), pieces[0][1]
-    assert unknown == 0 and X[0, 1:].tolist() == [0, 1, 0] and X[1, 1:].tolist() == [1, 0, 0]
+    assert unknown == 0
+    assert X[0, 1:].tolist() == [0, 1, 0]
+    assert X[1, 1:].tolist() == [1, 0, 0]
     assert X[-1, 0] == pytest.approx((2.5 - 7 / 3) / np.std([1, 2, 4]))
     assert open_encoded(path, encoding, None, keep=["n"]).schema["n"] == pl.Int64
 

@@ -47,7 +47,9 @@ MODELS["dropped"] = fitted("three", penalty=0)
 MODELS["no intercept"] = fitted("number", intercept=False)
 X = RNG.normal(size=(ROWS, 2))
 MODELS["array"] = descend.fit(X, SCORE).model
-MODELS["array of classes"] = descend.fit(X, FRAME["three"].to_numpy(), loss="cross-entropy", penalty=0.1).model
+MODELS["array of classes"] = descend.fit(
+    X, FRAME["three"].to_numpy(), loss="cross-entropy", penalty=0.1
+).model
 
 
 def data_of(model):
@@ -65,13 +67,18 @@ def answers(model):
 def test_a_loaded_model_is_the_model_to_the_last_bit(model, tmp_path):
     model.save(tmp_path / "m.json")
     again = descend.load(tmp_path / "m.json")
-    assert again.weights.tobytes() == model.weights.tobytes() and again.weights.shape == model.weights.shape
+    assert again.weights.tobytes() == model.weights.tobytes()
+    assert again.weights.shape == model.weights.shape
     for found, expected in zip(answers(again), answers(model), strict=True):
-        assert found.dtype == expected.dtype and found.tobytes() == expected.tobytes()
-    assert (again.loss, again.intercept, again.feature_names) == (model.loss, model.intercept, model.feature_names)
-    assert again.classes == model.classes and list(map(type, again.classes or ())) == list(
-        map(type, model.classes or ())
+        assert found.dtype == expected.dtype
+        assert found.tobytes() == expected.tobytes()
+    assert (again.loss, again.intercept, again.feature_names) == (
+        model.loss,
+        model.intercept,
+        model.feature_names,
     )
+    assert again.classes == model.classes
+    assert list(map(type, again.classes or ())) == list(map(type, model.classes or ()))
     assert again.encoding == model.encoding
     again.save(tmp_path / "n.json")
     assert (tmp_path / "n.json").read_bytes() == (tmp_path / "m.json").read_bytes()
@@ -100,7 +107,8 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     broken = Model(SquaredError(), np.array([1.0]), True, (), facts={"value": float("nan")})
     with pytest.raises(ValueError, match="JSON"):
         broken.save(path)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["m.json"]
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["m.json"]
 
 
 @pytest.mark.parametrize("where", ["", "nowhere/m.json"])
@@ -162,7 +170,9 @@ def test_a_path_without_a_file_and_a_folder(tmp_path):
 def test_newer_files_are_refused_with_the_way_out(version, tmp_path):
     content = content_of(MODELS["number"], tmp_path) | {"version": version}
     (tmp_path / "m.json").write_text(json.dumps(content))
-    with pytest.raises(ModelFileError, match=rf"version {version!r} of the model format.*pip install --upgrade"):
+    with pytest.raises(
+        ModelFileError, match=rf"version {version!r} of the model format.*pip install --upgrade"
+    ):
         descend.load(tmp_path / "m.json")
 
 
@@ -229,7 +239,8 @@ def test_whatever_is_changed_a_file_loads_or_is_refused(tmp_path_factory, data, 
         loaded = descend.load(folder / "m.json")
     except ModelFileError:
         return
-    assert loaded.weights.dtype == np.float64 and np.isfinite(loaded.weights).all()
+    assert loaded.weights.dtype == np.float64
+    assert np.isfinite(loaded.weights).all()
 
 
 # ---- predicting --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from descend import DescendError, L2, LogisticLoss, Serial, SquaredError
+from descend import L2, DescendError, LogisticLoss, Serial, SquaredError
 from descend.blocks import Split
 from descend.errors import DataError, ShapeError
 from descend.problem import Columns, Problem, codes_of, encode_target
@@ -37,11 +37,16 @@ def problem_of():
 
 def test_arrays_are_taken_as_they_are(problem_of):
     problem = problem_of(X, TARGETS["logistic"])
-    assert isinstance(problem.loss, SquaredError) and problem.objective.penalty == L2(0.0)
-    assert problem.encoding is None and problem.classes is None and problem.validation is None
-    assert problem.feature_names == ("x0", "x1", "x2") and problem.objective.shape == (4,)
+    assert isinstance(problem.loss, SquaredError)
+    assert problem.objective.penalty == L2(0.0)
+    assert problem.encoding is None
+    assert problem.classes is None
+    assert problem.validation is None
+    assert problem.feature_names == ("x0", "x1", "x2")
+    assert problem.objective.shape == (4,)
     assert problem.rows == {"training": 300, "validation": 0, "without_target": 0}
-    assert problem.notes == [] and problem.warnings == []
+    assert problem.notes == []
+    assert problem.warnings == []
     assert problem_of(X, SCORE, intercept=False).objective.shape == (3,)
 
 
@@ -166,7 +171,8 @@ def test_targets_of_arrays(y, loss, codes, classes):
     from descend.losses import LOSSES
 
     found, labels = encode_target(np.array(y), LOSSES[loss])
-    assert found.tolist() == codes and labels == classes
+    assert found.tolist() == codes
+    assert labels == classes
 
 
 def test_a_class_that_training_has_not_seen_is_named():

@@ -12,12 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from descend import profiles
-from descend.blocks import Split
 from descend.profiles import (
     DISTINCT_NUMBERS,
     HUGE,
     NumberProfile,
-    Survey,
     TextProfile,
     as_numbers,
     as_texts,
@@ -27,7 +25,6 @@ from descend.profiles import (
     is_usable,
     profile_for,
 )
-from descend.tables import open_table
 
 NAN, INF = float("nan"), float("inf")
 
@@ -113,7 +110,7 @@ def test_which_types_are_features_and_which_of_them_text(dtype, usable, text):
     assert isinstance(profile_for(dtype, True), TextProfile)
 
 
-cells = st.one_of(st.none(), st.just(NAN), st.floats(-1e6, 1e6, allow_subnormal=False))
+cells = st.one_of(st.none(), st.just(NAN), st.floats(-1e6, 1e6).map(lambda v: round(v, 6)))
 
 
 @settings(deadline=None)
@@ -131,7 +128,7 @@ def test_a_number_profile_of_slices_is_that_of_the_whole(slices):
     assert found.mean == pytest.approx(present.mean(), rel=1e-12, abs=1e-12 * (1 + spread))
     assert found.scale == pytest.approx(present.std() if spread else 1.0, rel=1e-9, abs=1e-9 * spread)
     assert found.whole == all(float(v).is_integer() for v in present)
-    assert set(found.distinct) == set(present.tolist())
+    assert found.distinct is None if not found.whole else set(found.distinct) == set(present.tolist())
 
 
 def test_the_spread_of_numbers_far_from_zero_keeps_its_digits():
@@ -181,8 +178,10 @@ def test_the_most_common_levels_come_first_and_ties_in_order():
 def test_the_rarest_levels_are_forgotten_where_there_are_too_many(monkeypatch):
     monkeypatch.setattr(profiles, "LEVELS_KEPT", 10)
     found = profile_of(TextProfile(), ["often"] * 5 + [f"t{i}" for i in range(8)], ["often", "u", "v", "w"])
-    assert found.count == 17 and len(found.levels) + found.forgotten == 12
-    assert len(found.levels) == 5 and found.levels["often"] == 6
+    assert found.count == 17
+    assert len(found.levels) + found.forgotten == 12
+    assert len(found.levels) == 5
+    assert found.levels["often"] == 6
 
 
 MANY = list(range(40))
@@ -221,24 +220,3 @@ def test_why_a_column_is_no_feature(profile, name, values, reason):
 )
 def test_names_of_identifiers(name, expected):
     assert is_identifier(name) is expected
-
-
-def test_a_survey_profiles_training_rows_and_counts_the_others(tmp_path):
-    rows, split = 500, Split(0.3, seed=4)
-    held_out = split.held_out(0, 0, rows)
-    x = np.where(held_out, 1e6, np.arange(rows, dtype=float))  # what is held out must not be seen
-    c = np.where(held_out, "unseen", "seen")
-    y = [None if i % 50 == 0 else NAN if i % 50 == 1 else float(i) for i in range(rows)]
-    known = np.array([v is not None and v == v for v in y])
-    frame = pl.DataFrame({"x": x, "c": c, "y": y, "k": range(rows)})
-    survey = Survey.of(open_table(frame), "y", ["x", "c", "k"], ["k"], [], split)
-    assert survey.rows == {
-        "training": int((known & ~held_out).sum()),
-        "validation": int((known & held_out).sum()),
-        "without_target": int((~known).sum()),
-    }
-    kept = known & ~held_out
-    assert survey.features["x"].mean == pytest.approx(x[kept].mean(), rel=1e-14)
-    assert dict(survey.features["c"].levels) == {"seen": kept.sum()}
-    assert isinstance(survey.features["k"], TextProfile)
-    assert survey.target.count == kept.sum() and survey.target.missing == 0

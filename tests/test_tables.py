@@ -19,12 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from descend.csv_files import MISSING, TypeConflict
 from descend.errors import DataError
+from descend.table_files import find_files
 from descend.tables import (
-    MISSING,
-    TypeConflict,
     as_frame,
-    find_files,
     is_table,
     open_table,
     read_columns,
@@ -231,7 +230,8 @@ def test_a_cell_of_another_type_after_the_inferred_rows(usual, last, dtype, valu
     with pytest.raises(TypeConflict, match=rf"'a\.csv'.*{last}"):
         list(table.slices(["x"], 4096))
     widened = table.widened()
-    assert widened.schema["x"] == dtype and widened.schema["k"] == pl.Int64
+    assert widened.schema["x"] == dtype
+    assert widened.schema["k"] == pl.Int64
     assert list(widened.slices(["x"], 4096))[-1].frame["x"][-1] == value
 
 
@@ -244,14 +244,14 @@ def test_types_that_differ_between_files_are_widened(first, second, dtype, tmp_p
     write(tmp_path / "b.csv", f"k,x\n1,{second}\n")
     table = open_table(tmp_path).widened()
     assert dict(table.schema) == {"x": dtype, "k": pl.Int64}
-    assert len([piece for piece in table.slices(["x", "k"], 10)]) == 2
+    assert len(list(table.slices(["x", "k"], 10))) == 2
 
 
 def test_number_columns_take_broken_numbers_later_on(tmp_path):
     path = write(tmp_path / "a.csv", "x,k\n" + "1,1\n" * LONG + "2.5,1\n")
     table = open_table(path, number_columns=["x"])
     assert (table.schema["x"], table.schema["k"]) == (pl.Float64, pl.Int64)
-    assert list(table.slices(["x"], 1 << 15))[0].frame["x"][-1] == 2.5
+    assert next(iter(table.slices(["x"], 1 << 15))).frame["x"][-1] == 2.5
 
 
 def test_text_columns_are_text_whatever_they_look_like(tmp_path):
@@ -305,7 +305,7 @@ FRAMES_REFUSED = {
 
 @pytest.mark.parametrize("data", FRAMES_REFUSED.values(), ids=FRAMES_REFUSED)
 def test_what_is_no_table_is_refused(data, tmp_path):
-    with pytest.raises(DataError, match="cannot read|found no file"):
+    with pytest.raises(DataError, match=r"cannot read|found no file"):
         open_table(tmp_path if isinstance(data, str) else data)
 
 
@@ -369,7 +369,8 @@ def test_frames_are_written_one_after_the_other(ending, tmp_path):
     write_frames(iter(FRAMES), path)
     found = pd.read_csv(path) if ending == "csv" else pd.read_parquet(path)
     assert found["a"].tolist() == [1, 2, 3]
-    assert found["b"].iloc[[0, 2]].tolist() == ["x", 'q "z", é'] and found["b"].isna().tolist()[1]
+    assert found["b"].iloc[[0, 2]].tolist() == ["x", 'q "z", é']
+    assert found["b"].isna().tolist()[1]
 
 
 def test_frames_go_to_standard_output_as_csv(capfdbinary):
@@ -393,7 +394,8 @@ def test_a_file_appears_whole_or_not_at_all(ending, tmp_path):
     path.write_text("before")
     with pytest.raises(Exception, match="the disk is gone"):
         write_frames(frames(), path)
-    assert path.read_text() == "before" and os.listdir(tmp_path) == [path.name]
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_columns_round_trip(tmp_path):

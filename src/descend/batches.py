@@ -137,7 +137,9 @@ class Batches:
         if isinstance(self.size, bool) or self.size != int(self.size) or self.size < 1:
             raise DescendError(f"`batch_size` must be a whole number of at least 1, got {self.size!r}.")
         if self.objective.session is None:
-            raise DescendError("`batch_size` needs an objective over data; this one holds nothing but moments.")
+            raise DescendError(
+                "`batch_size` needs an objective over data; this one holds nothing but moments."
+            )
 
     def pieces(self, epoch: int) -> Ahead[Piece]:
         """All batches of an epoch; a thread begins to gather them at once."""

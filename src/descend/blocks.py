@@ -62,7 +62,6 @@ class Block:
             matrix.take_rows(self.X, rows), self.y[rows], pick(self.sample_weight), pick(self.offset)
         )
 
-
     @staticmethod
     def joined(blocks: Sequence[Block]) -> Block:
         """The rows of several blocks, in order."""

@@ -47,6 +47,12 @@ class ColumnOptions:
     "COL=LEVEL: the level that the other levels of a column are compared with."
     missing: Names = field(default_factory=list)
     "Cells of a CSV that count as missing, in place of: empty, NA, N/A, NaN, null."
+    encoding: str | None = None
+    "Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16."
+    weight: str | None = None
+    "Column of sample weights, at least 0; not a feature."
+    group: str | None = None
+    "Column whose equal values are held out together; not a feature."
 
 
 @Parameter(name="*")
@@ -81,9 +87,13 @@ class DescentOptions:
     l2: float | None = None
     "Strength of the L2 penalty alpha/2 |w|^2; classifications default to 1/rows, 0 turns it off."
     valid: str = "0.2"
-    "Share of rows to hold out, or a file to validate on; 0 for none."
+    "Share of rows to hold out, last:0.2 for the last fifth in order, or a file to validate on; 0 for none."
     seed: int = 0
     "Decides which rows are held out."
+    class_weight: str | None = None
+    "balanced: classes count alike, however many rows they have."
+    memory: str | None = None
+    "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
 
 
 @app.command
@@ -92,8 +102,8 @@ def fit(
     target: str,
     out: Short | None = None,
     history: str | None = None,
-    descent: DescentOptions = DescentOptions(),  # noqa: B008  frozen
-    columns: ColumnOptions = ColumnOptions(),  # noqa: B008  frozen
+    descent: DescentOptions = DescentOptions(),
+    columns: ColumnOptions = ColumnOptions(),
     every: int | None = None,
     json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
@@ -102,11 +112,15 @@ def fit(
 
     descend fit penguins.csv --target body_mass_g
     descend fit flights/*.parquet --target late --l2 0 --history late.csv
+    descend fit visits.csv --target returned --group patient --class-weight balanced
+    descend fit sales.csv.gz --target units --weight days --valid last:0.2 --memory 500MB
+    descend fit june.csv --target price --valid july.csv --encoding cp1252
+    zstd -dc big.csv.zst | descend fit - --target y --out y.model.json
 
     Parameters
     ----------
     data
-        Files, globs or folders.
+        Files, globs or folders: CSV and TSV (plain, .gz, .zst), Parquet, Arrow IPC; - is standard input.
     target
         The column to predict.
     out
@@ -121,7 +135,11 @@ def fit(
         Print nothing.
     """
     run = _fit(data, target, descent, columns, None if json or quiet else every, not (json or quiet))
-    label = Path(data[0]).stem if len(data) == 1 else "model"
+    label = (
+        Path(data[0].removesuffix(".gz").removesuffix(".zst")).stem
+        if len(data) == 1 and data[0] != "-"
+        else "model"
+    )
     files = {"model": out or f"{label}.model.json"}
     run.save(files["model"])
     if history:
@@ -137,10 +155,17 @@ def fit(
 
 
 @app.command
-def predict(model: str, *data: str, out: Short | None = None, keep: Names = ()) -> int:  # type: ignore[assignment]
+def predict(
+    model: str,
+    *data: str,
+    out: Short | None = None,
+    keep: Names = (),  # type: ignore[assignment]
+    encoding: str | None = None,
+) -> int:
     """Predict every row of files, in order; probabilities too where the model has classes.
 
-    descend predict penguins.model.json new.csv --out predictions.csv
+    descend predict penguins.model.json new.csv --out predictions.csv --keep id
+    cat new.csv | descend predict penguins.model.json - > predictions.csv
 
     Parameters
     ----------
@@ -152,23 +177,35 @@ def predict(model: str, *data: str, out: Short | None = None, keep: Names = ()) 
         A .csv or .parquet file; standard output unless given.
     keep
         Columns of the data to write beside the prediction.
+    encoding
+        Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16.
     """
     from descend.modelfile import load
     from descend.scoring import write_predictions
 
-    rows, unknown = write_predictions(load(model), list(data), out, keep)
+    rows, unknown = write_predictions(load(model), list(data), out, keep, encoding=encoding)
     if unknown:
-        print(f"{unknown:,} cells held a level that the model has never seen; the reference stood in", file=sys.stderr)
+        print(
+            f"{unknown:,} cells held a level that the model has never seen; the reference stood in",
+            file=sys.stderr,
+        )
     if out:
         print(f"{rows:,} predictions in {out}", file=sys.stderr)
     return 0
 
 
 @app.command
-def score(model: str, *data: str, json: Annotated[Flag, Parameter(name="--json")] = False) -> int:
+def score(
+    model: str,
+    *data: str,
+    encoding: str | None = None,
+    weight: str | None = None,
+    json: Annotated[Flag, Parameter(name="--json")] = False,
+) -> int:
     """Metrics of a model on files that hold the target.
 
     descend score penguins.model.json new.csv
+    descend score sales.model.json july.csv --weight days
 
     Parameters
     ----------
@@ -176,6 +213,10 @@ def score(model: str, *data: str, json: Annotated[Flag, Parameter(name="--json")
         A file written by `descend fit`.
     data
         Files with the columns that the model was fitted on, and the target.
+    encoding
+        Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16.
+    weight
+        Column of sample weights, at least 0.
     json
         Print one JSON object instead of tables.
     """
@@ -183,7 +224,7 @@ def score(model: str, *data: str, json: Annotated[Flag, Parameter(name="--json")
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, list(data))
+    metrics = score_table(loaded, list(data), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -243,7 +284,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fit(
-    data: tuple[str, ...], target: str, how: DescentOptions, which: ColumnOptions, every: int | None, progress: bool
+    data: tuple[str, ...],
+    target: str,
+    how: DescentOptions,
+    which: ColumnOptions,
+    every: int | None,
+    progress: bool,
 ) -> Run:
     """Translate the flags and fit; what was left out is printed with the run, not as a warning."""
     from descend.errors import DescendWarning
@@ -251,7 +297,15 @@ def _fit(
     from descend.run import fit
 
     columns = Columns(
-        which.features, which.drop, which.categorical, which.numeric, _pairs(which.reference), which.missing or None
+        which.features,
+        which.drop,
+        which.categorical,
+        which.numeric,
+        _pairs(which.reference),
+        which.missing or None,
+        which.encoding,
+        which.weight,
+        which.group,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)
@@ -262,6 +316,8 @@ def _fit(
             penalty=how.l2,
             valid=_validation(how.valid),
             seed=how.seed,
+            class_weight=how.class_weight,
+            memory=how.memory,
             columns=columns,
             optimizer=_optimizer(how),
             steps=how.steps,
@@ -286,7 +342,9 @@ def _optimizer(how: DescentOptions) -> Any:
         settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
     if how.optimizer == "auto" and not settings:
         return "auto"
-    return make_optimizer("gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings)
+    return make_optimizer(
+        "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
+    )
 
 
 def _validation(value: str) -> float | str | None:

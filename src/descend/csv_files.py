@@ -25,10 +25,12 @@ from descend.files import TemporaryFile
 MISSING = ("", "NA", "N/A", "NaN", "null")
 """Cells of a CSV that count as missing."""
 
-SEPARATORS = ",;\t|"
+SEPARATORS = ";\t|,"  # the comma last: it also stands in numbers and sentences
 SNIFF_ROWS, INFER_ROWS, DATE_ROWS = 100, 10_000, 100
 CHUNK = 1 << 20
-_CONFLICT = re.compile(r"could not parse `(.*?)` as dtype `(?!str)(.*?)` at column '(.*?)' \(column number", re.DOTALL)
+_CONFLICT = re.compile(
+    r"could not parse `(.*?)` as dtype `(?!str)(.*?)` at column '(.*?)' \(column number", re.DOTALL
+)
 
 
 class TypeConflict(DataError):
@@ -105,7 +107,9 @@ class CsvFile:
                 fitting[name] = pl.String()
         return fitting
 
-    def _fit(self, names: Sequence[str], kind: Callable[[str], pl.Expr], rows: int | None = None) -> dict[str, bool]:
+    def _fit(
+        self, names: Sequence[str], kind: Callable[[str], pl.Expr], rows: int | None = None
+    ) -> dict[str, bool]:
         """Whether every cell of each column, read as text, is missing or becomes a value of this kind."""
         if not names:
             return {}
@@ -142,7 +146,11 @@ class CsvFile:
 
 
 def open_csv(
-    path: Path, label: str, missing: Sequence[str] = MISSING, encoding: str | None = None, copy: TemporaryFile | None = None
+    path: Path,
+    label: str,
+    missing: Sequence[str] = MISSING,
+    encoding: str | None = None,
+    copy: TemporaryFile | None = None,
 ) -> CsvFile:
     """Look at the beginning of a CSV. `copy` holds `path` where it is a temporary file.
 
@@ -170,7 +178,9 @@ def open_csv(
         schemas = [
             plain._scan(infer_schema_length=SNIFF_ROWS).collect_schema(),
             # 1,5 is a number where the separator is not the comma and 1.5 is none
-            pl.scan_csv(path, separator=separator, decimal_comma=separator != ",", glob=False).collect_schema(),
+            pl.scan_csv(
+                path, separator=separator, decimal_comma=separator != ",", glob=False
+            ).collect_schema(),
         ]
     numbers = [sum(kind.is_numeric() for kind in schema.values()) for schema in schemas]
     return CsvFile(path, label, tuple(schemas[0]), separator, tuple(missing), numbers[1] > numbers[0], copy)
@@ -194,7 +204,8 @@ def sniff_separator(lines: Sequence[str]) -> str:
             return 0.0, 0
         return widths.count(widths[0]) / len(widths), widths[0]
 
-    return max(SEPARATORS, key=score)
+    best = max(SEPARATORS, key=score)
+    return best if score(best) > (0.0, 0) else ","
 
 
 def transcoded(path: Path, label: str, encoding: str) -> TemporaryFile:
@@ -202,7 +213,9 @@ def transcoded(path: Path, label: str, encoding: str) -> TemporaryFile:
     try:
         codecs.lookup(encoding)
     except LookupError:
-        raise DataError(f"`encoding` {encoding!r} is not known; cp1252, latin-1 and utf-16 are common ones.") from None
+        raise DataError(
+            f"`encoding` {encoding!r} is not known; cp1252, latin-1 and utf-16 are common ones."
+        ) from None
     copy = TemporaryFile(".csv")
     try:
         with (
@@ -238,7 +251,7 @@ def _explained(message: str) -> str:
         return "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
     if "more fields than defined" in message:
         return "a row has more fields than the header. Is there a separator in a cell without quotes"
-    if "not properly escaped" in message:
+    if "not properly escaped" in message or "CSV malformed" in message:
         return "a quote is opened and never closed"
     return first_line(message)
 

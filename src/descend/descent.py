@@ -58,7 +58,9 @@ def steps(
     100 0.084
     """
     if patience is not None and validation is None:
-        raise DescendError("`patience` watches the validation loss: give `valid` too (0.2 holds out a fifth).")
+        raise DescendError(
+            "`patience` watches the validation loss: give `valid` too (0.2 holds out a fifth)."
+        )
     if limit is not None and epochs is not None:
         raise DescendError("give `steps` or `epochs`, not both: a step is one update, an epoch one pass.")
     _check_epochs(epochs)
@@ -118,7 +120,9 @@ class _Watch:
         if self.patience is not None and valid is not None:
             stop = self.patience(valid, self.finite)
             outcome = outcome or (Outcome.EARLY_STOP if stop else None)
-        step = Step(number, epoch, loss, None, valid, norm, None, self.elapsed, rows_seen, self.finite, outcome)
+        step = Step(
+            number, epoch, loss, None, valid, norm, None, self.elapsed, rows_seen, self.finite, outcome
+        )
         return self._best(step) if outcome else step
 
     def _best(self, step: Step) -> Step:
@@ -152,7 +156,9 @@ def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Ite
         w, state = update.weights, update.state
 
 
-def _batched(watch: _Watch, batches: Batches, optimizer: Optimizer, limits: Limits, w: Float) -> Iterator[Step]:
+def _batched(
+    watch: _Watch, batches: Batches, optimizer: Optimizer, limits: Limits, w: Float
+) -> Iterator[Step]:
     """Every step sees one batch; all rows are evaluated at the start, at the end of epochs and at the end."""
     state, number, seen, rows = optimizer.init(w), 0, 0, batches.objective.rows
     for epoch in itertools.count():
@@ -173,7 +179,10 @@ def _batched(watch: _Watch, batches: Batches, optimizer: Optimizer, limits: Limi
                     made = _rows(pending, piece, visited, seen, rows, watch.elapsed)
                 for pending in made:
                     yield pending
-                number, seen = number + len(visited), seen + sum(b.rows for b in piece.batches[: len(visited)])
+                number, seen = (
+                    number + len(visited),
+                    seen + sum(b.rows for b in piece.batches[: len(visited)]),
+                )
                 pending = Step(number, seen / rows, None, None, None, None, None, watch.elapsed, seen, w)
                 late = limits.seconds is not None and watch.elapsed >= limits.seconds
                 if number >= limits.steps or late or not np.isfinite(w).all():
@@ -188,7 +197,9 @@ def _rows(
     """The rows of the steps made on a piece; the first may hold the losses over all rows already."""
     losses = piece.losses([w for w, _ in visited]).tolist()
     made = []
-    for number, ((w, rate), loss, batch) in enumerate(zip(visited, losses, piece.batches, strict=False), first.number):
+    for number, ((w, rate), loss, batch) in enumerate(
+        zip(visited, losses, piece.batches, strict=False), first.number
+    ):
         made.append(Step(number, seen / rows, None, loss, None, None, rate, elapsed, seen, w))
         seen += len(batch.y)
     made[0] = first._replace(batch_loss=losses[0], learning_rate=visited[0][1])

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import polars as pl
 
 from descend.blocks import AnySplit, Block, leaf_rows
 from descend.cells import held_out_of, weights_of
@@ -126,9 +125,8 @@ class EncodedTable:
 
     def empty(self) -> Block:
         """A block without rows."""
-        schema = {name: self.table.schema[name] for name in self.encoding.names}
         weighted = self.weight is not None or self.class_weights is not None
-        X, _ = self.encoding.transform(pl.DataFrame(schema=schema))
+        X, _ = self.encoding.transform(self.table.empty(self.encoding.names))
         return Block(X, np.empty(0), np.empty(0) if weighted else None)
 
     def close(self) -> None:

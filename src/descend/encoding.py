@@ -50,9 +50,7 @@ class Number:
             )
         share = profile.missing / max(profile.count + profile.missing, 1)
         centre = profile.mean if centred else 0.0
-        return Number(
-            name, profile.mean, profile.scale, centre, profile.missing > 0, share, profile.dated
-        )
+        return Number(name, profile.mean, profile.scale, centre, profile.missing > 0, share, profile.dated)
 
     def encode(self, series: pl.Series, out: Float) -> Array | None:
         """Fill one column of `X`; return the mask of missing cells where there are any."""

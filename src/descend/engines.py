@@ -109,14 +109,18 @@ def cores() -> int:
 
 
 class ThreadSession:
-    """A source whose leaves are taken by `count` threads, each decoding and summing its own."""
+    """A source whose leaves are taken by `count` threads, each decoding and summing its own.
+
+    Threads and BLAS are taken when the session opens and given back by `close`; a closed session that
+    is used again takes them again.
+    """
 
     def __init__(self, source: Source, count: int) -> None:
         self.source = source
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
-        self._closed = False
-        _blas.acquire()
+        self._open = False
+        self._take()
 
     def __enter__(self) -> ThreadSession:
         return self
@@ -124,14 +128,21 @@ class ThreadSession:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _take(self) -> None:
+        if not self._open:
+            self._open = True
+            _blas.acquire()
+
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        if self._open:
+            self._open = False
             if self._pool is not None:
                 self._pool.shutdown()
+                self._pool = None
             _blas.release()
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        self._take()
         tree, lock = Tree(statistic.merge), threading.Lock()
 
         def add(leaf: Leaf) -> None:
@@ -147,6 +158,7 @@ class ThreadSession:
         return total
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
+        self._take()
         if self.count == 1:
             yield from map(writer, self._leaves(None))
             return

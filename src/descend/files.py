@@ -64,7 +64,9 @@ class TemporaryFile:
         try:
             handle, name = tempfile.mkstemp(prefix="descend-", suffix=suffix)
         except OSError as error:
-            raise DataError(f"cannot make a temporary file: {error.strerror}. Set TMPDIR to a folder.") from error
+            raise DataError(
+                f"cannot make a temporary file: {error.strerror}. Set TMPDIR to a folder."
+            ) from error
         os.close(handle)
         self.path = Path(name)
         self._delete = weakref.finalize(self, self.path.unlink, missing_ok=True)
@@ -82,5 +84,7 @@ class TemporaryFile:
             self.close()
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 folder = self.path.parent.name
-                raise DataError(f"the disk that holds {folder!r} is full: set TMPDIR to a larger one.") from error
+                raise DataError(
+                    f"the disk that holds {folder!r} is full: set TMPDIR to a larger one."
+                ) from error
             raise

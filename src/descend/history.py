@@ -17,6 +17,7 @@ from descend.files import replacing
 from descend.matrix import Array, Float
 from descend.stopping import Outcome
 
+
 class Step(NamedTuple):
     """One row of a history: the state of a run after `number` steps.
 

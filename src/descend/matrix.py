@@ -245,7 +245,12 @@ def take_rows(X: Matrix, rows: Array | slice) -> Matrix:
         return Mixed(take_rows(X.dense, rows), take_rows(X.sparse, rows))
     if is_sparse(X) and isinstance(rows, slice):
         return _sparse_slice(X, *rows.indices(X.shape[0])[:2])
-    if isinstance(rows, slice) or rows.dtype == np.bool_ or not isinstance(X, np.ndarray) or not X.flags.c_contiguous:
+    if (
+        isinstance(rows, slice)
+        or rows.dtype == np.bool_
+        or not isinstance(X, np.ndarray)
+        or not X.flags.c_contiguous
+    ):
         return X[rows]
     out = np.empty((len(rows), *X.shape[1:]), dtype=X.dtype)
     return np.take(X, rows, axis=0, out=out, mode="clip")  # three times as fast as X[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from descend.blocks import Block
 from descend.engines import Session
 from descend.errors import DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
-from descend.matrix import Array, Float
+from descend.matrix import Float
+from descend.ranking import BINS, EXACT_ROWS, Ranking, Scores
 from descend.statistics import linear_predictor
 
 
@@ -27,6 +28,8 @@ class Metrics:
     values: dict[str, float]
     baseline: dict[str, float]
     confusion: list[list[float]] | None = None
+    note: str | None = None
+    """What to know about the figures."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON, None in place of figures that are not finite."""
@@ -92,12 +95,12 @@ class ErrorSums:
 
 @dataclass(slots=True)
 class Hits:
-    """Sums of a classification: log loss, confusion, and with two classes the scores."""
+    """Sums of a classification: log loss, confusion, and with two classes the ranking of the scores."""
 
     rows: int
     log_loss: float
     confusion: Float
-    scores: list[tuple[Array, Array, Array]] = field(default_factory=list)
+    ranking: Ranking | None = None
 
     def metrics(self, shares: Float) -> Metrics:
         counts = self.confusion.sum(axis=1)
@@ -109,10 +112,12 @@ class Hits:
             "accuracy": float(np.trace(self.confusion) / weight),
         }
         baseline = {"log_loss": constant_loss, "accuracy": float(counts[np.argmax(shares)] / weight)}
-        if self.scores:
-            z, y, s = (np.concatenate(column) for column in zip(*self.scores, strict=True))
-            values["roc_auc"], baseline["roc_auc"] = roc_auc(z, y, s), 0.5
-        return Metrics(self.rows, values, baseline, self.confusion.tolist())
+        note = None
+        if self.ranking is not None:
+            values["roc_auc"], baseline["roc_auc"] = self.ranking.area(), 0.5
+            if self.ranking.binned:
+                note = f"roc_auc is from {BINS:,} bins of the scores, whose rows are more than {EXACT_ROWS:,}"
+        return Metrics(self.rows, values, baseline, self.confusion.tolist(), note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,29 +133,13 @@ class HitSums:
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         y = block.y.astype(np.intp)
         predicted = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
-        flat = np.bincount(y * self.classes + predicted, weights=s, minlength=self.classes**2).astype(np.float64)
-        scores = [(z, y == 1, s)] if z.ndim == 1 else []
+        flat = np.bincount(y * self.classes + predicted, weights=s, minlength=self.classes**2).astype(
+            np.float64
+        )
+        ranking = Ranking([Scores(z, y == 1, block.sample_weight)]) if z.ndim == 1 else None
         log_loss = float(s @ self.loss.value(z, block.y))
-        return Hits(block.rows, log_loss, flat.reshape(self.classes, self.classes), scores)
+        return Hits(block.rows, log_loss, flat.reshape(self.classes, self.classes), ranking)
 
     def merge(self, a: Hits, b: Hits) -> Hits:
-        return Hits(a.rows + b.rows, a.log_loss + b.log_loss, a.confusion + b.confusion, a.scores + b.scores)
-
-
-def roc_auc(score: Array, positive: Array, weight: Array | None = None) -> float:
-    """The area under the ROC curve: the chance that a positive row scores above a negative one.
-
-    Ties count half (Hanley and McNeil, 1982). NaN where one of the classes is absent.
-
-    >>> roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
-    0.75
-    """
-    weight = np.ones(len(score)) if weight is None else weight
-    order = np.argsort(score, kind="stable")
-    score, positive, weight = score[order], positive[order], weight[order]
-    starts = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])
-    up = np.add.reduceat(np.where(positive, weight, 0.0), starts)
-    down = np.add.reduceat(np.where(positive, 0.0, weight), starts)
-    below = np.cumsum(down) - 0.5 * down
-    total = up.sum() * down.sum()
-    return float(up @ below / total) if total > 0 else float("nan")
+        ranking = a.ranking.merged(b.ranking) if a.ranking and b.ranking else None
+        return Hits(a.rows + b.rows, a.log_loss + b.log_loss, a.confusion + b.confusion, ranking)

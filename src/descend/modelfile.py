@@ -146,7 +146,7 @@ def _from_content(content: dict[str, Any]) -> Model:
     names = tuple(content["feature_names"])
     classes = None if content["classes"] is None else tuple(content["classes"])
     loss = LOSSES[content["loss"]]
-    shape = (len(names) + content["intercept"],)
+    shape: tuple[int, ...] = (len(names) + content["intercept"],)
     if isinstance(loss, CrossEntropy):
         shape += (len(classes or ()),)
     if weights.shape != shape:

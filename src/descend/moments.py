@@ -42,10 +42,29 @@ class Moments:
     def of(block: Block, params: Any = None) -> Moments:
         """The moments of one block."""
         s = None if block.sample_weight is None else matrix.as_float64(block.sample_weight, "weight")
-        weight = float(block.rows if s is None else s.sum())
-        rows = block.rows if s is None else int(np.count_nonzero(s))
         dense, sparse = matrix.split(block.X)
-        mean, Z = _centred(dense, block.y, s, weight)
+        p = 0 if dense is None else dense.shape[1]
+        order = "C" if dense is None else matrix.memory_order(dense)
+        Z = matrix.scratch("centred", (block.rows, p + 2), order)
+        if dense is not None:
+            np.copyto(Z[:, :p], dense, casting="unsafe")
+        np.copyto(Z[:, p], block.y, casting="unsafe")
+        Z[:, -1] = 1.0
+        return Moments.of_columns(Z, sparse, s)
+
+    @staticmethod
+    def of_columns(Z: Float, sparse: Any = None, s: Float | None = None) -> Moments:
+        """The moments of `Z = [dense | y | 1]`, which is overwritten, and of sparse columns before y.
+
+        Z is centred by its rounded means; what the rounding left, the mean of the centred columns, is
+        the low part of the mean. The two together are exact to the last bits even far from zero.
+        """
+        n = len(Z)
+        weight = float(n if s is None else s.sum())
+        rows = n if s is None else int(np.count_nonzero(s))
+        each = np.ones(n) if s is None else s  # s @ Z: five times faster than Z.sum(0)
+        mean = (each @ Z[:, :-1]) / (weight or 1.0)
+        Z[:, :-1] -= mean
         if s is not None:
             Z *= np.sqrt(s)[:, None]
         products = matrix.border_product(Z)
@@ -53,12 +72,12 @@ class Moments:
         cross = products[:, :-1] - weight * np.outer(low, low)
         if sparse is None:
             return Moments(weight, rows, mean, low, cross)
-        q = sparse.shape[1]
-        sparse_mean = matrix.column_sums(sparse, s) / (weight or 1.0)
-        ss = matrix.gram(sparse, s) - weight * np.outer(sparse_mean, sparse_mean)
+        p, q = Z.shape[1] - 2, sparse.shape[1]
+        ss, sums = matrix.gram_and_sums(sparse, s)
+        sparse_mean = sums / (weight or 1.0)
+        ss -= weight * np.outer(sparse_mean, sparse_mean)
         sZ = sparse.T @ (Z if s is None else Z * np.sqrt(s)[:, None])
         sZ = sZ[:, :-1] - weight * np.outer(sparse_mean, low)
-        p = Z.shape[1] - 2
         whole = np.empty((p + q + 1, p + q + 1))
         order = np.r_[0:p, p + q]  # dense columns first, then sparse ones, y last
         whole[np.ix_(order, order)] = cross
@@ -96,24 +115,6 @@ class Moments:
     def uncentred(self) -> Float:
         """`sum_i s_i v_i v_i'`, the cross products about zero."""
         return self.cross + self.weight * np.outer(self.mean + self.mean_low, self.mean + self.mean_low)
-
-
-def _centred(dense: Any, y: Any, s: Any, weight: float) -> tuple[Float, Float]:
-    """Rounded column means, and `[dense | y] - mean` beside a column of ones, in scratch.
-
-    What the rounding left, the mean of the centred columns, is the low part of the mean: the two
-    together are exact to the last bits even where a column is far from zero.
-    """
-    p = 0 if dense is None else dense.shape[1]
-    Z = matrix.scratch("centred", (len(y), p + 2), "C" if dense is None else matrix.memory_order(dense))
-    if dense is not None:
-        np.copyto(Z[:, :p], dense, casting="unsafe")
-    np.copyto(Z[:, p], y, casting="unsafe")
-    Z[:, -1] = 1.0
-    s = np.ones(len(y)) if s is None else s  # s @ Z: five times faster than Z.sum(0)
-    mean = (s @ Z[:, :-1]) / (weight or 1.0)
-    Z[:, :-1] -= mean
-    return mean, Z
 
 
 def _two_sum(a: Float, b: Float) -> tuple[Float, Float]:

@@ -81,12 +81,22 @@ class Objective(ABC):
 
     @staticmethod
     def over(
-        session: Session, *, loss: Loss, penalty: Penalty, intercept: bool, outputs: int | None = None
+        session: Session,
+        *,
+        loss: Loss,
+        penalty: Penalty,
+        intercept: bool,
+        outputs: int | None = None,
+        moments: Moments | None = None,
     ) -> Objective:
-        """The objective of an open session; `outputs` columns of weights where the loss has several."""
+        """The objective of an open session; `outputs` columns of weights where the loss has several.
+
+        `moments` are those of squared error where they have been summed already.
+        """
         columns = len(session.source.feature_names)
         if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
-            return Quadratic.summed(session, penalty, intercept)
+            moments = session.reduce(Moments) if moments is None else moments
+            return Quadratic.from_moments(moments, penalty, intercept, session)
         shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)
         return Summed(session, loss, penalty, intercept, shape)
 
@@ -278,11 +288,6 @@ class Quadratic(Objective):
         self.rows, self.weight = self.moments.rows, self.moments.weight
         self._mean = (self.moments.mean + self.moments.mean_low)[:-1]
         self._cross = self.factor.T @ self.factor / self.moments.weight
-
-    @staticmethod
-    def summed(session: Session, penalty: Penalty, intercept: bool) -> Quadratic:
-        """Sum the moments, and where conditioning asks for it the triangular factor in a second pass."""
-        return Quadratic.from_moments(session.reduce(Moments), penalty, intercept, session)
 
     @staticmethod
     def from_moments(

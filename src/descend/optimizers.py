@@ -60,7 +60,9 @@ class _Scheduled:
 
     def planned(self, steps: int | None) -> Any:
         rate = self.learning_rate
-        return self if isinstance(rate, float | int | str) else replace(self, learning_rate=rate.planned(steps))
+        return (
+            self if isinstance(rate, float | int | str) else replace(self, learning_rate=rate.planned(steps))
+        )
 
     @property
     def schedule(self) -> Schedule:

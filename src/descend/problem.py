@@ -21,6 +21,7 @@ from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
 from descend.matrix import Array, Float, Matrix
 from descend.metrics import Metrics, evaluate
+from descend.moments import Moments
 from descend.objective import Objective, Quadratic, check_sample_weight
 from descend.penalties import L2, Penalty, as_penalty
 from descend.spool import as_bytes
@@ -193,20 +194,18 @@ def make_problem(
     penalty: Penalty,
     options: Any,
     classes: tuple[Any, ...] | None,
+    moments: tuple[Moments | None, Moments | None] = (None, None),
 ) -> Problem:
-    """Open both sources and put objectives over them."""
+    """Open both sources and put objectives over them; moments that are known already are not summed again."""
     training, held_out = sources
     outputs = len(classes or ()) if isinstance(loss, CrossEntropy) else None
     session = options.engine.open(training)
-    objective = Objective.over(
-        session, loss=loss, penalty=penalty, intercept=options.intercept, outputs=outputs
-    )
+    how = {"loss": loss, "intercept": options.intercept, "outputs": outputs}
+    objective = Objective.over(session, penalty=penalty, moments=moments[0], **how)
     validation, validation_session = None, None
     if held_out is not None:
         validation_session = options.engine.open(held_out)
-        validation = Objective.over(
-            validation_session, loss=loss, penalty=L2(0.0), intercept=options.intercept, outputs=outputs
-        )
+        validation = Objective.over(validation_session, penalty=L2(0.0), moments=moments[1], **how)
     return Problem(objective, session, validation, validation_session, training.feature_names, classes)
 
 
@@ -270,20 +269,26 @@ def as_split(
     if isinstance(valid, int | float):
         return Split(float(valid), seed, group)
     if group is not None:
-        raise DescendError(f"`group` is held out by a fraction: give `valid` one, 0.2 for example, got {valid!r}.")
+        raise DescendError(
+            f"`group` is held out by a fraction: give `valid` one, 0.2 for example, got {valid!r}."
+        )
     if not (isinstance(valid, str) and valid.startswith("last:")):
         return None
     try:
         fraction = float(valid.removeprefix("last:"))
     except ValueError:
-        raise DescendError(f'`valid` must be "last:" and a fraction, "last:0.2" for example, got {valid!r}.') from None
+        raise DescendError(
+            f'`valid` must be "last:" and a fraction, "last:0.2" for example, got {valid!r}.'
+        ) from None
     return LastRows(fraction, *starts())
 
 
 def check_classes(classes: Sequence[Any] | None) -> Sequence[Any]:
     """The classes. Raises `DescendError` where there are none to balance."""
     if classes is None:
-        raise DescendError('`class_weight` "balanced" goes with classes: with the loss logistic or cross-entropy.')
+        raise DescendError(
+            '`class_weight` "balanced" goes with classes: with the loss logistic or cross-entropy.'
+        )
     return classes
 
 
@@ -293,7 +298,9 @@ def balanced_weights(counts: Float, classes: Sequence[Any], notes: list[str]) ->
     Raises `DataError` where a class has no training rows.
     """
     if not counts.all():
-        raise DataError(f"class {classes[int(counts.argmin())]!r} has no training rows, so it cannot be balanced.")
+        raise DataError(
+            f"class {classes[int(counts.argmin())]!r} has no training rows, so it cannot be balanced."
+        )
     weights = np.asarray(counts.sum() / (len(counts) * counts), dtype=np.float64)
     listed = ", ".join(f"{label} {weight:.4g}" for label, weight in zip(classes, weights, strict=True))
     notes.append(f"training rows are weighted by class: {listed}; validation rows are not")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from descend.blocks import AnySplit, leaf_rows
-from descend.cells import as_numbers, as_texts, held_out_of, weights_of
-from descend.matrix import Array, Float
-from descend.tables import Slice, Table
+from descend.cells import as_numbers, as_texts
+from descend.matrix import Float
 
 LEVELS_KEPT = 100_000
 """Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
@@ -65,34 +63,75 @@ class NumberProfile:
     """How often each value occurs, None where there are too many values."""
 
     def add(self, series: pl.Series, weights: Float | None = None) -> None:
-        """Take in the rows of a slice, of positive weights; merged as Moments are."""
-        x = as_numbers(series)
+        """Take in the rows of a slice, of positive weights."""
         self.dated = self.dated or series.dtype.is_temporal()
-        known = ~np.isnan(x)
-        present, s = x[known], None if weights is None else weights[known]
-        n = len(present) if s is None else float(s.sum())
-        self.missing += int((~known).sum()) if weights is None else float(weights[~known].sum())
+        self.add_numbers(as_numbers(series), weights)
+
+    def add_numbers(self, x: Float, weights: Float | None = None) -> None:
+        """Take in numbers, NaN where they are missing."""
+        present, s = x, weights
+        with np.errstate(all="ignore"):
+            complete = np.isfinite(x.sum())  # a finite sum is proof that nothing is missing
+        if not complete:
+            known = ~np.isnan(x)
+            present, s = x[known], None if weights is None else weights[known]
+            self.missing += int((~known).sum()) if weights is None else float(weights[~known].sum())
         if not len(present):
             return
-        self.infinite += int((np.abs(present) > HUGE).sum())
+        low, high = float(present.min()), float(present.max())
+        if max(-low, high) > HUGE:
+            self.infinite += int((np.abs(present) > HUGE).sum())
         if self.infinite:
             return
+        n = len(present) if s is None else float(s.sum())
         mean = float(present.mean() if s is None else s @ present / n)
         centred = present - mean
-        delta = mean - self.mean
-        total = self.count + n
         squares = float(centred @ centred if s is None else s @ centred**2)
+        self._merge_moments(n, mean, squares)
+        self.rows += len(present)
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.whole = self.whole and _whole(present)
+        if self.distinct is not None:
+            self._count(present, s)
+
+    def _merge_moments(self, n: float, mean: float, squares: float) -> None:
+        """As Moments are merged."""
+        total = self.count + n
+        if total == 0:
+            return
+        delta = mean - self.mean
         self.squares += squares + delta**2 * self.count * n / total
         self.mean += delta * n / total
-        self.count, self.rows = total, self.rows + len(present)
-        self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
-        self.whole = self.whole and bool((present == np.floor(present)).all())
-        if self.distinct is not None:
-            values, places = np.unique(present, return_inverse=True)
-            counts = np.bincount(places, s) if len(values) <= DISTINCT_NUMBERS else values
-            self.distinct.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-            if len(self.distinct) > DISTINCT_NUMBERS:
-                self.distinct = None
+        self.count = total
+
+    def _count(self, present: Float, s: Float | None) -> None:
+        """Count each value, while the numbers are whole and few."""
+        if not self.whole:
+            self.distinct = None
+            return
+        values, places = np.unique(present, return_inverse=True)
+        if len(values) > DISTINCT_NUMBERS or self.distinct is None:
+            self.distinct = None
+            return
+        self.distinct.update(dict(zip(values.tolist(), np.bincount(places, s).tolist(), strict=True)))
+        if len(self.distinct) > DISTINCT_NUMBERS:
+            self.distinct = None
+
+    def merge(self, other: NumberProfile) -> None:
+        """Take in the rows of another profile."""
+        self.missing += other.missing
+        self.infinite += other.infinite
+        self.dated = self.dated or other.dated
+        self._merge_moments(other.count, other.mean, other.squares)
+        self.rows += other.rows
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.whole = self.whole and other.whole
+        if self.distinct is None or other.distinct is None or not self.whole:
+            self.distinct = None
+            return
+        self.distinct.update(other.distinct)
+        if len(self.distinct) > DISTINCT_NUMBERS:
+            self.distinct = None
 
     @property
     def scale(self) -> float:
@@ -132,9 +171,17 @@ class TextProfile:
             frame = pl.DataFrame({"level": texts, "weight": weights})
             counts = frame.group_by("level", maintain_order=True).agg(pl.col("weight").sum()).rows()
         levels = dict(counts)
-        self.missing += levels.pop(None, 0)
+        self._take(levels, len(texts) - texts.null_count(), levels.pop(None, 0))
+
+    def merge(self, other: TextProfile) -> None:
+        """Take in the rows of another profile."""
+        self.forgotten += other.forgotten
+        self._take(other.levels, other.rows, other.missing)
+
+    def _take(self, levels: Mapping[str, float], rows: int, missing: float) -> None:
+        self.missing += missing
         self.count += sum(levels.values())
-        self.rows += len(texts) - texts.null_count()
+        self.rows += rows
         self.levels.update(levels)
         if len(self.levels) > LEVELS_KEPT:
             kept = self.most_common(LEVELS_KEPT // 2)
@@ -173,63 +220,6 @@ def profile_for(dtype: Any, text: bool) -> Profile:
     return TextProfile() if text or is_text(dtype) else NumberProfile()
 
 
-@dataclass(slots=True)
-class Survey:
-    """What one read of a table found: profiles over the training rows, and the counts of rows.
-
-    Rows of weight zero are left out, as if they were not there.
-    """
-
-    target: Profile
-    features: dict[str, Profile]
-    rows: dict[str, int]
-    weight: float = 0.0
-    """The sum of the weights of the training rows; their number without weights."""
-
-    @staticmethod
-    def of(
-        table: Table,
-        target: str,
-        names: Sequence[str],
-        categorical: Collection[str],
-        numeric: Collection[str],
-        split: AnySplit | None,
-        weight: str | None = None,
-    ) -> Survey:
-        """Read the table once; `weight` names a column of sample weights."""
-        schema = table.schema
-        features = {
-            name: NumberProfile() if name in numeric else profile_for(schema[name], name in categorical)
-            for name in names
-        }
-        rows = {"training": 0, "validation": 0, "without_target": 0}
-        survey = Survey(profile_for(schema[target], False), features, rows)
-        others = [name for name in (weight, split.group if split else None) if name is not None]
-        for piece in table.slices((*names, target, *others), 16 * leaf_rows(len(names))):
-            survey._add(piece, target, split, weight)
-        return survey
-
-    def _add(self, piece: Slice, target: str, split: AnySplit | None, weight: str | None) -> None:
-        frame, known, held_out = piece.frame, _known(piece.frame[target]), held_out_of(piece, split)
-        weights = None if weight is None else weights_of(piece, weight)
-        counted = known if weights is None else known & (weights > 0)
-        kept = counted & ~held_out
-        self.rows["training"] += int(kept.sum())
-        self.rows["validation"] += int((counted & held_out).sum())
-        self.rows["without_target"] += int((~known).sum())
-        if weights is not None:
-            weights = weights[kept]
-        self.weight += float(kept.sum() if weights is None else weights.sum())
-        if not kept.all():
-            frame = frame.filter(pl.Series(kept))
-        self.target.add(frame[target], weights)
-        for name, profile in self.features.items():
-            profile.add(frame[name], weights)
-
-
-def _known(target: pl.Series) -> Array:
-    """A mask of the rows whose target is neither null nor NaN."""
-    known = target.is_not_null()
-    if target.dtype.is_float():
-        known = known & target.is_not_nan().fill_null(False)
-    return np.asarray(known.to_numpy())
+def _whole(x: Float) -> bool:
+    """Whether all numbers are whole; the first few tell in most cases."""
+    return bool((x[:64] == np.floor(x[:64])).all() and (x == np.floor(x)).all())

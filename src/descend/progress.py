@@ -13,7 +13,9 @@ PLAIN_SECONDS = 2.0
 """Where the output is no terminal, a line is written this often."""
 
 
-def watched(walk: Iterator[Step], limit: int | None = None, time_limit: float | None = None) -> Iterator[Step]:
+def watched(
+    walk: Iterator[Step], limit: int | None = None, time_limit: float | None = None
+) -> Iterator[Step]:
     """The same steps; on the way standard error shows step, loss, rows per second and time left."""
     if sys.stderr.isatty():
         return _live(walk, limit, time_limit)

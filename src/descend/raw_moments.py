@@ -24,8 +24,8 @@ Label: TypeAlias = tuple[str, str]
 """`(column, "")` for its numbers, `(column, FLAG)` for its missing cells, else `(column, level)`."""
 
 FLAG = "\0missing"
-MOST_LABELS = 768
-"""Beyond so many columns and levels a second read is cheaper than the sums."""
+MOST_LEVELS, MOST_LABELS = 256, 768
+"""Columns with more levels in a leaf are not summed; nor is anything beyond so many columns and levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,31 @@ class RawMoments:
 
     labels: tuple[Label, ...]
     moments: Moments
+    skipped: frozenset[str] = frozenset()
+    """Raw columns left out because they have very many levels."""
 
     @staticmethod
     def merge(a: RawMoments | None, b: RawMoments | None) -> RawMoments | None:
         """The moments of the rows of both; None where they have too many columns to be worth summing."""
         if a is None or b is None:
             return None
+        if a.skipped != b.skipped:
+            a, b = a.skipping(b.skipped), b.skipping(a.skipped)
         if a.labels != b.labels:
             new = [label for label in b.labels if label not in set(a.labels)]
             labels = (*a.labels, *new)
             if len(labels) > MOST_LABELS:
                 return None
             a, b = a.aligned(labels), b.aligned(labels)
-        return RawMoments(a.labels, Moments.merge(a.moments, b.moments))
+        return RawMoments(a.labels, Moments.merge(a.moments, b.moments), a.skipped)
+
+    def skipping(self, names: frozenset[str]) -> RawMoments:
+        """The same moments without some raw columns."""
+        where = np.array([i for i, (name, _) in enumerate(self.labels) if name not in names], dtype=np.intp)
+        labels, m = tuple(self.labels[i] for i in where), self.moments
+        where = np.append(where, len(self.labels))
+        mean, low, cross = m.mean[where], m.mean_low[where], m.cross[np.ix_(where, where)]
+        return RawMoments(labels, Moments(m.weight, m.rows, mean, low, cross), self.skipped | names)
 
     def aligned(self, labels: tuple[Label, ...]) -> RawMoments:
         """The same moments with these columns, those it lacks being zero in all its rows."""
@@ -57,7 +69,11 @@ class RawMoments:
         m, size = self.moments, len(labels) + 1
         mean, low, cross = np.zeros(size), np.zeros(size), np.zeros((size, size))
         mean[where], low[where], cross[np.ix_(where, where)] = m.mean, m.mean_low, m.cross
-        return RawMoments(labels, Moments(m.weight, m.rows, mean, low, cross))
+        return RawMoments(labels, Moments(m.weight, m.rows, mean, low, cross), self.skipped)
+
+    def serves(self, encoding: Encoding) -> bool:
+        """Whether every column that the encoding uses was summed."""
+        return not self.skipped.intersection(encoding.names)
 
     def encoded(self, encoding: Encoding, origins: Mapping[str, float]) -> Moments:
         """The moments of the encoded columns; numbers were summed relative to `origins`.
@@ -72,7 +88,9 @@ class RawMoments:
         return Moments(m.weight, m.rows, mean, low, A @ m.cross @ A.T)
 
 
-def affine_map(encoding: Encoding, labels: Sequence[Label], origins: Mapping[str, float]) -> tuple[Float, Float]:
+def affine_map(
+    encoding: Encoding, labels: Sequence[Label], origins: Mapping[str, float]
+) -> tuple[Float, Float]:
     """`A` and `b` that turn raw columns, the target last, into encoded ones, the target last."""
     place = {label: i for i, label in enumerate(labels)}
     names = encoding.feature_names

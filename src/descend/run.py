@@ -50,9 +50,12 @@ class Run:
     @property
     def metrics(self) -> dict[str, Metrics]:
         """Metrics of the "training" and, where rows were held out, the "validation" rows."""
-        if self._metrics is None:
-            self._metrics = {} if self.problem is None else self.problem.metrics(self.weights)
-        return self._metrics
+        if self._metrics is None and self.problem is not None:
+            try:
+                self._metrics = self.problem.metrics(self.weights)
+            finally:
+                self.problem.close()
+        return self._metrics or {}
 
     @property
     def coefficients(self) -> dict[str, Any]:
@@ -146,7 +149,9 @@ def fit(
         metrics = None if made.encoding is None else made.metrics(last.weights)
         if metrics is not None:
             model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
-            made.rows |= {side: m.rows for side, m in metrics.items()}  # less those of classes unknown to training
+            made.rows |= {
+                side: m.rows for side, m in metrics.items()
+            }  # less those of classes unknown to training
     finally:
         made.close()
     kept = made if made.encoding is None else None

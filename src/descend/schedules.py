@@ -92,7 +92,9 @@ class _Planned:
         if self.steps is not None:
             return self
         if steps is None:
-            raise DescendError(f"the {self.name} schedule must know the length of the run: give `steps` or `epochs`.")
+            raise DescendError(
+                f"the {self.name} schedule must know the length of the run: give `steps` or `epochs`."
+            )
         return replace(self, steps=max(steps, 1))
 
     def _progress(self, number: int) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
 from descend.blocks import leaf_rows
 from descend.encoded import EncodedTable
-from descend.encoding import label_text, open_encoded
+from descend.encoding import Encoding, label_text, open_encoded
 from descend.engines import Engine, Threads
 from descend.errors import DataError, DescendError
 from descend.metrics import Metrics, evaluate
@@ -18,42 +19,60 @@ from descend.modelfile import Model
 from descend.tables import Table, write_frames
 
 
-def score(model: Model, data: Any, engine: Engine | None = None) -> Metrics:
+def score(
+    model: Model,
+    data: Any,
+    engine: Engine | None = None,
+    *,
+    encoding: str | None = None,
+    weight: str | None = None,
+) -> Metrics:
     """Metrics of the rows of a table that have a target, beside the constant of the training rows.
 
-    Raises `DescendError` for a model of arrays, and `DataError` where a column is absent.
+    `encoding` is that of a CSV that is not UTF-8, `weight` names a column of sample weights. Raises
+    `DescendError` for a model of arrays, and `DataError` where a column is absent.
     """
-    table = _open(model, data)
-    target = model.encoding.target.name  # type: ignore[union-attr]
-    if target not in table.names:
-        raise DataError(f"{table.label!r} has no column `{target}`, the target: there is nothing to compare with.")
-    session = (engine or Threads()).open(EncodedTable(table, model.encoding, budget=0).side(False))  # type: ignore[arg-type]
-    try:
-        return evaluate(session, model.loss, model.weights, model.intercept, np.array(model.facts["constant"]))
-    finally:
-        session.close()
+    learned = _encoding(model)
+    with closing(_open(model, data, (), encoding)) as table:
+        for name, what in ((learned.target.name, "the target"), (weight, "the weights")):
+            if name is not None and name not in table.names:
+                raise DataError(
+                    f"{table.label!r} has no column `{name}`, {what}: there is nothing to compare with."
+                )
+        whole = EncodedTable(table, learned, budget=0, spill=False, weight=weight)
+        session = (engine or Threads()).open(whole.side(False))
+        try:
+            constant = np.array(model.facts["constant"])
+            return evaluate(session, model.loss, model.weights, model.intercept, constant)
+        finally:
+            session.close()
 
 
 def write_predictions(
-    model: Model, data: Any, path: str | os.PathLike[str] | None, keep: Sequence[str] = ()
+    model: Model,
+    data: Any,
+    path: str | os.PathLike[str] | None,
+    keep: Sequence[str] = (),
+    *,
+    encoding: str | None = None,
 ) -> tuple[int, int]:
     """Predict every row of a table and write `.csv` or `.parquet`, or CSV to standard output for None.
 
     Columns are those of `keep`, then `prediction`, then `probability:CLASS` for each class; rows keep
-    their order and are streamed. Returns the number of rows and of cells with an unknown level.
+    their order and are streamed. `encoding` is that of a CSV that is not UTF-8. Returns the number of
+    rows and of cells with an unknown level.
     """
-    table = _open(model, data, keep)
-    absent = [name for name in keep if name not in table.names]
-    if absent:
-        raise DataError(f"{table.label!r} has no column `{absent[0]}` to keep.")
-    counts = [0, 0]
-    write_frames(_predictions(model, table, list(keep), counts), path)
-    return counts[0], counts[1]
+    with closing(_open(model, data, keep, encoding)) as table:
+        absent = [name for name in keep if name not in table.names]
+        if absent:
+            raise DataError(f"{table.label!r} has no column `{absent[0]}` to keep.")
+        counts = [0, 0]
+        write_frames(_predictions(model, table, list(keep), counts), path)
+        return counts[0], counts[1]
 
 
 def _predictions(model: Model, table: Table, keep: list[str], counts: list[int]) -> Iterator[dict[str, Any]]:
-    encoding = model.encoding
-    assert encoding is not None
+    encoding = _encoding(model)
     names = list(dict.fromkeys((*encoding.names, *keep)))
     for piece in table.slices(names, leaf_rows(len(encoding.columns))):
         X, unknown = encoding.transform(piece.frame)
@@ -68,7 +87,14 @@ def _predictions(model: Model, table: Table, keep: list[str], counts: list[int])
         yield columns
 
 
-def _open(model: Model, data: Any, keep: Sequence[str] = ()) -> Table:
+def _encoding(model: Model) -> Encoding:
     if model.encoding is None:
-        raise DescendError("this model was fitted on arrays; it can `predict(x)` in Python, but knows no columns.")
-    return open_encoded(data, model.encoding, model.facts.get("missing"), keep)
+        raise DescendError(
+            "this model was fitted on arrays; it can `predict(x)` in Python, but knows no columns."
+        )
+    encoding: Encoding = model.encoding
+    return encoding
+
+
+def _open(model: Model, data: Any, keep: Sequence[str], encoding: str | None) -> Table:
+    return open_encoded(data, _encoding(model), model.facts.get("missing"), keep, encoding)

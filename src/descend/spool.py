@@ -40,7 +40,9 @@ def as_bytes(memory: int | str | None) -> int:
         return memory_budget()
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(memory))
     if match is None or match[2].lower() not in UNITS:
-        raise DescendError(f"`memory` must be a number of bytes, or a text such as 500MB or 2GB, got {memory!r}.")
+        raise DescendError(
+            f"`memory` must be a number of bytes, or a text such as 500MB or 2GB, got {memory!r}."
+        )
     return int(float(match[1]) * UNITS[match[2].lower()])
 
 

@@ -49,11 +49,12 @@ class ColumnarFile:
         return tuple(self.schema)
 
     def scan(self, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-        """The rows. Raises `DataError` where a column is text here and none in `schema`, or the other way."""
+        """The rows. Raises `DataError` where a column is text here, but numbers or dates in `schema`."""
         for name, kind in schema.items():
-            ours = self.schema.get(name, kind)
-            if pl.Null not in (kind, ours) and (ours == pl.String) != (kind == pl.String):
-                raise DataError(f"column `{name}` is {ours} in {self.label!r}, but {kind} in the file before it.")
+            if self.schema.get(name) == pl.String and (kind.is_numeric() or kind.is_temporal()):
+                raise DataError(
+                    f"column `{name}` is text in {self.label!r}, but {kind} in the file before it."
+                )
         return _scan(self.path, self.kind)
 
     def rows(self) -> int:
@@ -84,7 +85,9 @@ def find_files(paths: Paths) -> list[Path]:
     for item in items:
         path = Path(item)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if TABLE_NAME.search(p.name) and not p.name.startswith("."))
+            inside = sorted(
+                p for p in path.iterdir() if TABLE_NAME.search(p.name) and not p.name.startswith(".")
+            )
         elif path == STDIN or path.exists():
             inside = [path]
         else:
@@ -117,7 +120,9 @@ def open_file(path: Path, missing: Sequence[str] = MISSING, encoding: str | None
     kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "csv")
     if kind == "csv":
         if re.search(r"\.(parquet|pq|arrow|ipc|feather)$", label.lower()):
-            raise DataError(f"cannot read {label!r}: it does not begin as a {path.suffix[1:]} file does. Was it cut short?")
+            raise DataError(
+                f"cannot read {label!r}: it does not begin as a {path.suffix[1:]} file does. Was it cut short?"
+            )
         return open_csv(path, label, missing, encoding, copy)
     with reading(label):
         return ColumnarFile(path, label, kind, dict(_scan(path, kind).collect_schema()), copy)

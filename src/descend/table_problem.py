@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from descend.blocks import AnySplit
 from descend.cells import weights_of
 from descend.csv_files import TypeConflict
 from descend.encoded import EncodedSource, EncodedTable
@@ -16,6 +16,7 @@ from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_enco
 from descend.errors import DataError, DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.matrix import Float
+from descend.moments import Moments
 from descend.objective import MOMENTS_COLUMNS
 from descend.penalties import L2, Penalty, as_penalty
 from descend.problem import (
@@ -28,7 +29,8 @@ from descend.problem import (
     check_classes,
     make_problem,
 )
-from descend.profiles import HUGE, Profile, Survey, TextProfile, is_boolean, is_usable
+from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
+from descend.survey import Question, Survey
 from descend.tables import Table, open_table
 
 
@@ -50,7 +52,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     split = as_split(options.valid, options.seed, table.starts, columns.group)
     own = options.valid is None or split is not None
     notes: list[str] = []
-    table, survey = _survey(table, target, names, columns, split, notes)
+    question = Question(target, tuple(names), columns.categorical, columns.numeric, split, columns.weight)
+    table, survey = _survey(table, question, columns, options, notes)
     if split is not None and not survey.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
@@ -68,32 +71,57 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     opened.callback(whole.close)
     whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
     if options.balanced:
-        whole.class_weights = balanced_weights(_counts(survey.target, goal), check_classes(goal.classes), notes)
+        whole.class_weights = balanced_weights(
+            _counts(survey.target, goal), check_classes(goal.classes), notes
+        )
     held_out, rows = (whole.side(True) if split else None), survey.rows
     if not own:
         held_out, count = _validation(options.valid, encoding, columns, options, opened)
         rows = {**rows, "validation": count}
-    problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes)
+    moments = _moments(survey, encoding, loss)
+    if not own:
+        moments = moments[0], None
+    problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
     return problem
 
 
 def _survey(
-    table: Table, target: str, names: list[str], columns: Columns, split: AnySplit | None, notes: list[str]
+    table: Table, question: Question, columns: Columns, options: Any, notes: list[str]
 ) -> tuple[Table, Survey]:
     """Read the table once, or once again with wider types where a cell did not fit; a note says so."""
-    table = table.as_floats([*names, target, *filter(None, [columns.weight])])
-    options = (target, names, columns.categorical, columns.numeric, split, columns.weight)
+    read = [*question.names, question.target, *filter(None, [columns.weight])]
+    table = table.as_floats(read)
+    numeric = isinstance(profile_for(table.schema[question.target], False), NumberProfile)
+    question = replace(
+        question, sums=numeric and (options.loss is None or isinstance(options.loss, SquaredError))
+    )
     try:
-        return table, Survey.of(table, *options)
+        return table, Survey.of(table, question, options.engine)
     except TypeConflict as conflict:
         narrow, table = table, table.widened()
-        read = {*names, target, columns.weight, columns.group}
-        widened = [name for name in narrow.names if name in read and narrow.schema[name] != table.schema[name]]
+        changed = {*read, columns.group}
+        widened = [
+            name for name in narrow.names if name in changed and narrow.schema[name] != table.schema[name]
+        ]
         listed = ", ".join(f"`{name}` ({narrow.schema[name]} to {table.schema[name]})" for name in widened)
-        notes.append(f"column types were widened and the rows read again: {listed}; {str(conflict).rstrip('.')}")
-        return table, Survey.of(table, *options)
+        notes.append(
+            f"column types were widened and the rows read again: {listed}; {str(conflict).rstrip('.')}"
+        )
+        numeric = isinstance(profile_for(table.schema[question.target], False), NumberProfile)
+        return table, Survey.of(table, replace(question, sums=question.sums and numeric), options.engine)
+
+
+def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | None, Moments | None]:
+    """The moments of the encoded columns, where the survey has summed what they are made of."""
+    if not isinstance(loss, SquaredError):
+        return None, None
+    training, validation = (
+        raw.encoded(encoding, survey.origins) if raw is not None and raw.serves(encoding) else None
+        for raw in survey.moments
+    )
+    return training, validation
 
 
 def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
@@ -106,7 +134,9 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
     for name, role in apart.items():
         if name in columns.features or name in columns.drop:
             raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
-    if target in (columns.weight, columns.group) or (columns.weight is not None and columns.weight == columns.group):
+    if target in (columns.weight, columns.group) or (
+        columns.weight is not None and columns.weight == columns.group
+    ):
         raise DescendError("the target, the weights and the groups must be columns of their own.")
     wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
     names, warnings = [], []
@@ -202,15 +232,21 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
 def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
     if penalty is not None or isinstance(loss, SquaredError):
         return as_penalty(penalty)
-    what = "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"
+    what = (
+        "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"
+    )
     notes.append(f"L2 penalty alpha = 1/{survey.weight:.10g} (one over {what}; --l2 0 turns it off)")
     return L2(1.0 / survey.weight)
 
 
 def _counts(profile: Profile, goal: Target) -> Float:
     """The training rows of each class, by weight."""
-    counts: Mapping[Any, float] = profile.levels if isinstance(profile, TextProfile) else profile.distinct or {}
-    return np.array([counts.get(label_text(c) if isinstance(c, bool) else c, 0.0) for c in goal.classes or ()])
+    counts: Mapping[Any, float] = (
+        profile.levels if isinstance(profile, TextProfile) else profile.distinct or {}
+    )
+    return np.array(
+        [counts.get(label_text(c) if isinstance(c, bool) else c, 0.0) for c in goal.classes or ()]
+    )
 
 
 def _validation(

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from descend.csv_files import MISSING, CsvFile, TypeConflict, first_line, reading
+from descend.csv_files import MISSING, CsvFile, first_line, reading
 from descend.errors import DataError
 from descend.files import replacing
 from descend.table_files import TableFile, find_files, open_file
@@ -57,6 +57,10 @@ class Table:
         if not self.files:
             return "frame"
         return self.files[0].label if len(self.files) == 1 else f"{len(self.files)} files"
+
+    def empty(self, columns: Sequence[str]) -> pl.DataFrame:
+        """These columns without rows."""
+        return pl.DataFrame(schema={name: self.schema[name] for name in columns})
 
     def starts(self) -> tuple[tuple[int, ...], int]:
         """The number of rows before each file, by its number, and of all; counted at a fraction of a read."""

@@ -9,10 +9,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from descend.run import Run
 from descend.history import History
 from descend.metrics import Metrics
 from descend.modelfile import Model
+from descend.run import Run
 from descend.table_problem import summarise
 
 LOSS_ROWS, COEFFICIENT_ROWS, CONFUSION_CLASSES = 10, 20, 12
@@ -26,7 +26,9 @@ def console() -> Console:
 def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> None:
     """Everything a person wants to know after `descend fit`."""
     target = run.model.encoding.target if run.model.encoding else None
-    out.print(f"[bold]{_escaped(label)}[/bold]: {run.model.loss.name} for [bold]{_escaped(target.name) if target else 'y'}[/bold]")
+    out.print(
+        f"[bold]{_escaped(label)}[/bold]: {run.model.loss.name} for [bold]{_escaped(target.name) if target else 'y'}[/bold]"
+    )
     out.print(f"{summarise(run.rows)}; {len(run.model.feature_names)} features")
     for line in run.warnings:
         out.print(f"[yellow]warning[/yellow]: {_escaped(line)}")
@@ -34,7 +36,9 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
         out.print(f"[cyan]note[/cyan]: {_escaped(line)}")
     out.print()
     out.print(loss_table(run.history))
-    out.print(f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(len(run.history) - 1, 'step')})")
+    out.print(
+        f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(len(run.history) - 1, 'step')})"
+    )
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
     out.print(coefficient_table(run.model))
@@ -61,8 +65,12 @@ def print_metrics(out: Console, metrics: Mapping[str, Metrics], classes: Sequenc
     names = next(iter(metrics.values())).values
     for name in names:
         ours = [_figure(m.values[name], 4) for m in metrics.values()]
-        table.add_row(name.replace("_", " "), *ours, *(_figure(m.baseline[name], 4) for m in metrics.values()))
+        table.add_row(
+            name.replace("_", " "), *ours, *(_figure(m.baseline[name], 4) for m in metrics.values())
+        )
     out.print(table)
+    for note in dict.fromkeys(m.note for m in metrics.values() if m.note):
+        out.print(f"[cyan]note[/cyan]: {note}")
     side, last = list(metrics.items())[-1]
     if last.confusion is not None and classes is not None and len(classes) <= CONFUSION_CLASSES:
         confusion = _table(f"{side.removesuffix(' rows')} rows", *(f"predicted {c}" for c in classes))
@@ -75,7 +83,9 @@ def print_metrics(out: Console, metrics: Mapping[str, Metrics], classes: Sequenc
 
 def coefficient_table(model: Model) -> Table:
     """Weights in original units, the largest in standardised size first, and the intercept."""
-    outputs = [str(c) for c in model.classes] if model.classes and model.weights.ndim == 2 else ["coefficient"]
+    outputs = (
+        [str(c) for c in model.classes] if model.classes and model.weights.ndim == 2 else ["coefficient"]
+    )
     table = _table("feature", *outputs, "standardised size")
     if model.encoding is None:
         rows = model.weights.reshape(len(model.weights), -1)
@@ -125,7 +135,9 @@ def model_object(model: Model) -> dict[str, Any]:
 def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for i, header in enumerate(headers):
-        table.add_column(_escaped(header), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
+        table.add_column(
+            _escaped(header), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0
+        )
     return table
 
 

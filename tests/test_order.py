@@ -1,0 +1,142 @@
+"""The house rules that a reader relies on: imports go down, owners keep their libraries, files stay small."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import descend
+
+SOURCE = Path(descend.__file__).parent
+
+ORDER = [
+    "errors",
+    "files",
+    "matrix",
+    "blocks",
+    "losses",
+    "penalties",
+    "schedules",
+    "datasets",
+    "csv_files",
+    "table_files",
+    "tables",
+    "cells",
+    "profiles",
+    "encoding",
+    "spool",
+    "encoded",
+    "moments",
+    "raw_moments",
+    "statistics",
+    "engines",
+    "survey",
+    "objective",
+    "batches",
+    "optimizers",
+    "lbfgs",
+    "second_order",
+    "ranking",
+    "metrics",
+    "problem",
+    "table_problem",
+    "stopping",
+    "history",
+    "descent",
+    "modelfile",
+    "scoring",
+    "progress",
+    "run",
+    "terminal",
+    "cli",
+]
+
+LATE = {
+    "problem.of": {"tables", "table_problem"},
+    "history.save": {"tables"},
+    "history.load": {"tables"},
+    "run.fit": {"progress"},
+}
+"""Functions that import a module inside their body, because it is heavy or stands later in the list."""
+
+OWNERS = {
+    "sklearn": {"estimators"},
+    "matplotlib": {"plots", "animation"},
+    "dask": {"cluster"},
+    "distributed": {"cluster"},
+    "torch": {"autograd"},
+    "polars": {"csv_files", "table_files", "tables", "cells", "profiles", "encoding", "survey"},
+    "rich": {"progress", "terminal", "cli"},
+    "cyclopts": {"cli"},
+    "starlette": {"live"},
+}
+
+MODULES = sorted(p for p in SOURCE.glob("*.py") if p.stem not in ("__init__", "__main__"))
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, str, str | None]]:
+    """`(package, submodule, function)` of every import; function is None at module level."""
+
+    def walk(node: ast.AST, function: str | None) -> Iterator[tuple[str, str, str | None]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.FunctionDef):
+                yield from walk(child, function or child.name)
+            elif isinstance(child, ast.Import):
+                for name in child.names:
+                    package, _, rest = name.name.partition(".")
+                    yield package, rest, function
+            elif isinstance(child, ast.ImportFrom) and child.module:
+                package, _, rest = child.module.partition(".")
+                for name in child.names if not rest else ():
+                    yield package, name.name, function
+                if rest:
+                    yield package, rest, function
+            else:
+                yield from walk(child, function)
+
+    return walk(tree, None)
+
+
+def test_every_module_has_its_place():
+    assert {p.stem for p in MODULES} <= set(ORDER)
+    assert len(ORDER) == len(set(ORDER))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+def test_imports_go_down(path):
+    place = ORDER.index(path.stem)
+    for package, module, function in imports(ast.parse(path.read_text())):
+        if package != "descend" or module not in ORDER:
+            continue
+        late = module in LATE.get(f"{path.stem}.{function}", ())
+        assert late or ORDER.index(module) < place, f"{path.stem} imports {module}, which stands later"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+def test_libraries_stay_with_their_owners(path):
+    for package, _, _ in imports(ast.parse(path.read_text())):
+        assert path.stem in OWNERS.get(package, {path.stem}), f"{package} is imported in {path.stem}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert text.count("\n") <= 450
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = (ast.get_docstring(node, clean=False) or "").count("\n")
+            assert node.end_lineno - node.lineno + 1 - docstring <= 60, node.name
+
+
+def test_importing_descend_imports_nothing_heavy():
+    heavy = ("numpy", "scipy", "polars", "matplotlib", "sklearn", "torch", "rich", "cyclopts")
+    code = f"import sys, descend; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
