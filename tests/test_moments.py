@@ -123,6 +123,17 @@ def test_far_from_zero_no_digit_of_the_spread_is_lost():
     np.testing.assert_allclose(reduce(Moments.merge, parts).cross, near.cross, rtol=1e-11)
 
 
+def test_where_floats_are_an_eighth_apart_the_low_part_of_the_mean_counts():
+    x = 1e15 + RNG.normal(size=(ROWS, 2))
+    y = x[:, 0] - 1e15
+    oracle = exact(x, y)
+    m = reduce(Moments.merge, map(Moments.of, blocks([10, 11, 30], x, y)))
+    assert_same(m, oracle, 1e-13)
+    assert m.mean_low[0] != 0
+    R = Triangle(m.mean, m.mean_low, m.scale).of(Block(x, y))
+    np.testing.assert_allclose(products(R), in_units(oracle[2], m.scale), rtol=0, atol=1e-4 * ROWS)
+
+
 def test_blocks_that_lie_far_apart_keep_their_digits():
     x = np.repeat([0.0, 1e9], 24)[:, None] + RNG.normal(size=(48, 1))
     y = RNG.normal(size=48)
