@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from descend.cells import as_numbers, as_texts
-from descend.matrix import Float
+from descend.matrix import Array, Float
 
 LEVELS_KEPT = 100_000
 """Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
@@ -90,9 +90,9 @@ class NumberProfile:
         self._merge_moments(n, mean, squares)
         self.rows += len(present)
         self.low, self.high = min(self.low, low), max(self.high, high)
-        self.whole = self.whole and _whole(present)
+        self.whole = self.whole and whole_numbers(present)
         if self.distinct is not None:
-            self._count(present, s)
+            self.count_distinct(present, s)
 
     def _merge_moments(self, n: float, mean: float, squares: float) -> None:
         """As Moments are merged."""
@@ -104,7 +104,7 @@ class NumberProfile:
         self.mean += delta * n / total
         self.count = total
 
-    def _count(self, present: Float, s: Float | None) -> None:
+    def count_distinct(self, present: Float, s: Float | None) -> None:
         """Count each value, while the numbers are whole and few."""
         if not self.whole:
             self.distinct = None
@@ -171,14 +171,15 @@ class TextProfile:
             frame = pl.DataFrame({"level": texts, "weight": weights})
             counts = frame.group_by("level", maintain_order=True).agg(pl.col("weight").sum()).rows()
         levels = dict(counts)
-        self._take(levels, len(texts) - texts.null_count(), levels.pop(None, 0))
+        self.take(levels, len(texts) - texts.null_count(), levels.pop(None, 0))
 
     def merge(self, other: TextProfile) -> None:
         """Take in the rows of another profile."""
         self.forgotten += other.forgotten
-        self._take(other.levels, other.rows, other.missing)
+        self.take(other.levels, other.rows, other.missing)
 
-    def _take(self, levels: Mapping[str, float], rows: int, missing: float) -> None:
+    def take(self, levels: Mapping[str, float], rows: int, missing: float) -> None:
+        """Take in rows counted by level, and the missing ones."""
         self.missing += missing
         self.count += sum(levels.values())
         self.rows += rows
@@ -220,6 +221,10 @@ def profile_for(dtype: Any, text: bool) -> Profile:
     return TextProfile() if text or is_text(dtype) else NumberProfile()
 
 
-def _whole(x: Float) -> bool:
-    """Whether all numbers are whole; the first few tell in most cases."""
-    return bool((x[:64] == np.floor(x[:64])).all() and (x == np.floor(x)).all())
+def whole_numbers(x: Float, present: Array | None = None) -> bool:
+    """Whether all of them, or all that are present, are whole; the first few tell in most cases."""
+    for part, mask in ((x[:64], None if present is None else present[:64]), (x, present)):
+        found = part if mask is None else part[mask]
+        if not (found == np.floor(found)).all():
+            return False
+    return True

@@ -1,7 +1,7 @@
 """Moments of raw columns, summed before the encoding is known, and mapped to encoded ones afterwards.
 
 Centring, scaling, filling missing cells with the mean, flagging them and coding levels are all linear in
-raw numbers (missing ones as zero), flags and level indicators. So one read of a file can sum moments of
+raw numbers (missing ones as some fixed number), flags and level indicators. So one read of a file can sum moments of
 those, find out means, scales and levels, and map the sums: squared error then needs no second read.
 
 Columns are known by labels, and a column that some rows lack is zero there: a level that appears late,
@@ -76,42 +76,40 @@ class RawMoments:
         return not self.skipped.intersection(encoding.names)
 
     def encoded(self, encoding: Encoding, origins: Mapping[str, float]) -> Moments:
-        """The moments of the encoded columns; numbers were summed relative to `origins`.
+        """The moments of the encoded columns; missing numbers were summed as `origins`.
 
-        With `A` and `b` the affine map from raw to encoded columns, means go to `A m + b` and centred
+        With `A (v - c)` the affine map from raw to encoded columns, means go to `A (m - c)` and centred
         cross products to `A C A'`.
         """
-        A, b = affine_map(encoding, self.labels, origins)
+        A, c = affine_map(encoding, self.labels, origins)
         m = self.moments
-        mean = A @ m.mean + b
-        low = A @ m.mean_low
-        return Moments(m.weight, m.rows, mean, low, A @ m.cross @ A.T)
+        return Moments(m.weight, m.rows, A @ (m.mean - c), A @ m.mean_low, A @ m.cross @ A.T)
 
 
 def affine_map(
     encoding: Encoding, labels: Sequence[Label], origins: Mapping[str, float]
 ) -> tuple[Float, Float]:
-    """`A` and `b` that turn raw columns, the target last, into encoded ones, the target last."""
+    """`A` and `c` that turn raw columns `v`, the target last, into encoded ones, `A (v - c)`, the target last."""
     place = {label: i for i, label in enumerate(labels)}
     names = encoding.feature_names
-    A, b = np.zeros((len(names) + 1, len(labels) + 1)), np.zeros(len(names) + 1)
-    A[-1, -1], b[-1] = 1.0, origins[encoding.target.name]
+    A, c = np.zeros((len(names) + 1, len(labels) + 1)), np.zeros(len(labels) + 1)
+    A[-1, -1] = 1.0
     row = {name: i for i, name in enumerate(names)}
     for column in encoding.columns:
         if isinstance(column, Number):
-            _map_number(column, origins[column.name], place, row, A, b)
+            c[place[column.name, ""]] = column.centre
+            _map_number(column, origins[column.name], place, row, A)
         else:
             _map_category(column, place, row, A)
-    return A, b
+    return A, c
 
 
 def _map_number(
-    column: Number, origin: float, place: Mapping[Label, int], row: Mapping[str, int], A: Float, b: Float
+    column: Number, origin: float, place: Mapping[Label, int], row: Mapping[str, int], A: Float
 ) -> None:
-    """`(x - centre) / scale`, raw x being relative to its origin and zero where it is missing."""
+    """`(x - centre) / scale`, with the mean in place of the origin where x is missing."""
     i, flag = row[column.name], place.get((column.name, FLAG))
     A[i, place[column.name, ""]] = 1.0 / column.scale
-    b[i] = (origin - column.centre) / column.scale
     if flag is not None:
         A[i, flag] = (column.mean - origin) / column.scale
         if column.flagged:
