@@ -37,6 +37,7 @@ ORDER = [
     "statistics",
     "engines",
     "survey",
+    "least_squares",
     "objective",
     "batches",
     "optimizers",

@@ -19,9 +19,10 @@ import numpy as np
 from descend.blocks import ArraySource, Block, check_column, check_matrix
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
+from descend.least_squares import LeastSquares
 from descend.losses import CrossEntropy, Loss, SquaredError, as_loss
 from descend.matrix import Float
-from descend.moments import Moments, Triangle
+from descend.moments import MeanSquares, Moments, Triangle
 from descend.penalties import Penalty, as_penalty
 from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum, linear_predictor
 
@@ -363,45 +364,21 @@ class Quadratic(Objective):
             v = np.linalg.lstsq(A, b, rcond=None)[0]
         return np.append(v, self._mean_residual(v)) if self.intercept else v
 
+    def mean_squares(self, w: Float, constant: float) -> MeanSquares:
+        """The mean squares behind R2 and RMSE at `w`, without the penalty, beside predicting `constant`."""
+        error = self.value(w) - self.penalty.value(self._penalised(w))
+        m = self.moments
+        return MeanSquares(
+            m.rows,
+            error,
+            m.constant_loss + float(m.mean[-1] + m.mean_low[-1] - constant) ** 2,
+            m.constant_loss,
+        )
+
     def _mean_residual(self, v: Float) -> float:
         """The mean of `y - X @ v`, the high parts of the means first."""
         m = self.moments
         return float((m.mean[-1] - m.mean[:-1] @ v) + (m.mean_low[-1] - m.mean_low[:-1] @ v))
-
-
-@dataclass(frozen=True)
-class LeastSquares:
-    """The least-squares problem of standardised columns `[X | y]`, solved."""
-
-    factor: Float
-    solution: Float
-    residual: float
-    """The mean squared residual, in units of the variance of y."""
-    wants_factor: bool
-    """Whether an orthogonal factor would give digits that these cross products have lost."""
-
-    @staticmethod
-    def from_cross_products(C: Float) -> LeastSquares:
-        """From `C = Z'Z / n`, by its eigenvalues; small ones count as zero."""
-        values, V = np.linalg.eigh(C[:-1, :-1])
-        largest = max(float(values[-1]), 1e-300)
-        keep = values > largest * 1e-12
-        along = V.T @ C[:-1, -1]
-        solution = V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0)
-        residual = max(float(C[-1, -1] - C[:-1, -1] @ solution), 0.0)
-        factor = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T
-        wants_factor = values[0] < 1e-6 * largest or residual < 1e-4 * float(C[-1, -1])
-        return LeastSquares(factor, solution, residual, bool(wants_factor))
-
-    @staticmethod
-    def from_factor(R: Float) -> LeastSquares:
-        """From the triangular factor `R` of `[X | y]`, by the singular values of its columns of X."""
-        U, s, Vt = np.linalg.svd(R[:-1, :-1])
-        keep = s > max(float(s[0]), 1e-300) * 1e-13 * len(s)
-        along = U.T @ R[:-1, -1]
-        solution = Vt.T @ np.where(keep, along / np.where(keep, s, 1.0), 0.0)
-        residual = float(R[-1, -1] ** 2 + np.sum(np.square(along[~keep])))
-        return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, False)
 
 
 def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:

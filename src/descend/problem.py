@@ -93,6 +93,8 @@ class Problem:
     """What was decided for the user, in sentences."""
     warnings: list[str] = field(default_factory=list)
     """What was left out."""
+    sampled: dict[str, Session] = field(default_factory=dict, repr=False)
+    """Sessions over some rows of each side, where the rest would have to be read once more for the metrics."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
     """Spools and temporary files, deleted when the problem is closed."""
 
@@ -161,16 +163,22 @@ class Problem:
         """Metrics of the training and, where there are any, the validation rows."""
         if self.loss.name not in LOSSES:
             return {}
-        sessions = {"training": self.session, "validation": self.validation_session}
-        return {
+        sessions = {"training": self.session, "validation": self.validation_session} | self.sampled
+        found = {
             side: evaluate(session, self.loss, w, self.objective.intercept, self.constant)
             for side, session in sessions.items()
             if session is not None
         }
+        objectives = {"training": self.objective, "validation": self.validation}
+        for side in self.sampled:
+            objective = objectives[side]
+            assert isinstance(objective, Quadratic)
+            found[side] = found[side].completed(objective.mean_squares(w, float(self.constant[0])))
+        return found
 
     def close(self) -> None:
-        """Close both sessions and delete what is temporary."""
-        for session in (self.session, self.validation_session):
+        """Close all sessions and delete what is temporary."""
+        for session in (self.session, self.validation_session, *self.sampled.values()):
             if session is not None:
                 session.close()
         self.resources.close()

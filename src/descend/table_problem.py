@@ -31,7 +31,7 @@ from descend.problem import (
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
 from descend.survey import Question, Survey
-from descend.tables import Table, open_table
+from descend.tables import Rows, Table, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -67,7 +67,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     penalty = _penalty(options.penalty, loss, survey, notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
-    whole = EncodedTable(table, encoding, split, options.memory, weight=columns.weight)
+    kept: Rows = survey.kept if survey.kept.complete else table
+    whole = EncodedTable(kept, encoding, split, options.memory, weight=columns.weight)
     opened.callback(whole.close)
     whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
     if options.balanced:
@@ -82,6 +83,12 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
+    if moments[0] is not None and not (survey.kept.complete or table.in_memory):
+        sample = EncodedTable(survey.kept, encoding, split, options.memory, weight=columns.weight)
+        opened.callback(sample.close)
+        problem.sampled["training"] = options.engine.open(sample.side(False))
+        if moments[1] is not None:
+            problem.sampled["validation"] = options.engine.open(sample.side(True))
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
     return problem
