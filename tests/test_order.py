@@ -32,6 +32,7 @@ ORDER = [
     "spool",
     "encoded",
     "moments",
+    "collinearity",
     "raw_moments",
     "raw_cells",
     "statistics",

@@ -17,8 +17,10 @@ class LeastSquares:
     solution: Float
     residual: float
     """The mean squared residual, in units of the variance of y."""
-    wants_factor: bool
-    """Whether an orthogonal factor would give digits that these cross products have lost."""
+    rank: int
+    """The columns less those that are combinations of others."""
+    wants_more: bool = False
+    """Whether another pass over the rows would give digits that these cross products have lost."""
 
     @staticmethod
     def from_cross_products(C: Float) -> LeastSquares:
@@ -30,8 +32,14 @@ class LeastSquares:
         solution = V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0)
         residual = max(float(C[-1, -1] - C[:-1, -1] @ solution), 0.0)
         factor = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T
-        wants_factor = values[0] < 1e-6 * largest or residual < 1e-4 * float(C[-1, -1])
-        return LeastSquares(factor, solution, residual, bool(wants_factor))
+        wants_more = values[0] < 1e-7 * largest or residual < 1e-4 * float(C[-1, -1])
+        return LeastSquares(factor, solution, residual, int(keep.sum()), bool(wants_more))
+
+    def solve(self, g: Float) -> Float:
+        """The solution of minimum norm of `factor.T @ factor @ x = g`, the rows of the factor being orthogonal."""
+        along = self.factor @ g
+        lengths = np.einsum("ij,ij->i", self.factor, self.factor)
+        return np.asarray(self.factor.T @ np.divide(along, lengths**2, out=along, where=lengths > 0))
 
     @staticmethod
     def from_factor(R: Float) -> LeastSquares:
@@ -41,4 +49,4 @@ class LeastSquares:
         along = U.T @ R[:-1, -1]
         solution = Vt.T @ np.where(keep, along / np.where(keep, s, 1.0), 0.0)
         residual = float(R[-1, -1] ** 2 + np.sum(np.square(along[~keep])))
-        return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, False)
+        return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, int(keep.sum()))

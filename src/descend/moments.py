@@ -131,6 +131,19 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
+class DenseMoments:
+    """The statistic of the moments of a block's dense columns and of y, its sparse ones left out."""
+
+    def of(self, block: Block, params: Any = None) -> Moments:
+        dense, _ = matrix.split(block.X)
+        columns = np.empty((block.rows, 0)) if dense is None else dense
+        return Moments.of(Block(columns, block.y, block.sample_weight))
+
+    def merge(self, a: Moments, b: Moments) -> Moments:
+        return Moments.merge(a, b)
+
+
+@dataclass(frozen=True, slots=True)
 class MeanSquares:
     """Mean squares of a regression: of its errors, of the deviations from a constant, and of those from the mean."""
 

@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from descend.blocks import AnySplit, ArraySource, LastRows, Source, Split, check_column, check_matrix
+from descend.collinearity import collinear_note, relations
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
@@ -235,6 +236,11 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Probl
     training = x.shape[0] - (held_out if sources[0].split is not None else 0)
     problem.rows = {"training": training, "validation": held_out, "without_target": 0}
     problem.notes += notes
+    objective = problem.objective
+    if isinstance(objective, Quadratic) and (objective.rank or x.shape[1]) < x.shape[1]:
+        names, zeros = problem.feature_names, np.zeros(x.shape[1])
+        found = relations(objective.moments, names, zeros + 1.0, zeros, intercept=options.intercept)
+        problem.notes += [collinear_note(found, not objective.penalty.is_zero)] if found else []
     return problem
 
 

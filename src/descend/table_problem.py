@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from descend.cells import weights_of
+from descend.collinearity import collinear_note, relations
 from descend.csv_files import TypeConflict
 from descend.encoded import EncodedSource, EncodedTable
 from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
 from descend.errors import DataError, DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.matrix import Float
-from descend.moments import Moments
-from descend.objective import MOMENTS_COLUMNS
+from descend.moments import DenseMoments, Moments
+from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic, Summed
 from descend.penalties import L2, Penalty, as_penalty
 from descend.problem import (
     FEW_VALUES,
@@ -30,6 +31,7 @@ from descend.problem import (
     make_problem,
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
+from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.tables import Rows, Table, open_table
 
@@ -89,6 +91,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
         problem.sampled["training"] = options.engine.open(sample.side(False))
         if moments[1] is not None:
             problem.sampled["validation"] = options.engine.open(sample.side(True))
+    notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
     return problem
@@ -129,6 +132,31 @@ def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | 
         for raw in survey.moments
     )
     return training, validation
+
+
+def _collinear(objective: Objective, encoding: Encoding) -> list[str]:
+    """A note on columns that are combinations of others."""
+    among = encoding.independent
+    if isinstance(objective, Quadratic):
+        if objective.rank is not None and objective.rank >= len(among):
+            return []
+        moments = objective.moments
+    elif isinstance(objective, Summed) and len(among) <= NEWTON_LIMIT:
+        moments = objective.moments
+    else:  # dummies are many: look at numbers and flags only
+        assert objective.session is not None
+        moments = objective.session.reduce(DenseMoments())
+        among = list(range(len(moments.mean) - 1))
+    units, centres = encoding.units
+    found = relations(
+        moments,
+        encoding.feature_names,
+        units[: len(moments.mean) - 1],
+        centres[: len(moments.mean) - 1],
+        intercept=encoding.intercept,
+        among=among,
+    )
+    return [collinear_note(found, not objective.penalty.is_zero)] if found else []
 
 
 def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
