@@ -86,21 +86,24 @@ def coefficient_table(model: Model) -> Table:
     outputs = (
         [str(c) for c in model.classes] if model.classes and model.weights.ndim == 2 else ["coefficient"]
     )
-    table = _table("feature", *outputs, "standardised size")
+    table = _table("feature", *outputs, "standard error", "standardised size")
     if model.encoding is None:
         rows = model.weights.reshape(len(model.weights), -1)
         names = (*model.feature_names, "(intercept)")
         for name, row in zip(names, rows, strict=False):
-            table.add_row(name, *map(_figure, row), "")
+            table.add_row(name, *map(_figure, row), "", "")
         return _without_empty_columns(table)
+    errors = (model.facts.get("standard_errors") or {}) if len(outputs) == 1 else {}
     coefficients, intercepts = model.encoding.coefficients(model.weights)
     for c in coefficients[:COEFFICIENT_ROWS]:
-        table.add_row(_escaped(c.name), *map(_figure, c.values), _figure(c.size, 4))
+        error = _figure(errors.get(c.name, np.nan), 4)
+        table.add_row(_escaped(c.name), *map(_figure, c.values), error, _figure(c.size, 4))
     if len(coefficients) > COEFFICIENT_ROWS:
         table.add_row(f"... {len(coefficients) - COEFFICIENT_ROWS} more in the model file")
     if model.intercept:
-        table.add_row("(intercept)", *map(_figure, intercepts), "")
-    return table
+        error = _figure(errors.get("(intercept)", np.nan), 4)
+        table.add_row("(intercept)", *map(_figure, intercepts), error, "")
+    return _without_empty_columns(table)
 
 
 def print_model(out: Console, model: Model, path: str) -> None:
