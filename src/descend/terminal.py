@@ -93,16 +93,17 @@ def coefficient_table(model: Model) -> Table:
         for name, row in zip(names, rows, strict=False):
             table.add_row(name, *map(_figure, row), "", "")
         return _without_empty_columns(table)
+    digits = 6 if len(outputs) == 1 else 4
     errors = (model.facts.get("standard_errors") or {}) if len(outputs) == 1 else {}
     coefficients, intercepts = model.encoding.coefficients(model.weights)
     for c in coefficients[:COEFFICIENT_ROWS]:
         error = _figure(errors.get(c.name, np.nan), 4)
-        table.add_row(_escaped(c.name), *map(_figure, c.values), error, _figure(c.size, 4))
+        table.add_row(_escaped(c.name), *(_figure(v, digits) for v in c.values), error, _figure(c.size, 4))
     if len(coefficients) > COEFFICIENT_ROWS:
         table.add_row(f"... {len(coefficients) - COEFFICIENT_ROWS} more in the model file")
     if model.intercept:
         error = _figure(errors.get("(intercept)", np.nan), 4)
-        table.add_row("(intercept)", *map(_figure, intercepts), error, "")
+        table.add_row("(intercept)", *(_figure(v, digits) for v in intercepts), error, "")
     return _without_empty_columns(table)
 
 
@@ -136,7 +137,7 @@ def model_object(model: Model) -> dict[str, Any]:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, header in enumerate(headers):
         table.add_column(
             _escaped(header), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0
