@@ -54,7 +54,15 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     split = as_split(options.valid, options.seed, table.starts, columns.group)
     own = options.valid is None or split is not None
     notes: list[str] = []
-    question = Question(target, tuple(names), columns.categorical, columns.numeric, split, columns.weight)
+    question = Question(
+        target,
+        tuple(names),
+        columns.categorical,
+        columns.numeric,
+        split,
+        columns.weight,
+        memory=options.memory // 2,
+    )
     table, survey = _survey(table, question, columns, options, notes)
     if split is not None and not survey.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
@@ -70,7 +78,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if penalty.is_zero:
         encoding = encoding.dropping_references()
     kept: Rows = survey.kept if survey.kept.complete else table
-    whole = EncodedTable(kept, encoding, split, options.memory, weight=columns.weight)
+    whole = EncodedTable(kept, encoding, split, options.memory // 2, weight=columns.weight)
     opened.callback(whole.close)
     whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
     if options.balanced:
