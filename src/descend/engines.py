@@ -59,9 +59,8 @@ class Tree:
         self.merge = merge
         self.waiting: dict[tuple[int, int], Any] = {}
 
-    def add(self, index: int, value: Any) -> None:
-        """Put in the value of one leaf; None where it holds no rows."""
-        level = 0
+    def add(self, index: int, value: Any, level: int = 0) -> None:
+        """Put in the value of one leaf, or of the leaves at a level; None where they hold no rows."""
         while (level, index ^ 1) in self.waiting:
             sibling = self.waiting.pop((level, index ^ 1))
             value = self._join(sibling, value) if index & 1 else self._join(value, sibling)
@@ -73,6 +72,13 @@ class Tree:
         total = None
         for key in sorted(self.waiting):  # the last leaves wait at the lowest levels
             total = self._join(self.waiting[key], total)
+        return total
+
+    def result(self) -> Any:
+        """The value of all leaves. Raises `DataError` where none holds rows."""
+        total = self.total()
+        if total is None:
+            raise DataError("no rows are left to work on: every row lacks a target or is held out.")
         return total
 
     def _join(self, a: Any, b: Any) -> Any:
@@ -142,6 +148,11 @@ class ThreadSession:
             _blas.release()
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        total: V = self.fold(statistic, params, leaves).result()
+        return total
+
+    def fold(self, statistic: Statistic[V], params: Any, leaves: Collection[int] | None = None) -> Tree:
+        """The tree of the leaves, as far as they make whole branches of it."""
         self._take()
         tree, lock = Tree(statistic.merge), threading.Lock()
 
@@ -152,10 +163,7 @@ class ThreadSession:
                 tree.add(leaf.index, value)
 
         self._each(add, leaves)
-        total: V | None = tree.total()
-        if total is None:
-            raise DataError("no rows are left to work on: every row lacks a target or is held out.")
-        return total
+        return tree
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         self._take()

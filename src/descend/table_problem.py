@@ -93,7 +93,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
-    if moments[0] is not None and not (survey.kept.complete or table.in_memory):
+    if moments[0] is not None and survey.kept.partial and not table.in_memory:
         sample = EncodedTable(survey.kept, encoding, split, options.memory, weight=columns.weight)
         opened.callback(sample.close)
         problem.sampled["training"] = options.engine.open(sample.side(False))
