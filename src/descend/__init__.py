@@ -33,6 +33,7 @@ _HOME = {
     "OneCycle": "schedules",
     "Outcome": "stopping",
     "Problem": "problem",
+    "Processes": "processes",
     "Run": "run",
     "Serial": "engines",
     "SquaredError": "losses",

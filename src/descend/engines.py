@@ -8,6 +8,7 @@ threads. BLAS runs on one thread while a session is open: the engine's threads s
 from __future__ import annotations
 
 import os
+import platform
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
-from descend.blocks import Leaf, Source
+from descend.blocks import Block, Leaf, Source
 from descend.errors import DataError, DescendError
 from descend.statistics import Statistic
 
@@ -32,6 +33,9 @@ class Session(Protocol):
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         """`writer(leaf)` of every leaf, in order."""
+
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        """`value = step(block, value)` from leaf to leaf: one chain, and so one value, for each worker."""
 
     def close(self) -> None: ...
 
@@ -165,6 +169,15 @@ class ThreadSession:
         self._each(add, leaves)
         return tree
 
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        """`value = step(block, value)` over the leaves in order: one chain, whatever the number of threads."""
+        self._take()
+        for leaf in self._leaves(None):
+            block = leaf.block()
+            if block is not None:
+                value = step(block, value)
+        return [value]
+
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         self._take()
         if self.count == 1:
@@ -229,6 +242,16 @@ def _controller() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+def processor() -> str:
+    """The type of processor that BLAS has picked its kernels for: the same bits are promised per type.
+
+    >>> processor() == processor()
+    True
+    """
+    found = {str(library.get("architecture") or "") for library in _controller().info()} - {""}
+    return " ".join(sorted(found)) or platform.machine()
 
 
 class _SingleThreadedBlas:

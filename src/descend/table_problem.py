@@ -31,6 +31,7 @@ from descend.problem import (
     make_problem,
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
+from descend.remote import for_one_run
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.tables import Rows, Table, open_table
@@ -39,6 +40,7 @@ from descend.tables import Rows, Table, open_table
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
     """Learn the encoding from the training rows and put objectives over them."""
     with ExitStack() as opened:
+        options = replace(options, engine=opened.enter_context(for_one_run(options.engine)))
         table = open_table(
             data, missing=columns.missing, text_columns=columns.categorical, encoding=columns.encoding
         )
