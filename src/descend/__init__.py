@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Adam": "optimizers",
     "Block": "blocks",
+    "Cluster": "cluster",
     "Columns": "problem",
     "Constant": "schedules",
     "Cosine": "schedules",
@@ -25,6 +26,7 @@ _HOME = {
     "InverseTime": "schedules",
     "L2": "penalties",
     "LBFGS": "lbfgs",
+    "LocalSteps": "local_steps",
     "LogisticLoss": "losses",
     "Model": "modelfile",
     "Moments": "moments",

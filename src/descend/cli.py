@@ -63,7 +63,7 @@ class DescentOptions:
     loss: str | None = None
     "squared-error, logistic or cross-entropy; the target tells unless given."
     optimizer: str = "auto"
-    "auto, exact, newton, lbfgs, gradient-descent or adam."
+    "auto, exact, newton, lbfgs, gradient-descent, adam or local-steps."
     learning_rate: float | None = None
     "Step size of gradient-descent and adam; found from the curvature unless given."
     schedule: str = "constant"
@@ -94,6 +94,8 @@ class DescentOptions:
     "balanced: classes count alike, however many rows they have."
     memory: str | None = None
     "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
+    cluster: str | None = None
+    "Work on a Dask cluster: the address of its scheduler, tcp://host:8786, or local:N for N processes here."
 
 
 @app.command
@@ -200,6 +202,7 @@ def score(
     *data: str,
     encoding: str | None = None,
     weight: str | None = None,
+    cluster: str | None = None,
     json: Annotated[Flag, Parameter(name="--json")] = False,
 ) -> int:
     """Metrics of a model on files that hold the target.
@@ -217,6 +220,8 @@ def score(
         Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16.
     weight
         Column of sample weights, at least 0.
+    cluster
+        Work on a Dask cluster: tcp://host:8786, or local:N.
     json
         Print one JSON object instead of tables.
     """
@@ -224,7 +229,7 @@ def score(
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, list(data), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, list(data), _engine(cluster), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -317,12 +322,13 @@ def _fit(
             valid=_validation(how.valid),
             seed=how.seed,
             class_weight=how.class_weight,
-            memory=how.memory,
+            memory=None if how.cluster else how.memory,
+            engine=_engine(how.cluster, how.memory),
             columns=columns,
             optimizer=_optimizer(how),
             steps=how.steps,
             epochs=how.epochs,
-            batch_size=how.batch_size,
+            batch_size=None if how.optimizer == "local-steps" else how.batch_size,
             patience=how.patience,
             tolerance=how.tolerance,
             time_limit=how.time_limit,
@@ -340,11 +346,28 @@ def _optimizer(how: DescentOptions) -> Any:
         settings["learning_rate"] = "auto" if how.learning_rate is None else how.learning_rate
     if how.momentum is not None or how.nesterov:
         settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
+    if how.optimizer == "local-steps" and how.batch_size is not None:
+        settings["batch_size"] = how.batch_size  # it makes its own
     if how.optimizer == "auto" and not settings:
         return "auto"
     return make_optimizer(
         "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
     )
+
+
+def _engine(cluster: str | None, memory: str | None = None) -> Any:
+    """The cluster asked for, None for the threads of this process; what it says of its workers is shown."""
+    if cluster is None:
+        return None
+    import logging
+
+    from descend.cluster import Cluster
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("descend").setLevel(logging.INFO)
+    logging.getLogger("descend").handlers = [handler]
+    return Cluster(cluster, memory=memory)
 
 
 def _validation(value: str) -> float | str | None:

@@ -6,23 +6,19 @@ the caller's main module; messages go through their standard input and output.
 
 from __future__ import annotations
 
-import os
 import pickle
-import queue
 import subprocess
 import sys
-import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
-import descend
 from descend.engines import cores
-from descend.errors import DescendError, EngineLostError
-from descend.remote import RemoteEngine, Reply
+from descend.errors import DescendError
+from descend.links import Link, LinkedPool
+from descend.remote import RemoteEngine
 from descend.spool import as_bytes, memory_budget
-from descend.worker import receive, send
+from descend.worker import environment, receive, send
 
 
 class Processes(RemoteEngine):
@@ -59,86 +55,60 @@ class Processes(RemoteEngine):
         return ProcessPool(self.count, self.memory, self.timeout)
 
 
-class ProcessPool:
-    """Some worker processes; each has a thread here that writes its tasks and reads its answers."""
+class ProcessPool(LinkedPool):
+    """Some worker processes and the links to them."""
 
     def __init__(self, count: int, memory: int, timeout: float) -> None:
-        self.timeout = timeout
-        self.replies: queue.Queue[Reply] = queue.Queue()
-        self.workers = {f"process {i}": WorkerProcess(memory, self.replies) for i in range(count)}
-        self._end = weakref.finalize(self, _end, list(self.workers.values()))
+        super().__init__(timeout)
+        self.processes = {f"process {i}": WorkerProcess(memory) for i in range(count)}
+        self.links = {name: Link(worker.exchange, self.replies) for name, worker in self.processes.items()}
+        self._end = weakref.finalize(self, _end, list(self.processes.values()))
 
     def members(self) -> dict[str, int]:
-        return {name: 1 for name, worker in self.workers.items() if worker.answers}
-
-    def send(self, worker: str, ticket: str, message: bytes) -> None:
-        self.workers[worker].tasks.put((ticket, message))
-
-    def wait(self, seconds: float) -> list[Reply]:
-        if not any(worker.alive for worker in self.workers.values()) and self.replies.empty():
-            raise EngineLostError("all worker processes are gone: were they killed for want of memory?")
-        try:
-            return [self.replies.get(timeout=seconds)]
-        except queue.Empty:
-            return []
-
-    def suspect(self, worker: str) -> None:
-        self.workers[worker].suspected = True
+        there = {name for name, worker in self.processes.items() if worker.process.poll() is None}
+        return {name: threads for name, threads in super().members().items() if name in there}
 
     def close(self) -> None:
         self._end()
+        super().close()
+        for worker in self.processes.values():
+            worker.close()
 
 
 class WorkerProcess:
-    """One process and the thread that talks to it."""
+    """A worker as a program of its own, at the other end of two pipes."""
 
-    def __init__(self, memory: int, replies: queue.Queue[Reply]) -> None:
-        self.suspected, self.broken = False, False
-        self.tasks: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
-        one = dict.fromkeys(("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-        path = os.pathsep.join([str(Path(descend.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    def __init__(self, memory: int) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from descend.worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **one, "PYTHONPATH": path},
+            env=environment(),
             start_new_session=True,  # Ctrl-C is for the caller, who lets the leaf be finished
         )
-        self.tasks.put(("", pickle.dumps((1, memory, sys.path))))
-        self.thread = threading.Thread(target=self._talk, args=(replies,), name="descend-worker", daemon=True)
-        self.thread.start()
+        self._settings: bytes | None = pickle.dumps((1, memory, sys.path))
 
-    @property
-    def alive(self) -> bool:
-        return not self.broken and self.process.poll() is None
-
-    @property
-    def answers(self) -> bool:
-        """Whether it may be given work."""
-        return self.alive and not self.suspected
-
-    def _talk(self, replies: queue.Queue[Reply]) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        while (task := self.tasks.get()) is not None:
-            ticket, message = task
-            try:
-                send(self.process.stdin, message)  # type: ignore[arg-type]
-                content = receive(self.process.stdout) if ticket else None  # type: ignore[arg-type]
-            except (OSError, ValueError):
-                content = None
-            if not ticket:
-                continue
-            self.suspected, self.broken = False, content is None
-            replies.put(Reply(ticket, content))
+    def exchange(self, message: bytes) -> bytes | None:
+        """Send a message and wait for the answer; None where the process has ended."""
+        inbox, outbox = self.process.stdin, self.process.stdout
+        assert inbox is not None
+        assert outbox is not None
+        try:
+            if self._settings is not None:
+                send(inbox, self._settings)
+                self._settings = None
+            send(inbox, message)
+            return receive(outbox)
+        except (OSError, ValueError):
+            return None
 
     def end(self) -> None:
-        """Kill the process, which holds nothing that is worth a farewell, and wait for it and the thread."""
+        """Kill the process, which holds nothing that is worth a farewell, and wait for its end."""
         self.process.kill()
         self.process.wait()
-        self.tasks.put(None)
-        if self.thread is not threading.current_thread():
-            self.thread.join(10)
+
+    def close(self) -> None:
+        """Close the pipes, when nobody reads from them any more."""
         for pipe in (self.process.stdin, self.process.stdout):
             with suppress(OSError):  # of what was still to be written
                 pipe.close()  # type: ignore[union-attr]

@@ -19,23 +19,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from descend.blocks import Block, Leaf, Source
 from descend.engines import Engine, Tree
 from descend.errors import DescendError, EngineLostError
+from descend.links import Reply
 from descend.statistics import Statistic
 from descend.worker import Answer, Task
 
 V = TypeVar("V")
 log = logging.getLogger("descend")
-
-
-class Reply(NamedTuple):
-    """What came of a ticket: the answer, or None where its worker is gone."""
-
-    ticket: str
-    content: bytes | None
 
 
 class Pool(Protocol):
@@ -122,6 +116,9 @@ class RemoteSession:
         self.refuses_batches = engine.refuses_batches
         self._pool: Pool | None = None
         self._parts: Sequence[Any] | None = None
+        self._told: dict[str, int] = {}
+        self.processors: set[str] = set()
+        """The types of processor of the workers; the same bits are promised per type."""
         self._take()
 
     def __enter__(self) -> RemoteSession:
@@ -133,6 +130,7 @@ class RemoteSession:
     def _take(self) -> Pool:
         if self._pool is None:
             self._pool = self.engine.acquire()
+            self.processors |= getattr(self._pool, "processors", set())
             self._sent: dict[str, set[int]] = {}
             self._shares: Shares | None = None
         return self._pool
@@ -159,7 +157,11 @@ class RemoteSession:
         pool = self._take()
         if self._shares is None:
             self._shares = Shares(len(self.parts))
-        return {worker: len(numbers) for worker, numbers in self._shares.over(pool.members()).items()}
+        held = {worker: len(numbers) for worker, numbers in self._shares.over(pool.members()).items()}
+        if held != self._told:
+            self._told = held
+            log.info("parts: %s", ", ".join(f"{worker} {count}" for worker, count in held.items()))
+        return held
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         tree = Tree(statistic.merge)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from descend import descent
-from descend.errors import DescendWarning
+from descend.engines import processor
+from descend.errors import DescendWarning, EngineLostError
 from descend.history import History, Step
 from descend.inference import standard_errors
 from descend.matrix import Array, Float
@@ -125,6 +126,8 @@ def fit(
     made = Problem.of(data, y, **problem)
     try:
         objective = made.objective
+        if hasattr(made.session, "workers"):
+            made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
             made.warnings += _announce(objective, chosen)
@@ -158,10 +161,11 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
     errors, metrics = None, None
+    lost = last.outcome is Outcome.LOST
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
     if encoding is not None:
-        metrics = problem.metrics(last.weights)
+        metrics = {} if lost else problem.metrics(last.weights)
         model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
         model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
@@ -180,19 +184,23 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
 
 
 def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
-    """Go through the walk, keep every step; Ctrl-C keeps what there is."""
+    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is."""
     intercept = ("(intercept)",) if problem.objective.intercept else ()
     history, last = History(names=(*problem.feature_names, *intercept)), None
+    outcome = Outcome.INTERRUPTED
     try:
         for last in walk:
             history.add(last)
             if every and last.outcome is None and last.number % every == 0:
                 print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EngineLostError) as error:
         if last is None:
             raise
+        if isinstance(error, EngineLostError):
+            outcome = Outcome.LOST
+            problem.warnings.append(str(error))
     assert last is not None
-    return history, last if last.outcome else last._replace(outcome=Outcome.INTERRUPTED)
+    return history, last if last.outcome else last._replace(outcome=outcome)
 
 
 def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
@@ -229,6 +237,7 @@ def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
         "rows": problem.rows,
         "constant": problem.constant.tolist(),
         "missing": problem.missing,
+        "processor": " ".join(sorted(getattr(problem.session, "processors", ()))) or processor(),
         "notes": [*problem.notes, *problem.warnings],
     }
     return Model(

@@ -15,10 +15,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, BinaryIO, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+import descend
 from descend.blocks import Leaf
 from descend.cache import Cache, Shelf
 from descend.engines import ThreadSession, processor
@@ -149,9 +151,19 @@ def aligned(params: Any) -> Any:
 def versions() -> dict[str, str]:
     """What must be the same everywhere, and the processor, whose type the bits depend on."""
     packages = {name: version(name) for name in ("numpy", "polars", "scipy")}
-    from descend import __version__
+    return {
+        "descend": descend.__version__,
+        **packages,
+        "python": platform.python_version(),
+        "processor": processor(),
+    }
 
-    return {"descend": __version__, **packages, "python": platform.python_version(), "processor": processor()}
+
+def environment() -> dict[str, str]:
+    """The environment of a worker of one thread: this package in reach, polars and BLAS on that thread."""
+    one = dict.fromkeys(("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    path = os.pathsep.join([str(Path(descend.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, **one, "PYTHONPATH": path}
 
 
 def _sendable(error: Exception) -> Exception:
@@ -163,14 +175,14 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def send(pipe: BinaryIO, message: bytes) -> None:
+def send(pipe: IO[bytes], message: bytes) -> None:
     """Write a message: its length, then itself."""
     pipe.write(struct.pack("<Q", len(message)))
     pipe.write(message)
     pipe.flush()
 
 
-def receive(pipe: BinaryIO) -> bytes | None:
+def receive(pipe: IO[bytes]) -> bytes | None:
     """Read a message, None where the other side has gone."""
     head = pipe.read(8)
     if len(head) < 8:
