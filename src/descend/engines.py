@@ -275,3 +275,13 @@ class _SingleThreadedBlas:
 
 
 _blas = _SingleThreadedBlas()
+
+
+def hold_blas() -> None:
+    """Hold BLAS to one thread, until `release_blas` has been called as often."""
+    _blas.acquire()
+
+
+def release_blas() -> None:
+    """The counterpart of `hold_blas`."""
+    _blas.release()

@@ -60,7 +60,8 @@ class Link:
         """End the thread, if it is not held up for longer."""
         self.gone = True
         self._tasks.put(None)
-        self._thread.join(seconds)
+        if self._thread is not threading.current_thread():
+            self._thread.join(seconds)
 
 
 class LinkedPool:

@@ -62,7 +62,7 @@ class ProcessPool(LinkedPool):
         super().__init__(timeout)
         self.processes = {f"process {i}": WorkerProcess(memory) for i in range(count)}
         self.links = {name: Link(worker.exchange, self.replies) for name, worker in self.processes.items()}
-        self._end = weakref.finalize(self, _end, list(self.processes.values()))
+        self._end = weakref.finalize(self, _end, list(self.processes.values()), list(self.links.values()))
 
     def members(self) -> dict[str, int]:
         there = {name for name, worker in self.processes.items() if worker.process.poll() is None}
@@ -70,9 +70,6 @@ class ProcessPool(LinkedPool):
 
     def close(self) -> None:
         self._end()
-        super().close()
-        for worker in self.processes.values():
-            worker.close()
 
 
 class WorkerProcess:
@@ -114,6 +111,9 @@ class WorkerProcess:
                 pipe.close()  # type: ignore[union-attr]
 
 
-def _end(workers: Sequence[WorkerProcess]) -> None:
+def _end(workers: Sequence[WorkerProcess], links: Sequence[Link]) -> None:
     for worker in workers:
         worker.end()
+    for worker, link in zip(workers, links, strict=True):
+        link.close(10.0)
+        worker.close()

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from descend.blocks import Block, Leaf, Source
-from descend.engines import Engine, Tree
+from descend.engines import Engine, Tree, hold_blas, release_blas
 from descend.errors import DescendError, EngineLostError
 from descend.links import Reply
 from descend.statistics import Statistic
@@ -116,7 +116,6 @@ class RemoteSession:
         self.refuses_batches = engine.refuses_batches
         self._pool: Pool | None = None
         self._parts: Sequence[Any] | None = None
-        self._told: dict[str, int] = {}
         self.processors: set[str] = set()
         """The types of processor of the workers; the same bits are promised per type."""
         self._take()
@@ -130,6 +129,7 @@ class RemoteSession:
     def _take(self) -> Pool:
         if self._pool is None:
             self._pool = self.engine.acquire()
+            hold_blas()  # what is solved here has the same bits then as beside threads
             self.processors |= getattr(self._pool, "processors", set())
             self._sent: dict[str, set[int]] = {}
             self._shares: Shares | None = None
@@ -140,6 +140,7 @@ class RemoteSession:
         if self._pool is None:
             return
         pool, self._pool = self._pool, None
+        release_blas()
         try:
             broadcast(pool, Task("forget", self.run, "" if self._own else self.key), list(self._sent))
         finally:
@@ -157,9 +158,9 @@ class RemoteSession:
         pool = self._take()
         if self._shares is None:
             self._shares = Shares(len(self.parts))
-        held = {worker: len(numbers) for worker, numbers in self._shares.over(pool.members()).items()}
-        if held != self._told:
-            self._told = held
+        held = {worker: len(numbers) for worker, numbers in self._shares.over(present(pool)).items()}
+        if held != self.engine.told:
+            self.engine.told = held
             log.info("parts: %s", ", ".join(f"{worker} {count}" for worker, count in held.items()))
         return held
 
@@ -190,7 +191,7 @@ class RemoteSession:
         assert self._pool is not None
         assert self._shares is not None
         Round(self._pool, self, Task(verb, self.run, self.key, what=packed(what))).go(
-            self._shares.over(self._pool.members()), take
+            self._shares.over(present(self._pool)), take
         )
 
 
@@ -251,16 +252,7 @@ class Round:
     def _hand_over(self, flight: _Flight, why: str) -> None:
         """Share the parts of a lost task among the workers that are left."""
         self.session._sent.pop(flight.worker, None)
-        members = self.pool.members()
-        members.pop(flight.worker, None)
-        began = time.monotonic()
-        while not members:
-            if time.monotonic() - began > self.pool.timeout:
-                raise EngineLostError(
-                    f"worker {flight.worker} {why}, and there is no other to take its parts."
-                )
-            time.sleep(0.05)
-            members = self.pool.members()
+        members = present(self.pool, f"worker {flight.worker} {why}", flight.worker)
         log.warning(
             "worker %s %s: its %d parts go to %d others",
             flight.worker,
@@ -270,6 +262,18 @@ class Round:
         )
         for worker, places in Shares(len(flight.numbers)).over(members).items():
             self._send(worker, tuple(flight.numbers[place] for place in places))
+
+
+def present(pool: Pool, why: str = "all are gone", but: str | None = None) -> dict[str, int]:
+    """The workers that are there, all `but` one. Raises `EngineLostError` where none comes in time."""
+    began = time.monotonic()
+    while True:
+        members = {worker: threads for worker, threads in pool.members().items() if worker != but}
+        if members:
+            return members
+        if time.monotonic() - began > pool.timeout:
+            raise EngineLostError(f"no worker is left: {why}.")
+        time.sleep(0.05)
 
 
 def packed(message: Any) -> bytes:
@@ -344,6 +348,8 @@ class RemoteEngine(ABC):
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._users = 0
+        self.told: dict[str, int] = {}
+        """The workers and their numbers of parts that were logged last."""
         self._pool: Pool | None = None
 
     @abstractmethod
