@@ -26,7 +26,12 @@ for tuning in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # as a user's machine 
 ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "accuracy": "The same answer with nothing said but the target",
+    "flights": "A third of a million flights",
     "startup": "From prompt to prompt",
+    "reading": "As fast as a file can be read",
+    "memory": "Files larger than memory",
+    "minibatch": "Mini-batches",
+    "sparse": "Sparse matrices",
 }
 HEADER = """# Benchmarks
 
