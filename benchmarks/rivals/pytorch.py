@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,11 +12,26 @@ NAME = "PyTorch loop"
 
 
 def available() -> bool:
-    """Whether torch is installed: it is not part of the extra `bench`."""
+    """Whether torch is installed: `make bench` installs it, no extra does."""
     return find_spec("torch") is not None
 
 
-def logistic_epoch(X: np.ndarray, y: np.ndarray, batch_size: int, learning_rate: float) -> np.ndarray:
+@contextmanager
+def threads_held(count: int | None) -> Iterator[None]:
+    """Torch on `count` threads, as many as it likes where that is None."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def logistic_epoch(
+    X: np.ndarray, y: np.ndarray, batch_size: int, learning_rate: float, threads: int | None = None
+) -> np.ndarray:
     """One epoch of stochastic gradient descent; the weights, the intercept last."""
     import torch
 
@@ -22,8 +39,9 @@ def logistic_epoch(X: np.ndarray, y: np.ndarray, batch_size: int, learning_rate:
     model = torch.nn.Linear(X.shape[1], 1)
     loss = torch.nn.BCEWithLogitsLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
-    for batch in torch.randperm(len(rows)).split(batch_size):
-        optimizer.zero_grad()
-        loss(model(rows[batch]), targets[batch]).backward()
-        optimizer.step()
+    with threads_held(threads):
+        for batch in torch.randperm(len(rows)).split(batch_size):
+            optimizer.zero_grad()
+            loss(model(rows[batch]), targets[batch]).backward()
+            optimizer.step()
     return torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
