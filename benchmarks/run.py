@@ -36,8 +36,8 @@ SECTIONS = {
 HEADER = """# Benchmarks
 
 Written by `python benchmarks/run.py --data FOLDER --write docs/benchmarks.md`; `--quick` is a smoke test.
-Figures are medians of five rounds (three where a round takes long), smallest to largest in brackets. Rivals take turns with descend
-in the same run, so ratios travel between machines better than seconds do.
+Figures are medians of five rounds (three where a round takes long), smallest to largest in brackets.
+Rivals take turns with descend in the same run, so ratios travel between machines better than seconds do.
 """
 PACKAGES = ("numpy", "polars", "pandas", "scikit-learn", "torch")
 
