@@ -32,9 +32,10 @@ def measure(data: Path, quick: bool) -> str:
             timed += outcome.timed(f"`{target}`")
             named.append(f"{'yes' if names_collinear(outcome) else 'no'} (`{target}`)")
     told = ", ".join(named)
+    extent = f" Here only the first {QUICK_ROWS:,} are fitted." if quick else ""
     return "\n\n".join(
         [
-            ABOUT,
+            ABOUT + extent,
             markdown(METRICS, compared),
             "Reading the file, fitting and scoring, and how many times as long as descend:",
             markdown(TIMES, timed),
