@@ -17,6 +17,7 @@ SOURCE = Path(descend.__file__).parent
 ORDER = [
     "errors",
     "files",
+    "styles",
     "matrix",
     "blocks",
     "losses",
