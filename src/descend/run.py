@@ -80,7 +80,7 @@ class Run:
         self.model.save(path)
 
     def __str__(self) -> str:
-        return f"{self.outcome.value} after {len(self.history) - 1} steps, loss {self.loss:.6g}"
+        return f"{self.outcome.value} after {int(self.history.number[-1])} steps, loss {self.loss:.6g}"
 
 
 def fit(
