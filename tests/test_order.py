@@ -49,6 +49,8 @@ ORDER = [
     "table_problem",
     "stopping",
     "history",
+    "film",
+    "page",
     "descent",
     "modelfile",
     "scoring",
@@ -63,6 +65,9 @@ LATE = {
     "history.save": {"tables"},
     "history.load": {"tables"},
     "run.fit": {"progress"},
+    "film.to_html": {"page"},
+    "film._repr_mimebundle_": {"page"},
+    "film.save": {"animation"},
 }
 """Functions that import a module inside their body, because it is heavy or stands later in the list."""
 
