@@ -9,7 +9,7 @@ import csv
 import os
 from array import array
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from descend.errors import DataError, DescendError, ShapeError
 from descend.files import replacing
 from descend.matrix import Array, Float
 from descend.stopping import Outcome
+
+if TYPE_CHECKING:
+    from descend.film import Film
 
 
 class Step(NamedTuple):
@@ -194,6 +197,22 @@ class History:
         if self._last is not None and (not kept or kept[-1][0] != self._last[0]):
             kept.append(self._last)
         return kept
+
+    def animate(self, x: Any = None, y: Any = None, **how: Any) -> Film:
+        """The history as a film on the data `(x, y)`: shows itself in a notebook, `.save`s as a page, GIF or video.
+
+        The keyword arguments are those of `filming.film_of_history`: `loss`, "squared-error" unless
+        given, `classes`, `target` and `interval`. Without data losses and weights are shown.
+
+        >>> history = History(names=("slope",))
+        >>> for a in (4.0, 2.0, 1.0):
+        ...     history.record(loss=(a - 1) ** 2, weights=[a])
+        >>> history.animate([[1.0], [2.0]], [1.0, 2.0]).picture
+        'line'
+        """
+        from descend.filming import film_of_history
+
+        return film_of_history(self, x, y, **how)
 
     def columns(self) -> dict[str, list[Any]]:
         """The columns that hold anything, as lists with None where a row has no value, weights last."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
 from descend.errors import DescendWarning
@@ -18,8 +19,15 @@ from descend.modelfile import Model
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
+from descend.sampling import Sample, sample_of
 from descend.second_order import as_optimizer, auto_optimizer
 from descend.stopping import Outcome
+
+if TYPE_CHECKING:
+    from descend.film import Film
+
+MAX_WEIGHTS = 600
+"""Up to so many weights a table's run keeps its moments, for the loss surface."""
 
 
 @dataclass
@@ -36,6 +44,8 @@ class Run:
     problem: Problem | None = field(default=None, repr=False)
     """Kept for arrays, whose memory is the caller's; None for tables."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
+    _sample: Sample | None = field(default=None, repr=False)
+    _quadratic: Quadratic | None = field(default=None, repr=False)
 
     @property
     def weights(self) -> Float:
@@ -56,6 +66,39 @@ class Run:
             finally:
                 self.problem.close()
         return self._metrics or {}
+
+    @property
+    def sample(self) -> Sample | None:
+        """At most a thousand training rows as the descent saw them, for pictures."""
+        if self._sample is None and self.problem is not None:
+            self._sample = sample_of(self.problem.session.source, self.rows["training"])
+        return self._sample
+
+    @property
+    def quadratic(self) -> Quadratic | None:
+        """The squared error as a function of the weights, without any rows; None for other losses."""
+        if self._quadratic is None and self.problem is not None:
+            objective = self.problem.objective
+            self._quadratic = objective if isinstance(objective, Quadratic) else None
+        return self._quadratic
+
+    def animate(self, interval: float = 20.0) -> Film:
+        """The run as a film, `interval` milliseconds a frame: shows itself in a notebook.
+
+        `.save("fit.html")` writes it as a page, and so do `.gif`, `.mp4`, `.png` and `.json`. Every step is
+        a frame up to 300, beyond that as many, evenly spaced along the path of the weights. Where the
+        optimizer needed no steps the walk of gradient descent to the same minimum is shown.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, optimizer=descend.GradientDescent(0.1), steps=100)
+        >>> film = run.animate(interval=20)
+        >>> film.frames, film.picture
+        (101, 'line')
+        """
+        from descend.filming import film_of_run
+
+        return film_of_run(self, interval)
 
     @property
     def coefficients(self) -> dict[str, Any]:
@@ -146,17 +189,30 @@ def fit(
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
         model = _model(made, last, chosen)
-        metrics = None if made.encoding is None else made.metrics(last.weights)
+        metrics, seen = (None if made.encoding is None else made.metrics(last.weights)), None
         if metrics is not None:
             model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
             made.rows |= {
                 side: m.rows for side, m in metrics.items()
             }  # less those of classes unknown to training
+            seen = sample_of(made.session.source, made.rows["training"])
     finally:
         made.close()
     kept = made if made.encoding is None else None
     assert last.outcome is not None
-    return Run(model, history, last.outcome, chosen, made.rows, made.notes, made.warnings, kept, metrics)
+    run = Run(model, history, last.outcome, chosen, made.rows, made.notes, made.warnings, kept, metrics)
+    if kept is None:
+        run._sample, run._quadratic = seen, _without_rows(objective)
+    return run
+
+
+def _without_rows(objective: Objective) -> Quadratic | None:
+    """Squared error as its moments alone, small enough to keep."""
+    if not isinstance(objective, Quadratic) or objective.shape[0] > MAX_WEIGHTS:
+        return None
+    kept = copy.copy(objective)
+    kept.session = None
+    return kept
 
 
 def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
