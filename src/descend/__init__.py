@@ -43,8 +43,10 @@ _HOME = {
     "load": "modelfile",
     "make_line": "datasets",
     "mse": "losses",
+    "plot": "plots",
     "predict": "objective",
     "steps": "descent",
+    "style": "plots",
 }
 
 __all__ = ["__version__", *_HOME]
