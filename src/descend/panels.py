@@ -175,6 +175,7 @@ class RegionsPanel(Panel):
         if two:
             self.boundary = self.line(zorder=3)
             self.moving.append(self.boundary)
+        self.moving += [self.ax.spines["left"], self.ax.spines["bottom"]]  # the picture would cover them
         self.ax.set_xlim(*x0)
         self.ax.set_ylim(*x1)
         name_axes(self.ax, self.sample.names[0], self.sample.names[1])

@@ -42,6 +42,11 @@ def style(name: Style | str) -> Iterator[Style]:
         _active.reset(token)
 
 
+def active() -> Style:
+    """The look that `style` has set, light outside of it."""
+    return _active.get() or LIGHT
+
+
 def settings(look: Style) -> Any:
     """The style table as matplotlib's settings."""
     here = {font.name for font in matplotlib.font_manager.fontManager.ttflist}
@@ -212,7 +217,7 @@ def finish(panel: Panel, frame: int) -> None:
     if ax.get_yscale() == "log":
         low, high = ax.get_ylim()
         decades = np.log10(high / low)
-        subs = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
+        subs = (1.0, 2.0, 3.0, 5.0, 7.0) if decades < 1 else (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
         ax.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=9))
         ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(ticker.NullFormatter())
