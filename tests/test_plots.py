@@ -284,3 +284,137 @@ def test_a_steep_boundary_spans_the_picture():
     u, v = boundary(np.array([1.0, 0.0, -0.5]), np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     assert u.tolist() == [0.5, 0.5]
     assert v.tolist() == [0.0, 1.0]
+
+
+PENGUINS = "examples/penguins.csv"
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    x, y = descend.make_line(100, weights=(3, 2), seed=0)
+    return descend.fit(
+        x, y, intercept=False, start=(0.5, 0.75), optimizer=descend.GradientDescent(0.1), steps=100
+    )
+
+
+@pytest.fixture(scope="module")
+def penguins():
+    return descend.fit(PENGUINS, target="species", valid=0.2)
+
+
+class TestRun:
+    def test_the_lessons_three_layers(self, lesson):
+        ax = lesson.plot()
+        assert len(points(ax)) == 100
+        start, fit = (np.polyfit(*line.get_data(), 1) for line in ax.lines)
+        np.testing.assert_allclose(start, [0.5, 0.75])
+        np.testing.assert_allclose(fit, lesson.weights)
+
+    def test_the_losses_are_those_of_the_history(self, lesson):
+        np.testing.assert_array_equal(lesson.plot_loss().lines[0].get_ydata(), lesson.history.loss)
+
+    def test_the_coefficients_end_at_the_weights(self, lesson):
+        paths = [line for line in lesson.plot_coefficients().lines if len(line.get_ydata()) == 101]
+        assert sorted(path.get_ydata()[-1] for path in paths) == sorted(lesson.weights)
+
+    def test_the_surface_ends_at_the_weights(self, lesson):
+        ends = [line.get_xydata()[-1].tolist() for line in lesson.surface().lines if len(line.get_xydata())]
+        assert lesson.weights.tolist() in ends
+
+    def test_the_largest_losses_of_arrays_are_those_of_all_rows(self, lesson):
+        x, y = descend.make_line(100, weights=(3, 2), seed=0)
+        errors = np.sort((x @ lesson.weights - y) ** 2)[::-1]
+        ax = lesson.plot_top_losses(5)
+        np.testing.assert_allclose([bar.get_width() for bar in ax.patches], errors[:5])
+        first = ax.get_yticklabels()[0].get_text()
+        assert first.startswith(f"row {((x @ lesson.weights - y) ** 2).argmax()}: ")
+        assert ax.get_title() == "among all 100 training rows"
+
+    def test_rows_held_out_are_not_among_them(self):
+        x, y = descend.make_line(200, seed=0)
+        y[::7] += 100.0
+        run = descend.fit(x, y, intercept=False, valid=0.5)
+        split = run.problem.session.source.split.held_out(0, 0, 200)
+        labels = [label.get_text() for label in run.plot_top_losses(20).get_yticklabels()]
+        rows = [int(label.split(":")[0].removeprefix("row ")) for label in labels]
+        assert not split[rows].any()
+
+    def test_the_confusion_matrix_is_that_of_the_validation_rows(self, penguins):
+        shown = [float(text) for text in texts(penguins.plot_confusion())]
+        assert shown == np.ravel(penguins.metrics["validation"].confusion).tolist()
+
+    def test_a_regression_has_no_confusion_matrix(self, lesson):
+        with pytest.raises(DescendError, match="`plot_confusion` needs a classification"):
+            lesson.plot_confusion()
+
+    def test_classes_stand_in_the_names_of_their_coefficients(self, penguins):
+        assert "bill_depth_mm (Adelie)" in texts(penguins.plot_coefficients())
+
+    def test_raw_values_are_those_of_the_file(self, penguins):
+        import polars as pl
+
+        from descend.top_losses import top_losses
+
+        table = pl.read_csv(PENGUINS, null_values="NA")
+        for worst in top_losses(penguins, 5).rows:
+            match = table
+            for name, value in worst.values.items():
+                column = pl.col(name)
+                wanted = column.is_null() if value == "missing" else column == (
+                    value if table.schema[name] == pl.String else float(value)
+                )  # fmt: skip
+                match = match.filter(wanted)
+            assert worst.actual.split(" (")[0] in match["species"].to_list()
+
+    @pytest.mark.parametrize(
+        "how",
+        [
+            {"target": "body_mass_g"},
+            {"target": "species"},
+            {"target": "sex"},
+            {"target": "sex", "columns": descend.Columns(features=["bill_length_mm"])},
+            {"target": "sex", "columns": descend.Columns(features=["bill_length_mm", "bill_depth_mm"])},
+            {"target": "body_mass_g", "columns": descend.Columns(features=["flipper_length_mm"])},
+        ],
+        ids=["numbers", "classes", "histogram", "sigmoid", "boundary", "line"],
+    )
+    def test_every_kind_of_table_is_drawn(self, how):
+        run = descend.fit(PENGUINS, valid=0.2, **how)
+        for draw in (run.plot, run.plot_loss, run.plot_coefficients, run.surface, run.plot_top_losses):
+            _, ax = plt.subplots()
+            assert draw(ax=ax) is ax
+            ax.figure.canvas.draw()
+
+    def test_one_feature_is_drawn_in_the_units_of_the_data(self):
+        columns = descend.Columns(features=["flipper_length_mm"])
+        run = descend.fit(PENGUINS, target="body_mass_g", columns=columns)
+        ax = run.plot()
+        slope, intercept = np.polyfit(*ax.lines[-1].get_data(), 1)
+        np.testing.assert_allclose(slope, run.coefficients["flipper_length_mm"])
+        np.testing.assert_allclose(intercept, run.coefficients["(intercept)"])
+        assert 170 < points(ax)[:, 0].min() < 240
+
+
+class TestHistory:
+    def test_anyones_loop_is_drawn(self):
+        x, y = descend.make_line(50, seed=0)
+        history, a = descend.History(names=("slope", "height")), np.zeros(2)
+        for _ in range(30):
+            history.record(loss=descend.mse(x @ a, y), weights=a)
+            a = a - 0.2 * x.T @ (x @ a - y) / len(y)
+        fit = np.polyfit(*history.plot(x, y).lines[-1].get_data(), 1)
+        np.testing.assert_allclose(fit, history.weights[-1], atol=1e-12)
+        assert history.surface(x, y).get_xlabel() == "slope"
+        assert texts(history.plot_coefficients()) == ["slope", "height"]
+
+    def test_losses_alone_are_enough_for_their_curve(self):
+        history = descend.History()
+        for loss in (3.0, 2.0, 1.0):
+            history.record(loss=loss)
+        assert history.plot_loss().lines[0].get_ydata().tolist() == [3.0, 2.0, 1.0]
+        with pytest.raises(DescendError, match="no weights to draw"):
+            history.plot_coefficients()
+
+    def test_an_empty_history_says_what_to_record(self):
+        with pytest.raises(DescendError, match="there are no losses to draw"):
+            descend.History().plot_loss()

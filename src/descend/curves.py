@@ -134,7 +134,7 @@ class SurfacePanel(Panel):
         self.ax.set_xlim(*surface.x_range)
         self.ax.set_ylim(*surface.y_range)
         self.line(self.path[:, 0], self.path[:, 1], self.style.start, "thin")
-        self.trace = self.line(zorder=4)
+        self.trace = self.line(width="line" if len(self.path) < 40 else "thin", zorder=4)
         self.dot = self.ax.plot([], [], "o", color=self.style.model, markersize=7, zorder=5)[0]
         start = self.ax.plot(*self.path[:1].T, "o", color=self.style.start, markersize=5, zorder=4)[0]
         end_label(self.ax, start, "start", self.style.muted)

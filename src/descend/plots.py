@@ -13,9 +13,10 @@ from matplotlib import colors, ticker
 from matplotlib import pyplot as plt
 
 from descend.blocks import check_column, check_matrix
-from descend.curves import LossPanel, PathsPanel, SurfacePanel
+from descend.curves import CURVES, LossPanel, PathsPanel, SurfacePanel
 from descend.errors import DescendError, ShapeError
 from descend.film import Film, FilmSample
+from descend.history import History
 from descend.matrix import Array, Float
 from descend.panels import PICTURES, Axes, FitPanel, Panel, name_axes, padded, plain, rgb, short
 from descend.styles import FONTS, LIGHT, SIZES, STYLES, Style, as_style, relative_luminance
@@ -182,13 +183,19 @@ def _below(ax: Axes) -> Axes:
     return make_axes_locatable(ax).append_axes("bottom", size="40%", pad=0.12, sharex=ax)
 
 
-def plot_loss(film: Film, *, ax: Axes | None = None) -> Axes:
-    """The losses of a film, on a log scale where they are above zero."""
+def plot_loss(run: Film | History, *, ax: Axes | None = None) -> Axes:
+    """The losses step by step, on a log scale where they are above zero."""
+    film = run if isinstance(run, Film) else _along_history(run)
+    if not film.curves:
+        raise DescendError("there are no losses to draw: record them, `history.record(loss=..., weights=a)`.")
     return _along(LossPanel, film, ax)
 
 
-def plot_coefficients(film: Film, *, ax: Axes | None = None) -> Axes:
-    """The coefficient paths of a film, the eight that move most."""
+def plot_coefficients(
+    run: Film | History, *, names: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """The coefficients step by step, the eight that move most; `names` has one name per weight."""
+    film = run if isinstance(run, Film) else _along_history(run, names)
     if not film.names or not len(film.weights):
         raise DescendError(
             "there are no weights to draw: record them, `history.record(loss=..., weights=a)`."
@@ -201,6 +208,24 @@ def plot_surface(film: Film, *, ax: Axes | None = None) -> Axes:
     if film.surface is None:
         raise DescendError("there is no loss surface to draw: it needs two weights and a loss that is known.")
     return _along(SurfacePanel, film, ax)
+
+
+def _along_history(history: History, names: Sequence[str] | None = None) -> Film:
+    """Every loss and every weight that a history holds, as a film without a picture of the model."""
+    curves = {}
+    for name in CURVES:
+        values = getattr(history, name)
+        known = ~np.isnan(values)
+        if known.any():
+            curves[name] = np.stack([history.number[known], values[known]])
+    weights = history.weights
+    weights = weights.reshape(len(weights), -1) if len(weights) else weights
+    steps = history.number[history.weight_rows] if len(weights) else history.number[-1:]
+    names = names or history.names or ()
+    fitting = (
+        tuple(names) if len(names) == weights.shape[1] else tuple(f"w{i}" for i in range(weights.shape[1]))
+    )
+    return Film("weights", steps, weights, fitting if len(weights) else (), curves)
 
 
 def _along(kind: type[Panel], film: Film, ax: Axes | None) -> Axes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
-from descend.errors import DescendWarning
+from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
 from descend.matrix import Array, Float
 from descend.metrics import Metrics
@@ -99,6 +99,69 @@ class Run:
         from descend.filming import film_of_run
 
         return film_of_run(self, interval)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """The model on (a sample of) the training rows; returns the Axes.
+
+        Regression: the data, the fit and the start's line with one feature, else actual against
+        predicted with the residuals below. Two classes: the sigmoid with one feature, the boundary with
+        two, else a histogram of probabilities by class; more classes: their regions with two features,
+        else the probability of the true class.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, start=(0.5, 0.75), optimizer="gradient-descent", steps=50)
+        >>> ax = run.plot()
+        >>> len(ax.collections[0].get_offsets()), len(ax.lines)
+        (100, 2)
+        """
+        from descend.plots import plot_model
+
+        return plot_model(self.animate(), ax=ax)
+
+    def plot_loss(self, *, ax: Any = None) -> Any:
+        """The training and the validation loss step by step; returns the Axes."""
+        return self.history.plot_loss(ax=ax)
+
+    def plot_coefficients(self, *, ax: Any = None) -> Any:
+        """The weights step by step, the eight that move most; standardised for a table. Returns the Axes."""
+        from descend.plots import plot_coefficients
+
+        names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
+        if self.weights.ndim == 2:
+            names = tuple(f"{name} ({label})" for name in names for label in self.model.classes or ())
+        return plot_coefficients(self.history, names=names, ax=ax)
+
+    def surface(self, *, ax: Any = None) -> Any:
+        """Contours of the loss over two weights and the path there; returns the Axes.
+
+        Exact for two weights; for more a slice through the two that moved most, and said to be one.
+        """
+        from descend.plots import plot_surface
+
+        return plot_surface(self.animate(), ax=ax)
+
+    def plot_confusion(self, *, ax: Any = None) -> Any:
+        """The confusion matrix of the validation rows, or of the training rows where none are held out.
+
+        Returns the Axes. Raises `DescendError` where there are no classes.
+        """
+        from descend.plots import plot_confusion
+
+        metrics = list(self.metrics.values())
+        if not metrics or metrics[-1].confusion is None:
+            raise DescendError("`plot_confusion` needs a classification; this model predicts numbers.")
+        return plot_confusion(metrics[-1].confusion, self.model.classes or (), ax=ax)
+
+    def plot_top_losses(self, count: int = 10, *, ax: Any = None) -> Any:
+        """The training rows that the model gets most wrong, of a table those of a sample; returns the Axes."""
+        from descend.plots import plot_top_losses
+        from descend.top_losses import top_losses
+
+        worst = top_losses(self, count)
+        ax = plot_top_losses(list(map(str, worst.rows)), [row.loss for row in worst.rows], ax=ax)
+        ax.set_title(f"among {worst.among}")
+        return ax
 
     @property
     def coefficients(self) -> dict[str, Any]:
