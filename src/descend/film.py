@@ -271,14 +271,36 @@ def _plain(array: Any, digits: int = DIGITS) -> Any:
     return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
 
+def _fixed(column: Float) -> list[Any]:
+    """Numbers to a ten-thousandth of their range: finer than a screen."""
+    spread = float(np.ptp(column)) if len(column) else 0.0
+    decimals = 4 - math.ceil(math.log10(spread)) if spread > 0 else 6
+    return [_plain(round(value, decimals), 15) for value in column.tolist()]
+
+
+def _lost_digits(x: Float) -> int:
+    """Digits that `x @ w + b` loses where columns lie far from zero."""
+    if not x.size:
+        return 0
+    spread = np.ptp(x, axis=0)
+    far = np.abs(x).max(axis=0) / np.where(spread > 0, spread, 1.0)
+    return int(np.clip(np.ceil(np.log10(max(float(far.max()), 1.0))), 0, 9))
+
+
 def _fields(part: FilmSample | Surface | None) -> dict[str, Any] | None:
     """The fields of a part of a film that hold anything."""
     if part is None:
         return None
     plain = {}
     for name, value in vars(part).items():
-        if isinstance(value, np.ndarray):
-            plain[name] = _plain(value, 4 if name in ("x", "y", "values") else DIGITS)
+        if name == "x":
+            plain[name] = [list(row) for row in zip(*map(_fixed, value.T), strict=True)]
+        elif name == "y":
+            plain[name] = _fixed(value)
+        elif name == "predictors":
+            plain[name] = _plain(value, DIGITS + _lost_digits(vars(part)["x"]))
+        elif isinstance(value, np.ndarray):
+            plain[name] = _plain(value)
         elif isinstance(value, float):
             plain[name] = _plain(value, 12)
         elif name.endswith("_range"):

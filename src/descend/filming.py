@@ -77,7 +77,7 @@ class Frames:
     notes: tuple[str, ...] = ()
 
 
-def film_of_run(run: Run, interval: float = 20.0) -> Film:
+def film_of_run(run: Run, interval: float | None = None) -> Film:
     """The film of a run, `interval` milliseconds a frame.
 
     Where the optimizer went straight to the minimum, gradient descent's walk there is shown instead,
@@ -126,7 +126,7 @@ def film_of_history(
     loss: Loss | str = "squared-error",
     classes: Sequence[Any] = (),
     target: str = "y",
-    interval: float = 20.0,
+    interval: float | None = None,
 ) -> Film:
     """The film of anyone's loop: the weights and losses that it recorded, on the data `(x, y)`.
 
@@ -249,7 +249,7 @@ def _by_gradient_descent(run: Run, about: Quadratic | SampledLoss | None, frames
     note = (
         f"{run.optimizer.name} took {_steps(len(run.history) - 1)}; shown is how gradient descent would have gone, "
         f"at its best constant learning rate {walk.rate:.3g}: {_steps(int(walk.steps[-1]))}, "
-        f"computed in closed form {how}"
+        f"computed in closed form {how}{'' if len(walk.steps) > walk.steps[-1] else ', not all of them drawn'}"
     )
     rates = np.full(len(walk.steps), walk.rate)
     return Frames(walk.steps, walk.weights, rates, {"loss": np.stack([walk.steps, losses])}, (note,))
@@ -268,7 +268,7 @@ def _film(
     frames: Frames,
     sample: Sample | None,
     about: Quadratic | SampledLoss | None,
-    interval: float,
+    interval: float | None,
 ) -> Film:
     names = meaning.weight_names(frames.weights.shape[1:])
     flat = frames.weights.reshape(len(frames.weights), -1)
@@ -296,8 +296,17 @@ def _film(
         target=meaning.target,
         classes=meaning.classes,
         notes=tuple(notes),
-        interval=interval,
+        interval=_interval(interval, len(frames.steps)),
     )
+
+
+def _interval(interval: float | None, frames: int) -> float:
+    """Milliseconds of a frame: 20, or as many as make two seconds of few frames."""
+    if interval is None:
+        return float(np.clip(2_000 / max(frames, 1), 20.0, 400.0))
+    if not (np.isfinite(interval) and interval > 0):
+        raise DescendError(f"`interval` must be a number of milliseconds above 0, got {interval!r}.")
+    return float(interval)
 
 
 def _at_frames(frames: Frames) -> Float:

@@ -21,6 +21,8 @@ from descend.statistics import HessianSum, linear_predictor
 
 GRID = 33
 """Points along each side of a surface that is not a quadratic."""
+FEW_STEPS = 60
+"""Of a longer walk in closed form every second step is shown at most."""
 MAX_WEIGHTS = 600
 """Beyond so many weights the eigenvalues of the Hessian cost too much for a picture."""
 
@@ -114,7 +116,7 @@ def descended(start: Float, end: Float, hessian: Float, loss_at_end: float) -> W
     chapter 3. None where there is nothing to walk.
 
     >>> walk = descended(np.zeros(2), np.array([1.0, 1.0]), np.diag([1.0, 3.0]), 0.5)
-    >>> walk.rate, walk.losses[0], walk.weights[1].tolist()
+    >>> walk.rate, float(walk.losses[0]), walk.weights[1].tolist()
     (0.5, 2.5, [0.5, 1.5])
     """
     curvature, V = np.linalg.eigh(hessian)
@@ -135,7 +137,10 @@ def descended(start: Float, end: Float, hessian: Float, loss_at_end: float) -> W
 
 
 def _steps_to_show(factors: Float, gap: Float, along: Float) -> Array:
-    """All step numbers until a millionth of the gap is left; of many, those evenly spaced along the path."""
+    """All step numbers until a millionth of the gap is left.
+
+    Of many, even ones, between which the best rate swings from side to side of the valley.
+    """
 
     def left(k: int) -> float:
         return float(np.power(factors, 2.0 * k) @ gap)
@@ -147,11 +152,12 @@ def _steps_to_show(factors: Float, gap: Float, along: Float) -> Array:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if left(middle) > 1e-6 * gap.sum() else (low, middle)
-    if high < MAX_FRAMES:
+    if high <= FEW_STEPS:
         return np.arange(high + 1)
-    fine = np.unique(np.concatenate([np.arange(200), np.geomspace(200, high, 1_500).round()]))
+    fine = 2 * np.unique(np.concatenate([np.arange(100), np.geomspace(100, high // 2, 1_500).round()]))
+    fine = fine[fine <= high]
     path = np.power(factors[None, :], fine[:, None]) * along
-    return np.asarray(fine[thin(path, np.ones(len(along)))])
+    return np.asarray(fine[thin(path, np.ones(len(along)), MAX_FRAMES // 2)])
 
 
 def thin(weights: Float, scale: Float, frames: int = MAX_FRAMES) -> Array:
@@ -172,11 +178,11 @@ def thin(weights: Float, scale: Float, frames: int = MAX_FRAMES) -> Array:
     chosen = np.searchsorted(length, np.linspace(0.0, length[-1], frames), side="right") - 1
     chosen = np.unique(np.concatenate([[0], chosen.clip(0, count - 1), [count - 1]]))
     rest = np.setdiff1d(np.arange(count), chosen)
-    wanted = frames - len(chosen)
-    if wanted > 0 and len(rest):  # a path with long jumps leaves places free: fill them evenly in time
+    wanted = min(frames, 100) - len(chosen)
+    if wanted > 0 and len(rest):  # a path of few long jumps, a diverged one: some frames evenly in time
         more = rest[np.unique(np.linspace(0, len(rest) - 1, wanted).round().astype(np.int64))]
         chosen = np.union1d(chosen, more)
-    return chosen[:frames] if len(chosen) <= frames else np.append(chosen[: frames - 1], count - 1)
+    return chosen if len(chosen) <= frames else np.append(chosen[: frames - 1], count - 1)
 
 
 def surface(
@@ -201,11 +207,11 @@ def surface(
     )
     labels = (names[pair[0]], names[pair[1]])
     if isinstance(about, Quadratic):
-        return _bowl(about, end, pair, shown, flat, labels, note)
+        return _bowl(about, end, pair, shown, flat, labels, note, scale)
     if not about.sample.whole:
         note = f"{note}; " if note else ""
         note += f"loss of a sample, {about.sample.description}"
-    (left, right), (low, high) = _box(shown[:, pair], None)
+    (left, right), (low, high) = _box(shown[:, pair], end.ravel()[pair], scale[pair])
     values = np.empty((GRID, GRID))
     w = end.ravel().copy()
     for j, b in enumerate(np.linspace(low, high, GRID)):
@@ -223,6 +229,7 @@ def _bowl(
     flat: Float,
     labels: tuple[str, str],
     note: str,
+    scale: Float,
 ) -> Surface | None:
     """A slice of a quadratic is a quadratic: its centre solves `hessian d = -gradient`."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -234,7 +241,7 @@ def _bowl(
     if not np.isfinite(floor):
         return None
     centre = end[pair] + d
-    box = _box(shown[:, pair], centre)
+    box = _box(shown[:, pair], centre, scale[pair])
     return Surface(labels, *box, flat[:, pair], max(floor, 0.0), centre, hessian, note=note)
 
 
@@ -248,17 +255,17 @@ def _to_show(losses: Float) -> Array:
     return np.arange(beyond[0] if len(beyond) and beyond[0] > 1 else len(losses))
 
 
-def _box(path: Float, centre: Float | None) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits that hold a path and show the bowl beyond its end."""
-    target = path[-1] if centre is None else centre
-    limits = []
-    for low, high, middle in zip(path.min(axis=0), path.max(axis=0), target, strict=True):
-        low, high = min(low, middle), max(high, middle)
-        reach = max(middle - low, high - middle) or 0.5 * (abs(middle) or 1.0)
-        limits.append(
-            (
-                float(min(low - 0.15 * reach, middle - 0.65 * reach)),
-                float(max(high + 0.15 * reach, middle + 0.65 * reach)),
-            )
-        )
-    return limits[0], limits[1]
+def _box(path: Float, centre: Float, scale: Float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Limits that hold a path and show the bowl beyond its end.
+
+    Neither side is shorter than a third of the other in standardised units, or the bowl would be a gutter.
+    """
+    low = np.minimum(path.min(axis=0), centre)
+    high = np.maximum(path.max(axis=0), centre)
+    reach = np.maximum(high - centre, centre - low)
+    reach = np.where(reach > 0, reach, 0.5 * np.where(centre, np.abs(centre), 1.0))
+    least = np.max(reach * scale) / (3.0 * np.where(scale > 0, scale, 1.0))
+    reach = np.maximum(reach, least)
+    left = np.minimum(low - 0.15 * reach, centre - np.where(reach > least, 0.65, 1.0) * reach)
+    right = np.maximum(high + 0.15 * reach, centre + np.where(reach > least, 0.65, 1.0) * reach)
+    return (float(left[0]), float(right[0])), (float(left[1]), float(right[1]))

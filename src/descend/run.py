@@ -82,9 +82,10 @@ class Run:
             self._quadratic = objective if isinstance(objective, Quadratic) else None
         return self._quadratic
 
-    def animate(self, interval: float = 20.0) -> Film:
+    def animate(self, interval: float | None = None) -> Film:
         """The run as a film, `interval` milliseconds a frame: shows itself in a notebook.
 
+        Unless given, a frame is shown for 20 milliseconds, or longer so that the film takes two seconds.
         `.save("fit.html")` writes it as a page, and so do `.gif`, `.mp4`, `.png` and `.json`. Every step is
         a frame up to 300, beyond that as many, evenly spaced along the path of the weights. Where the
         optimizer needed no steps the walk of gradient descent to the same minimum is shown.
@@ -186,7 +187,8 @@ class Run:
         self.model.save(path)
 
     def __str__(self) -> str:
-        return f"{self.outcome.value} after {int(self.history.number[-1])} steps, loss {self.loss:.6g}"
+        steps = int(self.history.number[-1])
+        return f"{self.outcome.value} after {steps:,} step{'' if steps == 1 else 's'}, loss {self.loss:.6g}"
 
 
 def fit(
