@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check player bench clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -20,7 +20,7 @@ $(VENV)/test: $(VENV)/core
 	@touch $@
 
 $(VENV)/check: $(VENV)/test
-	$(BIN)/python -m pip install --quiet --editable '.[test,check]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,check,browser]'
 	$(BIN)/python -m pip install --quiet 'torch==2.13.0'
 	@touch $@
 
@@ -39,7 +39,16 @@ demo: $(VENV)/core ## Fit real data by gradient descent, and leave files to open
 test: $(VENV)/test ## Run the tests
 	$(BIN)/python -m pytest
 
-check: $(VENV)/check ## Everything CI runs beyond `make test`: lint, types, doctests, examples, benchmarks' smoke
+player/node_modules: player/package-lock.json
+	cd player && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+player: player/node_modules ## Bundle the player into src/descend/player.js (needs Node.js)
+	cd player && npm run --silent build
+
+check: $(VENV)/check ## Everything CI runs beyond `make test`: the player, lint, types, doctests, examples, browsers, benchmarks' smoke
+	$(MAKE) --no-print-directory player
+	git diff --exit-code -- src/descend/player.js src/descend/player.LICENSES
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -51,4 +60,4 @@ bench: $(VENV)/test ## Measure against the rivals and write docs/benchmarks.md
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/run.py --write docs/benchmarks.md
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) player/node_modules .pytest_cache .mypy_cache .ruff_cache

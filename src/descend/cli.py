@@ -258,6 +258,29 @@ def show(model: str, *, json: Annotated[Flag, Parameter(name="--json")] = False)
     return 0
 
 
+@app.command
+def animate(film: str, *, out: Short) -> int:
+    """Draw a film again: as a page that plays it, a GIF, a video, a picture of its end.
+
+    descend animate penguins.film.json --out penguins.html
+    descend animate penguins.film.json --out penguins.gif
+
+    Parameters
+    ----------
+    film
+        A NAME.film.json, or a history.csv (losses and coefficients alone).
+    out
+        A file ending in .html, .gif, .mp4, .png or .json.
+    """
+    from descend.film import Film
+    from descend.history import History
+
+    whole = film.endswith(".json")
+    (Film.load(film) if whole else History.load(film).animate()).save(out)
+    print(out, file=sys.stderr)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0 for done, 1 for no answer reached, 2 for bad input."""
     arguments = sys.argv[1:] if argv is None else list(argv)

@@ -166,7 +166,7 @@ def thin(weights: Float, scale: Float, frames: int = MAX_FRAMES) -> Array:
     `weights` has shape (rows, size); `scale` multiplies each weight, so that lengths are comparable.
 
     >>> thin(np.array([[0.0], [1.0], [1.1], [1.2], [3.0]]), np.ones(1), frames=3).tolist()
-    [0, 1, 4]
+    [0, 3, 4]
     """
     count = len(weights)
     if count <= frames:
