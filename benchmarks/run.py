@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "accuracy": "The same answer with nothing said but the target",
     "startup": "From prompt to prompt",
+    "pictures": "Something that moves",
 }
 HEADER = """# Benchmarks
 

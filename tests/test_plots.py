@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -286,7 +287,7 @@ def test_a_steep_boundary_spans_the_picture():
     assert v.tolist() == [0.0, 1.0]
 
 
-PENGUINS = "examples/penguins.csv"
+PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
 
 
 @pytest.fixture(scope="module")
