@@ -342,6 +342,8 @@ def _film_sample(meaning: Meaning, weights: Float, sample: Sample) -> FilmSample
     """The sample's varying columns, and the weights of each frame for them, the intercept last."""
     X, y = sample.X, sample.y
     varying = np.ptp(X, axis=0) > 1e-12 * np.abs(X).max(axis=0)
+    if meaning.encoding is not None:  # an encoding has left constant columns out
+        varying = np.ones(X.shape[1], dtype=bool)
     slopes = weights[:, : X.shape[1]]
     last = weights[:, -1:] if meaning.intercept else np.zeros_like(weights[:, -1:])
     with np.errstate(over="ignore", invalid="ignore"):
