@@ -126,6 +126,15 @@ def test_no_surface_for_one_weight_or_weights_that_left_the_numbers():
     objective = Objective.of(np.ones((3, 1)), np.arange(3.0), intercept=False)
     assert surface(objective, np.zeros((2, 1)), np.zeros(2), np.ones(1), ("a",)) is None
     assert surface(None, np.zeros((2, 2)), np.zeros(2), np.ones(2), ("a", "b")) is None
-    lost = np.array([[0.0, 0.0], [np.nan, 1.0]])
-    two = Objective.of(np.ones((3, 1)), np.arange(3.0))
-    assert surface(two, lost, np.zeros(2), np.ones(2), ("a", "b")) is None
+    two = Objective.of(np.arange(3.0)[:, None], np.arange(3.0))
+    lost = np.array([[np.nan, 1.0]])
+    assert surface(two, lost, np.zeros(1), np.ones(2), ("a", "b")) is None
+
+
+def test_a_surface_shows_a_run_that_left_the_numbers_as_far_as_it_is_near():
+    two = Objective.of(np.arange(3.0)[:, None], np.arange(3.0))
+    path = np.array([[0.0, 0.0], [1.5, 0.5], [-40.0, 9.0], [1e200, 1e200], [np.nan, 1.0]])
+    losses = np.array([1.0, 2.0, 4e3, np.inf, np.nan])
+    found = surface(two, path, losses, np.ones(2), ("a", "b"))
+    assert max(map(abs, (*found.x_range, *found.y_range))) < 10
+    assert len(found.path) == 5

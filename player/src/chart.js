@@ -245,6 +245,7 @@ export function logTicks(low, high, count) {
   const factors = decades * 3 <= most + 1 ? [1, 2, 5] : [1];
   const stride = Math.max(1, Math.ceil(decades / most));
   const found = [];
+  if (!Number.isFinite(decades)) return found;
   for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) {
     if (factors.length === 1 && e % stride) continue;
     for (const factor of factors) {

@@ -150,7 +150,6 @@ class Player {
     const { film } = this;
     this.frame = Math.max(0, Math.min(film.last, Math.round(frame) || 0));
     for (const panel of this.panels) panel.draw(this.frame);
-    this.controls.show();
     const items = [["step", whole(film.steps[this.frame] ?? 0)]];
     const batch = film.value("batch_loss", this.frame);
     const loss = film.value("loss", this.frame);
@@ -162,6 +161,7 @@ class Player {
     if (film.learning_rate) items.push(["learning rate", setting(rate)]);
     if (film.names.length <= 4) film.names.forEach((name, j) => items.push([name, text(film.weights[this.frame]?.[j])]));
     this.write(items);
+    this.controls.show();
   }
 
   write(items) {

@@ -194,9 +194,10 @@ def surface(
     deviation of each weight's column. None where there is one weight, or nothing to evaluate.
     """
     flat = weights.reshape(len(weights), -1)
-    if about is None or flat.shape[1] < 2 or not np.isfinite(flat[-1]).all():
-        return None
     shown = flat[_to_show(losses)]
+    shown = shown[np.isfinite(shown).all(axis=1)]
+    if about is None or flat.shape[1] < 2 or not len(shown):
+        return None
     moved = (shown.max(axis=0) - shown.min(axis=0)) * scale
     if not moved.any():
         moved = np.abs(flat[-1]) * scale

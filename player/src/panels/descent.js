@@ -34,7 +34,8 @@ export class LossPanel extends Chart {
     this.log = low > 0;
     this.x = stepScale(this.film);
     this.y = this.log ? scaleLog() : scaleLinear();
-    if (this.log) this.y.domain(high > low * 1.02 ? [low / (high / low) ** 0.05, high * (high / low) ** 0.05] : [low / 1.1, high * 1.1]);
+    const room = Math.min(high > low * 1.02 ? (high / low) ** 0.05 : 1.1, 1e12);
+    if (this.log) this.y.domain([Math.max(low / room, 1e-307), Math.min(high * room, 1e307)]);
     this.margin.right = this.curves.length > 1 ? 78 : 14;
     this.names.x = stepName(this.x);
     this.names.y = this.log ? "log scale" : "";
