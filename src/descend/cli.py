@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as jsonlib
+import shlex
 import sys
 import warnings
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 Names = Annotated[list[str], Parameter(consume_multiple=True, negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Short = Annotated[str, Parameter(alias="-o")]
+
+_arguments: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+"""What the command line said, for the report."""
 
 app = App(
     name="descend",
@@ -105,10 +110,11 @@ def fit(
     descent: DescentOptions = DescentOptions(),
     columns: ColumnOptions = ColumnOptions(),
     every: int | None = None,
+    no_report: Flag = False,
     json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
-    """Fit a model to CSV or Parquet files and write it as NAME.model.json.
+    """Fit a model to CSV or Parquet files; write it as NAME.model.json, with a report and a film beside it.
 
     descend fit penguins.csv --target body_mass_g
     descend fit flights/*.parquet --target late --l2 0 --history late.csv
@@ -124,11 +130,13 @@ def fit(
     target
         The column to predict.
     out
-        The model file.
+        The model file; NAME.report.html, a page to read, and NAME.film.json, what it plays, lie beside it.
     history
         Also write the loss and the weights of every step, to .csv or .parquet.
     every
         Print the loss every so many steps.
+    no_report
+        Write neither report nor film.
     json
         Print one JSON object instead of tables.
     quiet
@@ -145,6 +153,10 @@ def fit(
     if history:
         run.history.save(history)
         files["history"] = history
+    if not no_report:
+        files |= _report(
+            run, files["model"], label if data[0] == "-" else ", ".join(Path(d).name for d in data)
+        )
     if json:
         _print_json({**_run_object(run), "files": files})
     elif not quiet:
@@ -284,6 +296,7 @@ def animate(film: str, *, out: Short) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0 for done, 1 for no answer reached, 2 for bad input."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _arguments.set(tuple(arguments))
     debug = "--debug" in arguments
     try:
         result = app(
@@ -304,6 +317,19 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone: `descend predict ... | head`
         sys.stderr.close()
         return 0
+
+
+def _report(run: Run, model: str, label: str) -> dict[str, str]:
+    """Write the report and the film beside the model file; return their names."""
+    from descend.report import write_report
+
+    name = model.removesuffix(".json").removesuffix(".model")
+    files = {"report": f"{name}.report.html", "film": f"{name}.film.json"}
+    film = run.animate()
+    film.save(files["film"])
+    command = shlex.join(["descend", *_arguments.get()])
+    write_report(run, files["report"], command=command, label=label, film=film)
+    return files
 
 
 def _fit(

@@ -164,6 +164,19 @@ class Run:
         ax.set_title(f"among {worst.among}")
         return ax
 
+    def report(self, path: str | os.PathLike[str], *, command: str | None = None, label: str = "") -> None:
+        """Write the report, one self-contained HTML file: metrics, film, coefficients, what went wrong.
+
+        `command` is the line that repeats the run, `label` names the data.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> descend.fit(x, y, intercept=False).report("line.html")
+        """
+        from descend.report import write_report
+
+        write_report(self, path, command=command, label=label)
+
     @property
     def coefficients(self) -> dict[str, Any]:
         """Weights in original units by feature name, `(intercept)` last; one per class where there are several."""
