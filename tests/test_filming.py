@@ -44,7 +44,7 @@ def test_the_lesson_s_film():
     run = lesson()
     film = run.animate(interval=20)
     assert (film.frames, film.picture, film.interval) == (101, "line", 20)
-    assert film.title == "y by gradient descent, learning rate 0.1"
+    assert film.title == "Gradient descent, learning rate 0.1"
     assert film.outcome == str(run)
     np.testing.assert_array_equal(film.weights, run.history.weights)
     np.testing.assert_array_equal(film.curves["loss"], [run.history.number, run.history.loss])
@@ -117,7 +117,7 @@ def test_exact_is_shown_as_gradient_descent_would_have_gone():
         film.curves["loss"][1], made.history.loss[film.steps.astype(int)], rtol=1e-9, atol=1e-12
     )
     assert film.frames > 20
-    assert film.title == f"y by gradient descent, learning rate {rate:.3g}"
+    assert film.title == f"Gradient descent, learning rate {rate:.3g}"
     assert film.notes[0].startswith("exact took 1 step; shown is how gradient descent would have gone")
 
 

@@ -97,9 +97,10 @@ export class Chart {
     } else if (scale.constant) {
       axis.tickValues([0, ...logTicks(1, high, count)]).tickFormat(power);
     } else {
-      const values = ticks(low, high, Math.max(2, Math.min(count, 7)));
+      const values = ticks(low, high, Math.max(2, Math.min(count, 7))).filter((value) => !scale.whole || Number.isInteger(value));
       axis.tickValues(values);
-      if (Math.max(Math.abs(low), Math.abs(high)) >= 1e5 || Math.abs(high - low) < 1e-3) axis.tickFormat(power);
+      if (scale.whole) axis.tickFormat((value) => value.toLocaleString("en-US"));
+      else if (Math.max(Math.abs(low), Math.abs(high)) >= 1e5 || Math.abs(high - low) < 1e-3) axis.tickFormat(power);
     }
   }
 

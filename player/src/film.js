@@ -59,7 +59,7 @@ export class Film {
     if (!Number.isFinite(start)) return this.last;
     for (let f = 1; f < this.length; f++) {
       const value = this.value("loss", f);
-      if (value === null || value > 30 * start) return Math.max(f - 1, 1);
+      if (value === null || value > 30 * start) return f - 1;
     }
     return this.last;
   }

@@ -20,6 +20,7 @@ _HOME = {
     "DescendError": "errors",
     "DescendWarning": "errors",
     "Exact": "second_order",
+    "Film": "film",
     "GradientDescent": "optimizers",
     "History": "history",
     "InverseTime": "schedules",

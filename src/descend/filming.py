@@ -33,6 +33,7 @@ MANY_CELLS = 6_000
 """Cells of a sample of more than two columns."""
 FEW_STEPS = 12
 """Exact and Newton walks of at most so many rows are shown as gradient descent would have gone."""
+NAMES = {"lbfgs": "L-BFGS", "newton": "Newton's method"}
 CURVES = ("loss", "validation_loss", "batch_loss")
 
 
@@ -104,13 +105,19 @@ def film_of_run(run: Run, interval: float | None = None) -> Film:
     frames = recorded(run.history)
     if run.optimizer.name in ("exact", "newton") and len(run.history) <= FEW_STEPS:
         frames = _by_gradient_descent(run, about, frames) or frames
-    title = f"{meaning.target} by {frames_title(run, frames)}"
+    title = _title(run, frames)
+    title = title[0].upper() + title[1:] if encoding is None else f"{meaning.target} by {title}"
     film = _film(meaning, frames, sample, about, interval)
     return replace(film, title=title, outcome=str(run))
 
 
-def frames_title(run: Run, frames: Frames) -> str:
-    name = "gradient descent" if frames.notes else run.optimizer.name.replace("-", " ")
+def _title(run: Run, frames: Frames) -> str:
+    """The optimizer shown, and its learning rate where that stays the same."""
+    name = (
+        "gradient descent"
+        if frames.notes
+        else NAMES.get(run.optimizer.name, run.optimizer.name.replace("-", " "))
+    )
     rate = None if frames.rates is None else frames.rates[np.isfinite(frames.rates)]
     if rate is None or not len(rate) or not (frames.notes or run.optimizer.first_order):
         return name

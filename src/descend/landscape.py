@@ -253,7 +253,7 @@ def _to_show(losses: Float) -> Array:
     if not len(start):
         return np.arange(len(losses))
     beyond = np.flatnonzero(~(np.nan_to_num(known, nan=-1.0) <= 30 * start[0]) | np.isinf(losses))
-    return np.arange(beyond[0] if len(beyond) and beyond[0] > 1 else len(losses))
+    return np.arange(max(beyond[0], 1) if len(beyond) else len(losses))
 
 
 def _box(path: Float, centre: Float, scale: Float) -> tuple[tuple[float, float], tuple[float, float]]:

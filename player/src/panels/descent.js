@@ -12,7 +12,8 @@ const NAMES = { loss: "training", validation_loss: "validation", batch_loss: "ba
 function stepScale(film) {
   const last = Math.max(...film.steps, 1);
   const middle = film.steps[film.length >> 1];
-  return (last > 2000 && middle < 0.06 * last ? scaleSymlog().constant(1) : scaleLinear()).domain([0, last]);
+  const scale = last > 2000 && middle < 0.06 * last ? scaleSymlog().constant(1) : scaleLinear();
+  return Object.assign(scale.domain([0, last]), { whole: true });
 }
 
 const stepName = (scale) => (scale.constant ? "step (log)" : "step");
