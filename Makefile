@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check player bench clean
+.PHONY: help demo test check player lessons pictures bench clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,12 @@ check: $(VENV)/check ## Everything CI runs beyond `make test`: the player, lint,
 	@for example in examples/*.py; do echo $$example; $(BIN)/python $$example >/dev/null || exit 1; done
 	$(BIN)/python benchmarks/run.py --quick
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs CONTRIBUTING.md tests
+
+lessons: $(VENV)/check ## Write the notebooks beside the lessons
+	$(BIN)/python lessons/build.py
+
+pictures: $(VENV)/check ## Make the pictures of docs/pictures from the code as it is (needs chromium)
+	$(BIN)/python docs/pictures/make.py
 
 bench: $(VENV)/test ## Measure against the rivals and write docs/benchmarks.md
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/run.py --write docs/benchmarks.md

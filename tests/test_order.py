@@ -65,6 +65,7 @@ ORDER = [
     "run",
     "top_losses",
     "report",
+    "lesson",
     "terminal",
     "cli",
 ]

@@ -154,9 +154,10 @@ def fit(
         run.history.save(history)
         files["history"] = history
     if not no_report:
-        files |= _report(
-            run, files["model"], label if data[0] == "-" else ", ".join(Path(d).name for d in data)
-        )
+        from descend.report import write_beside
+
+        named = label if data[0] == "-" else ", ".join(Path(name).name for name in data)
+        files |= write_beside(run, files["model"], shlex.join(["descend", *_arguments.get()]), named)
     if json:
         _print_json({**_run_object(run), "files": files})
     elif not quiet:
@@ -293,6 +294,31 @@ def animate(film: str, *, out: Short) -> int:
     return 0
 
 
+@app.command
+def lesson(name: str = "", *, list: Flag = False) -> int:
+    """Copy a lesson's notebook here, and open it where Jupyter is installed; the first unless named.
+
+    descend lesson --list
+    descend lesson 02_learning_rate
+
+    Parameters
+    ----------
+    name
+        The lesson's name, a part of it, or its number.
+    list
+        List the lessons.
+    """
+    from descend import lesson as lessons
+
+    if list:
+        for known, title in lessons.lessons().items():
+            print(f"{known:20s} {title}")
+        return 0
+    copied = lessons.copy_lesson(lessons.named(name or "1"), Path.cwd())
+    print(f"{copied.name} is here")
+    return lessons.show(copied)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0 for done, 1 for no answer reached, 2 for bad input."""
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -317,19 +343,6 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone: `descend predict ... | head`
         sys.stderr.close()
         return 0
-
-
-def _report(run: Run, model: str, label: str) -> dict[str, str]:
-    """Write the report and the film beside the model file; return their names."""
-    from descend.report import write_report
-
-    name = model.removesuffix(".json").removesuffix(".model")
-    files = {"report": f"{name}.report.html", "film": f"{name}.film.json"}
-    film = run.animate()
-    film.save(files["film"])
-    command = shlex.join(["descend", *_arguments.get()])
-    write_report(run, files["report"], command=command, label=label, film=film)
-    return files
 
 
 def _fit(

@@ -76,6 +76,16 @@ def write_report(
         temporary.write_text(text, "utf-8")
 
 
+def write_beside(run: Run, model: str, command: str, label: str) -> dict[str, str]:
+    """Write NAME.report.html and NAME.film.json beside NAME.model.json; returns their names."""
+    name = model.removesuffix(".json").removesuffix(".model")
+    written = {"report": f"{name}.report.html", "film": f"{name}.film.json"}
+    film = run.animate()
+    film.save(written["film"])
+    write_report(run, written["report"], command=command, label=label, film=film)
+    return written
+
+
 def render(run: Run, *, command: str | None = None, label: str = "", film: Film | None = None) -> str:
     """The report as HTML."""
     film = run.animate() if film is None else film
