@@ -118,7 +118,7 @@ assert np.allclose(gradient(guess), moved, atol=1e-6)
 
 # %%
 learning_rate = 0.1
-history = descend.History(names=("slope", "intercept"))
+history = descend.History(names=("x", "intercept"))
 a = guess.copy()
 for step in range(101):
     loss = mse(x @ a, y)

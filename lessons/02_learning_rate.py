@@ -100,8 +100,9 @@ print(f"loss after 150 steps: plain {plain.loss:.4f}, with momentum {rolling.los
 assert rolling.loss < plain.loss
 with descend.style("light"):
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-plain.surface(ax=axes[0]).set_title("plain")
-rolling.surface(ax=axes[1]).set_title("momentum 0.9")
+for (name, run), ax in zip({"plain": plain, "momentum 0.9": rolling}.items(), axes, strict=True):
+    run.surface(ax=ax)
+    ax.set_title(name)
 
 # %% [markdown]
 # ## Scaling

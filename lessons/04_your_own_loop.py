@@ -29,7 +29,7 @@ x, y = descend.make_line(100, weights=(3, 2), seed=0)
 
 # %%
 rng = np.random.default_rng(0)
-history, a = descend.History(names=("slope", "intercept")), np.array([-1.0, 1.0])
+history, a = descend.History(names=("x", "intercept")), np.array([-1.0, 1.0])
 for _ in range(300):
     history.record(loss=descend.mse(x @ a, y), weights=a)
     i = rng.integers(len(y))
@@ -58,7 +58,7 @@ if torch:
     inputs, targets = torch.tensor(x), torch.tensor(y)
     weights = torch.nn.Parameter(torch.tensor([-1.0, 1.0], dtype=torch.float64))
     optimizer = torch.optim.SGD([weights], lr=0.05, momentum=0.9)
-    history = descend.History(names=("slope", "intercept"))
+    history = descend.History(names=("x", "intercept"))
     for _ in range(100):
         loss = ((inputs @ weights - targets) ** 2).mean()
         history.record(loss=loss, weights=weights)
@@ -83,7 +83,7 @@ history.animate(x, y)
 if torch:
     layer = torch.nn.Linear(1, 1, dtype=torch.float64)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
-    history = descend.History(names=("slope", "intercept"))
+    history = descend.History(names=("x", "intercept"))
     for _ in range(150):
         loss = ((layer(inputs[:, :1]).squeeze() - targets) ** 2).mean()
         history.record(loss=loss, weights=layer.parameters())

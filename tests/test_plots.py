@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -247,6 +250,26 @@ class TestStyle:
         descend.plot([1.0, 2.0], [3.0, 4.0])
         assert dict(matplotlib.rcParams) == before
 
+    @pytest.mark.parametrize(
+        "call", ["descend.plot([1.0, 2.0], [3.0, 4.0])", "descend.style('dark').__enter__()"]
+    )
+    def test_a_notebook_shows_pictures_from_the_first_one_on(self, tmp_path, call):
+        # as in a notebook, whose backend turns interactive drawing on when it is first loaded
+        backend = tmp_path / "eager_backend.py"
+        backend.write_text(
+            "from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvas, FigureManagerBase as FigureManager\n"
+            "import matplotlib\nmatplotlib.interactive(True)\n"
+        )
+        code = f"import descend, matplotlib; kept = {call}; del kept; print(matplotlib.is_interactive())"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "MPLBACKEND": "module://eager_backend", "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == "True"
+
     def test_axes_that_are_dark_get_colours_that_show_there(self):
         _, ax = plt.subplots(facecolor="black")
         ax.set_facecolor("black")
@@ -329,7 +352,7 @@ class TestRun:
         np.testing.assert_allclose([bar.get_width() for bar in ax.patches], errors[:5])
         first = ax.get_yticklabels()[0].get_text()
         assert first.startswith(f"row {((x @ lesson.weights - y) ** 2).argmax()}: ")
-        assert ax.get_title() == "among all 100 training rows"
+        assert ax.get_title(loc="left") == "among all 100 training rows"
 
     def test_rows_held_out_are_not_among_them(self):
         x, y = descend.make_line(200, seed=0)

@@ -35,6 +35,7 @@ def style(name: Style | str) -> Iterator[Style]:
     ('#15191e', True)
     """
     chosen = as_style(name)
+    _load_backend()
     token = _active.set(chosen)
     try:
         with matplotlib.rc_context(settings(chosen)):
@@ -89,10 +90,16 @@ def settings(look: Style) -> Any:
 def drawing(ax: Axes | None, size: tuple[float, float] = (5.4, 3.9)) -> Iterator[tuple[Axes, Style]]:
     """The Axes to draw on, a new figure's unless given, and the look: the active one, or what suits `ax`."""
     look = _active.get() or (LIGHT if ax is None else _suiting(ax))
+    _load_backend()
     with matplotlib.rc_context(settings(look)):
         if ax is None:
             ax = plt.subplots(figsize=size, layout="constrained")[1]
         yield ax, look
+
+
+def _load_backend() -> None:
+    """Let pyplot load its backend now: a notebook's turns interactive drawing on, which must outlast us."""
+    plt.draw_if_interactive()  # type: ignore[no-untyped-call]
 
 
 def _suiting(ax: Axes) -> Style:
@@ -281,14 +288,30 @@ def plot_confusion(
     return ax
 
 
-def plot_top_losses(labels: Sequence[str], losses: Sequence[float], *, ax: Axes | None = None) -> Axes:
-    """Bars of the largest losses, the largest on top, each with what the row is."""
-    with drawing(ax, (6.4, 0.9 + 0.3 * len(losses))) as (ax, look):
+def plot_top_losses(
+    labels: Sequence[str],
+    losses: Sequence[float],
+    inside: Sequence[str] = (),
+    *,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Bars of the largest losses, the largest on top, each with what the row is and what it holds."""
+    with drawing(ax, (8.4, 0.9 + 0.32 * len(losses))) as (ax, look):
         places = np.arange(len(losses))
-        ax.barh(places, losses, height=0.62, color=look.data, alpha=0.85)
+        ax.barh(places, losses, height=0.72, color=look.data, alpha=0.35)
+        for place, text in enumerate(inside):
+            how = {
+                "xytext": (4, 0),
+                "textcoords": "offset points",
+                "va": "center",
+                "fontsize": SIZES["tick"] - 1,
+            }
+            ax.annotate(plain(short(text, 60)), (0.0, place), color=look.text, **how)
         ax.set_yticks(places, [plain(label) for label in labels])
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.invert_yaxis()
+        ax.set_title(title)
         name_axes(ax, "loss of the row", "")
     return ax

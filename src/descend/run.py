@@ -160,9 +160,8 @@ class Run:
         from descend.top_losses import top_losses
 
         worst = top_losses(self, count)
-        ax = plot_top_losses(list(map(str, worst.rows)), [row.loss for row in worst.rows], ax=ax)
-        ax.set_title(f"among {worst.among}")
-        return ax
+        labels, losses, holds = zip(*((str(r), r.loss, r.holds) for r in worst.rows), strict=True)
+        return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", ax=ax)
 
     def report(self, path: str | os.PathLike[str], *, command: str | None = None, label: str = "") -> None:
         """Write the report, one self-contained HTML file: metrics, film, coefficients, what went wrong.

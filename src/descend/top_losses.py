@@ -30,10 +30,14 @@ class TopLoss:
     row: int | None = None
     """The position of a row of arrays, counted from 0."""
 
+    @property
+    def holds(self) -> str:
+        """The values of three columns in words."""
+        return ", ".join(f"{name} {value}" for name, value in list(self.values.items())[:3])
+
     def __str__(self) -> str:
-        known = [f"{name} {value}" for name, value in self.values.items() if value != "missing"]
-        place = ", ".join(known[:2]) if self.row is None else f"row {self.row}"
-        return f"{place}: is {self.actual}, predicted {self.predicted}"
+        place = "" if self.row is None else f"row {self.row}: "
+        return f"{place}is {self.actual}, predicted {self.predicted}"
 
 
 @dataclass(frozen=True)
