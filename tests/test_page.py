@@ -75,7 +75,7 @@ def test_texts_of_the_data_stay_texts():
 
 def test_both_looks_are_on_the_page():
     text = page(FILMS["line"])
-    assert "prefers-color-scheme:dark" in text
+    assert "@media screen and (prefers-color-scheme:dark)" in text
     assert all(style.background in text and style.model in text for style in STYLES.values())
 
 

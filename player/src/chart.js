@@ -59,6 +59,7 @@ export class Chart {
     this.frame = frame;
     if (!this.width) return;
     this.front.getContext("2d").clearRect(0, 0, this.width, this.height);
+    if (this.paper) this.clipped(this.front, (context) => this.under(context)); // printers clear with white
     this.clipped(this.front, (context) => this.over(context, frame));
     this.tell(frame);
   }

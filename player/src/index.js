@@ -110,12 +110,21 @@ class Player {
     const on = (target, name, action) => target.addEventListener(name, action, { signal });
     on(document, "keydown", (event) => this.key(event));
     on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.layout());
-    on(window, "beforeprint", () => this.pause());
+    on(window, "beforeprint", () => this.print(true));
+    on(window, "afterprint", () => this.print(false));
     this.watch = new ResizeObserver(() => {
       cancelAnimationFrame(this.pending);
       this.pending = requestAnimationFrame(() => this.layout());
     });
     this.watch.observe(this.root);
+  }
+
+  // On paper: the light look, at a width that paper has.
+  print(begins) {
+    if (begins) this.pause();
+    this.root.classList.toggle("dp-print", begins);
+    for (const panel of this.panels) panel.paper = begins;
+    this.layout();
   }
 
   playWhenSeen() {

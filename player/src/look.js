@@ -82,5 +82,6 @@ background:var(--background,#fff)}
 .dp-plot{height:225px}
 .dp-pair .dp-plot{height:420px}}
 @container (min-width:1400px){.dp-plot{height:262px}}
+.dp-print{width:690px;padding:0;color:var(--text,#1f2933);background:var(--background,#fff)}
 @media print{.dp-bar{display:none}.dp-panel{break-inside:avoid}}
 `;

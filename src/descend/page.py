@@ -35,10 +35,10 @@ def player() -> str:
 
 
 def style() -> str:
-    """The style table as CSS: light, or dark where the reader prefers that."""
+    """The style table as CSS: light, or dark where the reader prefers that; light on paper."""
     return (
-        f":root{{{css('light')}}}"
-        f"@media (prefers-color-scheme:dark){{:root{{{css('dark')}}}}}"
+        f":root,.dp-print{{{css('light')}}}"
+        f"@media screen and (prefers-color-scheme:dark){{:root:not(:has(.dp-print)){{{css('dark')}}}}}"
         "body{margin:0;background:var(--background);color:var(--text)}"
     )
 

@@ -86,10 +86,10 @@ def test_speed_and_loop(films, open_film):
     tab.page.locator(".dp-play").click()
     tab.page.wait_for_timeout(400)
     assert tab.frame() < 40
-    tab.page.select_option(".dp-bar select", "4")
     loop = tab.page.get_by_role("button", name="Loop")
     loop.click()
     assert loop.get_attribute("aria-pressed") == "true"
+    tab.page.select_option(".dp-bar select", "4")
     tab.page.wait_for_function("document.querySelector('.dp-bar input').value == 100")
     tab.page.wait_for_function("document.querySelector('.dp-bar input').value < 100")
     assert tab.playing()
@@ -177,6 +177,19 @@ def test_dark_and_light_while_it_is_open(films, open_film):
     tab.page.wait_for_function(f"{background} == 'rgb(21, 25, 30)'")
     tab.page.wait_for_timeout(50)
     assert sum(tab.page.evaluate(corner)) < light - 150
+
+
+def test_on_paper_it_is_light_and_as_wide_as_paper(films, open_film):
+    tab = open_film(films("lesson"), 1600, dark=True)
+    seen = """() => [document.querySelector('.dp').clientWidth, document.querySelector('.dp-plot canvas').clientWidth,
+        getComputedStyle(document.querySelector('.dp')).backgroundColor]"""
+    before = tab.page.evaluate(seen)
+    tab.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    width, canvas, background = tab.page.evaluate(seen)
+    assert (width, background) == (690, "rgb(255, 255, 255)")
+    assert canvas < 350
+    tab.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.page.evaluate(seen) == before
 
 
 def test_hovering_shows_values(films, open_film):

@@ -237,9 +237,9 @@ export class PathsPanel extends Chart {
     this.names.x = stepName(this.x);
     const values = film.weights.slice(0, film.calm + 1).flat();
     this.y.domain(padded([...values, 0], 0.06));
-    this.room = this.width < 420 ? 14 : 22;
+    this.room = Math.max(8, Math.min(24, Math.floor((0.38 * this.width - 18) / 6.6)));
     const longest = Math.max(...film.names.map((name) => Math.min(name.length, this.room)));
-    this.margin.right = Math.min(18 + 6.6 * longest, this.width * 0.36);
+    this.margin.right = 18 + 6.6 * longest;
   }
 
   line(j, until) {
