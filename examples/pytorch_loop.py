@@ -8,7 +8,8 @@ import descend
 try:
     import torch
 except ImportError:
-    sys.exit(print("PyTorch is not installed, so there is nothing to watch: pip install torch"))
+    print("PyTorch is not installed, so there is nothing to watch: pip install torch")
+    sys.exit(0)
 
 x, y = descend.make_line(100, weights=(3, 2), seed=0)
 inputs, targets = torch.tensor(x), torch.tensor(y)
