@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,26 @@ class TestStyle:
 def test_a_wrong_name_says_what_is_allowed():
     with pytest.raises(DescendError, match=r'`style` must be "light" or "dark", got \'sepia\''):
         as_style("sepia")
+
+
+PLAYER = Path(__file__).parent.parent / "player" / "src"
+
+
+@pytest.mark.parametrize("path", sorted(PLAYER.rglob("*.js")), ids=lambda p: p.name)
+def test_the_player_has_no_colours_of_its_own(path):
+    table = {v for style in STYLES.values() for v in css(style).replace(";", ":").split(":") if v[:1] == "#"}
+    for colour in re.findall(r"#[0-9a-fA-F]{6}\b|#[0-9a-fA-F]{3}\b", path.read_text("utf-8")):
+        whole = colour if len(colour) == 7 else "#" + "".join(2 * digit for digit in colour[1:])
+        assert whole.lower() in table, colour
+
+
+def test_the_player_reads_colours_by_the_tables_names():
+    names = {entry.partition(":")[0] for entry in css("light").split(";") if entry}
+    text = "".join(path.read_text("utf-8") for path in PLAYER.rglob("*.js"))
+    used = {
+        name
+        for name in re.findall(r"var\((--[a-z0-9-]+)", text)
+        if not name.startswith(("--player-", "--dp-"))
+    }
+    assert used
+    assert used <= names
