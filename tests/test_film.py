@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from films import FILMS
 
+import descend
 from descend.errors import DataError, DescendError
 from descend.film import PICTURES, Film, FilmSample, Surface
 
@@ -115,3 +116,20 @@ def test_a_notebook_gets_a_page_and_a_picture():
     assert bundle["text/plain"] == "<Film line: 41 frames, regression, 2 weights>"
     assert bundle["text/html"].startswith("<iframe ")
     assert len(bundle["image/png"]) > 1_000
+
+
+def test_the_shell_draws_a_film_or_a_history_again(tmp_path, capsys):
+    from descend.cli import main
+
+    film, history = tmp_path / "a.film.json", tmp_path / "a.csv"
+    FILMS["line"].save(film)
+    kept = descend.History(names=("slope",))
+    for a in (4.0, 2.0, 1.0):
+        kept.record(loss=a**2, weights=[a])
+    kept.save(history)
+    for source, out in ((film, "a.html"), (history, "b.html"), (film, "c.json")):
+        assert main(["animate", str(source), "--out", str(tmp_path / out)]) == 0
+        assert (tmp_path / out).stat().st_size > 1_000
+    assert main(["animate", str(tmp_path / "none.json"), "--out", str(tmp_path / "d.html")]) == 2
+    assert "No such file" in capsys.readouterr().err
+    assert not (tmp_path / "d.html").exists()

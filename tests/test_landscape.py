@@ -88,6 +88,14 @@ def test_a_sample_of_all_rows_is_the_objective(name):
     for _ in range(3):
         w = rng.normal(size=objective.shape)
         assert about.value(w) == pytest.approx(objective.value(w), rel=1e-12)
+    pair = np.array([1, anchor.size - 1])
+    across, up = np.array([-1.0, 0.5, 2.0]), np.array([0.25, 3.0])
+    values = about.plane(anchor, pair, across, up)
+    for j, b in enumerate(up):
+        for i, a in enumerate(across):
+            w = anchor.ravel().copy()
+            w[pair] = a, b
+            assert values[j, i] == pytest.approx(objective.value(w.reshape(anchor.shape)), rel=1e-12)
     np.testing.assert_allclose(about.hessian(), objective.hessian(anchor), rtol=1e-10, atol=1e-14)
 
 
@@ -100,6 +108,9 @@ def test_a_sample_of_some_rows_has_the_minimum_of_the_whole():
         Sample(x[::8], y[::8], None, 400), LogisticLoss(), L2(0.0), True, run.weights, run.loss
     )
     assert about.value(run.weights) == pytest.approx(run.loss)
+    there = run.weights + np.array([0.0, 0.3, -0.2])
+    plane = about.plane(run.weights, np.array([1, 2]), there[1:2], there[2:])
+    assert plane[0, 0] == pytest.approx(about.value(there))
     assert all(about.value(run.weights + 0.1 * rng.normal(size=3)) > run.loss for _ in range(20))
 
 

@@ -247,7 +247,8 @@ class Player {
     this.film.append(message);
     this.say();
     if (following && !this.playing) this.frame = this.film.last;
-    this.layout();
+    cancelAnimationFrame(this.pending); // messages between two pictures are drawn together
+    this.pending = requestAnimationFrame(() => this.layout());
   }
 
   key(event) {

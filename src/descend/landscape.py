@@ -59,6 +59,39 @@ class SampledLoss:
         assert self._gradient is not None
         return self._value(w) + self._shift - float(np.vdot(self._gradient, w - self.anchor))
 
+    def plane(self, w: Float, pair: Array, across: Float, up: Float) -> Float:
+        """`value` where two of the weights, raveled, take the values `across` and `up`: shape (up, across).
+
+        Only two columns move, so each of the values costs one look at the predictions, not at `X`.
+        """
+        assert self._gradient is not None
+        z = linear_predictor(self.sample.block, w, self.intercept)
+        outputs = w.shape[1] if w.ndim == 2 else 1
+        moves = [self._column(int(i) // outputs, int(i) % outputs, z) for i in pair]
+        there, weights = w.ravel().copy(), self._weights / self._weights.sum()
+        slope = self._gradient.ravel()[pair]
+        start = float(np.vdot(self._gradient, w - self.anchor)) - float(slope @ there[pair])
+        first, second = there[pair]
+        values = np.empty((len(up), len(across)))
+        for j, b in enumerate(up):
+            row = z + (b - second) * moves[1]
+            for i, a in enumerate(across):
+                there[pair] = a, b
+                with np.errstate(over="ignore", invalid="ignore"):
+                    losses = self.loss.value(row + (a - first) * moves[0], self.sample.y)
+                penalty = self.penalty.value(self._penalised(there.reshape(w.shape)))
+                values[j, i] = float(weights @ losses) + penalty - float(slope @ there[pair])
+        return values + self._shift - start
+
+    def _column(self, row: int, output: int, z: Float) -> Float:
+        """How the predictions change with one weight: a column of `X` at its output."""
+        column = self.sample.X[:, row] if row < self.sample.X.shape[1] else np.ones(len(z))
+        if z.ndim == 1:
+            return column
+        change = np.zeros_like(z)
+        change[:, output] = column
+        return change
+
     def hessian(self) -> Float:
         """The second derivatives at the anchor, of shape (w.size, w.size)."""
         H = HessianSum(self.loss, self.intercept).of(self.sample.block, self.anchor) / self._weights.sum()
@@ -171,10 +204,7 @@ def thin(weights: Float, scale: Float, frames: int = MAX_FRAMES) -> Array:
     count = len(weights)
     if count <= frames:
         return np.arange(count)
-    flat = np.nan_to_num(weights.reshape(count, -1), nan=0.0, posinf=0.0, neginf=0.0)
-    largest = np.abs(flat).max() or 1.0  # a diverged path would overflow when squared
-    moves = np.diff(flat / largest, axis=0) * scale
-    length = np.concatenate([[0.0], np.cumsum(np.sqrt(np.square(moves).sum(axis=1)))])
+    length = np.concatenate([[0.0], np.cumsum(_moves(weights.reshape(count, -1), scale))])
     chosen = np.searchsorted(length, np.linspace(0.0, length[-1], frames), side="right") - 1
     chosen = np.unique(np.concatenate([[0], chosen.clip(0, count - 1), [count - 1]]))
     rest = np.setdiff1d(np.arange(count), chosen)
@@ -183,6 +213,21 @@ def thin(weights: Float, scale: Float, frames: int = MAX_FRAMES) -> Array:
         more = rest[np.unique(np.linspace(0, len(rest) - 1, wanted).round().astype(np.int64))]
         chosen = np.union1d(chosen, more)
     return chosen if len(chosen) <= frames else np.append(chosen[: frames - 1], count - 1)
+
+
+def _moves(path: Float, scale: Float) -> Float:
+    """The distance between each row and the next, as a share of the largest weight; row by row, to spare memory."""
+    largest = max(np.abs(row[np.isfinite(row)]).max(initial=0.0) for row in path) or 1.0
+    moves = np.empty(len(path) - 1)
+    before = np.zeros(path.shape[1])
+    for i, row in enumerate(path):
+        now = (
+            np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0) / largest
+        )  # a diverged path's squares overflow
+        if i:
+            moves[i - 1] = np.linalg.norm((now - before) * scale)
+        before = now
+    return moves
 
 
 def surface(
@@ -213,12 +258,7 @@ def surface(
         note = f"{note}; " if note else ""
         note += f"loss of a sample, {about.sample.description}"
     (left, right), (low, high) = _box(shown[:, pair], end.ravel()[pair], scale[pair])
-    values = np.empty((GRID, GRID))
-    w = end.ravel().copy()
-    for j, b in enumerate(np.linspace(low, high, GRID)):
-        for i, a in enumerate(np.linspace(left, right, GRID)):
-            w[pair] = a, b
-            values[j, i] = about.value(w.reshape(end.shape))
+    values = about.plane(end, pair, np.linspace(left, right, GRID), np.linspace(low, high, GRID))
     return Surface(labels, (left, right), (low, high), flat[:, pair], values=values, note=note)
 
 

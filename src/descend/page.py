@@ -75,5 +75,5 @@ def framed(film: Film, height: int = 760) -> str:
     content = html.escape(page(film), quote=True)
     return (
         f'<iframe title="{html.escape(film.title or "A run of descend", quote=True)}" srcdoc="{content}" '
-        f'style="width:100%;height:{height}px;border:0;color-scheme:normal" scrolling="no"></iframe>'
+        f'style="width:100%;height:{height}px;border:0;color-scheme:normal"></iframe>'
     )
