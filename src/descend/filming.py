@@ -13,7 +13,7 @@ from descend.errors import DescendError, ShapeError
 from descend.film import MAX_FRAMES, Film, FilmSample
 from descend.history import History
 from descend.landscape import MAX_WEIGHTS, SampledLoss, descended, surface, thin
-from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
+from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
 from descend.matrix import Array, Float
 from descend.moments import Moments
 from descend.objective import MOMENTS_COLUMNS, Quadratic
@@ -97,7 +97,7 @@ def film_of_run(run: Run, interval: float | None = None) -> Film:
         encoding,
     )
     about: Quadratic | SampledLoss | None = run.quadratic
-    if about is None and sample is not None and model.loss.name in LOSSES:
+    if about is None and sample is not None:
         settled = run.outcome.converged
         about = SampledLoss(
             sample, model.loss, meaning.penalty, model.intercept, model.weights, run.loss, settled
@@ -263,7 +263,7 @@ def _by_gradient_descent(run: Run, about: Quadratic | SampledLoss | None, frames
 
 
 def _how(about: Any) -> str:
-    return f"from the curvature at the end, of {about.sample.description}"
+    return f"from the curvature at the end; that and the losses are of {about.sample.description}"
 
 
 def _steps(count: int) -> str:

@@ -23,7 +23,7 @@ GRID = 33
 """Points along each side of a surface that is not a quadratic."""
 FEW_STEPS = 60
 """Of a longer walk in closed form every second step is shown at most."""
-MAX_WEIGHTS = 600
+MAX_WEIGHTS = 1_024
 """Beyond so many weights the eigenvalues of the Hessian cost too much for a picture."""
 
 

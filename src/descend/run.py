@@ -26,7 +26,7 @@ from descend.stopping import Outcome
 if TYPE_CHECKING:
     from descend.film import Film
 
-MAX_WEIGHTS = 600
+MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
 
 

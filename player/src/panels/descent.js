@@ -21,6 +21,7 @@ const stepName = (scale) => (scale.constant ? "step (log)" : "step");
 export class LossPanel extends Chart {
   constructor(film) {
     super(film, { title: "Loss", kind: "dp-loss" });
+    this.bleed = 7;
   }
 
   limits() {
@@ -229,6 +230,7 @@ function smoothed(values, times = 3) {
 export class PathsPanel extends Chart {
   constructor(film) {
     super(film, { title: film.model === "weights" ? "Weights" : "Coefficients", kind: "dp-paths" });
+    this.bleed = 7;
   }
 
   limits() {

@@ -9,7 +9,6 @@ export class LinePanel extends Chart {
     super(film, { title: "Data and line", x: name, y: film.target, kind: "dp-model" });
     this.points = film.sample.x.map(([value], i) => [value, film.sample.y[i]]);
     this.margin.right = 42;
-    this.bleed = 0;
   }
 
   at(frame, x) {
