@@ -15,7 +15,7 @@ class Tensor:
     """What a history uses of a torch tensor that requires a gradient."""
 
     def __init__(self, values, attached=True):
-        self.values, self.attached = values, attached
+        self.values, self.attached = np.asarray(values, dtype=np.float32), attached
 
     def detach(self):
         return Tensor(self.values, attached=False)
@@ -23,13 +23,21 @@ class Tensor:
     def cpu(self):
         return self
 
+    def double(self):
+        return self
+
     def numpy(self):
         assert not self.attached, "numpy() on a tensor that requires grad"
-        return np.asarray(self.values, dtype=np.float32)
+        return self.values
 
-    def __float__(self):
-        assert not self.attached
-        return float(self.values)
+    def numel(self):
+        return self.values.size
+
+    def tolist(self):
+        return self.values.tolist()
+
+    def item(self):
+        return self.values.item()
 
 
 class TestRecord:
@@ -67,6 +75,25 @@ class TestRecord:
         history = descend.History()
         history.record(loss=loss)
         assert history.loss.tolist() == [2.5]
+
+    @pytest.mark.parametrize("size", [3, 500])
+    def test_takes_torch(self, size):
+        torch = pytest.importorskip("torch")
+        values = torch.linspace(-1, 1, size)
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+            parameter = torch.nn.Parameter(values.to(dtype).clone())
+            history = descend.History()
+            history.record(loss=(parameter**2).sum(), weights=parameter)
+            kept = history.weights[0].copy()
+            with torch.no_grad():
+                parameter += 1
+            np.testing.assert_array_equal(history.weights[0], kept)
+            np.testing.assert_array_equal(kept, values.to(dtype).double().numpy())
+        layer = torch.nn.Linear(2, 1)
+        history = descend.History()
+        history.record(weights=layer.parameters())
+        slopes, intercept = layer.weight.detach().numpy().ravel(), layer.bias.detach().numpy()
+        np.testing.assert_array_equal(history.weights[0], [*slopes, *intercept])
 
     def test_copies_the_weights(self):
         history, a = descend.History(), np.array([1.0, 2.0])

@@ -342,18 +342,25 @@ def _is_epoch(numbers: tuple[float | None, ...]) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    """A loss as a plain number; tensors are detached by `float`, or by hand where they need it."""
+    """A loss as a plain number; `item` reads a tensor without its history of gradients."""
     if value is None or type(value) is float:
         return value
-    return float(value.detach() if hasattr(value, "detach") else value)
+    item = getattr(value, "item", None)
+    return float(value if item is None else item())
+
+
+FEW = 64
+"""Up to so many entries a tensor is copied faster through a list than through NumPy's view of it."""
 
 
 def _copied(weights: Any) -> Float:
     if type(weights) is np.ndarray:
         return weights.astype(np.float64)
     if hasattr(weights, "detach"):
-        weights = weights.detach().cpu().numpy()
-    elif not isinstance(weights, np.ndarray) and not np.isscalar(weights):
+        if weights.numel() <= FEW:
+            return np.array(weights.tolist(), dtype=np.float64)
+        return np.array(weights.detach().cpu().double().numpy())
+    if not np.isscalar(weights) and not hasattr(weights, "__array__"):
         several = list(weights)  # a list, or a generator such as `model.parameters()`
         if several and hasattr(several[0], "detach"):
             return np.concatenate([_copied(tensor).ravel() for tensor in several])
