@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check player lessons pictures bench clean
+.PHONY: help demo test check player lessons docs pictures bench clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -46,15 +46,29 @@ player/node_modules: player/package-lock.json
 player: player/node_modules ## Bundle the player into src/descend/player.js (needs Node.js)
 	cd player && npm run --silent build
 
-check: $(VENV)/check ## Everything CI runs beyond `make test`: the player, lint, types, doctests, examples, browsers, benchmarks' smoke
+check: $(VENV)/check ## Everything CI runs beyond `make test`: the player, lint, types, doctests, examples, browsers, documentation, benchmarks' smoke
 	$(MAKE) --no-print-directory player
 	git diff --exit-code -- src/descend/player.js src/descend/player.LICENSES
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@for example in examples/*.py; do echo $$example; $(BIN)/python $$example >/dev/null || exit 1; done
+	$(MAKE) --no-print-directory docs
 	$(BIN)/python benchmarks/run.py --quick
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs CONTRIBUTING.md tests
+
+$(VENV)/docs: $(VENV)/core
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+docs/_build/static/tex-svg.js:
+	@mkdir -p docs/_build/npm docs/_build/static
+	npm install --prefix docs/_build/npm --ignore-scripts --no-audit --no-fund --loglevel=error mathjax@3.2.2
+	cp docs/_build/npm/node_modules/mathjax/es5/tex-svg.js $@
+
+docs: $(VENV)/docs docs/_build/static/tex-svg.js ## Build the documentation and run the lessons in it (needs Node.js)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 lessons: $(VENV)/check ## Write the notebooks beside the lessons
 	$(BIN)/python lessons/build.py

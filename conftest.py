@@ -14,6 +14,8 @@ import pytest
 
 os.environ["MPLBACKEND"] = "Agg"
 
+collect_ignore_glob = ["docs/conf.py", "docs/_build/*", "docs/lessons/*", "docs/pictures/*", "lessons/*"]
+
 
 @pytest.fixture(autouse=True)
 def _close_figures() -> Iterator[None]:

@@ -188,7 +188,7 @@ class History:
 
     @property
     def weights(self) -> Float:
-        """The kept weights, of shape (frames, *weights.shape), for the rows in `weight_rows`."""
+        """The kept weights, of shape `(frames, *weights.shape)`, for the rows in `weight_rows`."""
         kept = [w for _, w in self._kept()]
         return np.stack(kept) if kept else np.empty((0, 0))
 
@@ -199,7 +199,7 @@ class History:
         return kept
 
     def animate(self, x: Any = None, y: Any = None, **how: Any) -> Film:
-        """The history as a film on the data `(x, y)`: shows itself in a notebook, `.save`s as a page, GIF or video.
+        """The history as a film on the data `(x, y)`: shows itself in a notebook; `save` writes a page, GIF or video.
 
         The keyword arguments are those of `filming.film_of_history`: `loss`, "squared-error" unless
         given, `classes`, `target` and `interval`. Without data losses and weights are shown.
