@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FILMS
+from screens import FILMS
 
 from descend.page import framed
 
