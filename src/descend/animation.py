@@ -135,7 +135,7 @@ def _samples(stage: Stage) -> Array:
     """Some frames side by side, whose colours are those of all."""
     count = stage.film.frames
     chosen = sorted({0, count // 4, count // 2, count - 1})
-    return np.concatenate([pixels[..., :3].copy() for pixels in stage.frames(chosen)])
+    return np.concatenate([pixels[::2, ::2, :3].copy() for pixels in stage.frames(chosen)])
 
 
 class Palette:
@@ -165,20 +165,22 @@ class Palette:
         colours = np.zeros((256, 3), dtype=np.uint8)
         colours[: len(fixed)], colours[len(fixed) : len(fixed) + len(rest)] = fixed, rest
         known = colours[: len(fixed) + len(rest)].astype(np.float32)
-        level = np.arange(64, dtype=np.float32) * (255 / 63)  # 6 bits of each channel
-        nearest = np.empty((64, 64, 64), dtype=np.uint8)
         half = (known**2).sum(axis=1) / 2
-        for red in range(64):
-            cells = np.stack(np.meshgrid(level[red], level, level, indexing="ij"), axis=-1).reshape(-1, 3)
-            nearest[red] = (half - cells @ known.T).argmin(axis=1).reshape(64, 64)
-        for place, colour in reversed(list(enumerate(fixed >> 2))):
-            nearest[tuple(colour)] = place
-        return Palette(colours, nearest.ravel())
+        level = np.arange(64, dtype=np.float32) * (255 / 63)  # 6 bits of each channel, red the lowest
+        planes = np.empty((64, 64 * 64), dtype=np.uint8)
+        for blue in range(64):
+            cells = np.stack(np.meshgrid(level[blue], level, level, indexing="ij"), axis=-1)[..., ::-1]
+            planes[blue] = (half - cells.reshape(-1, 3) @ known.T).argmin(axis=1)
+        nearest: Array = planes.ravel()
+        for place, (red, green, blue) in reversed(list(enumerate((fixed >> 2).tolist()))):
+            nearest[(blue << 12) | (green << 6) | red] = place
+        return Palette(colours, nearest)
 
     def indices(self, pixels: Array) -> Array:
         """The place in the palette of every pixel."""
-        red, green, blue = (pixels[..., i].astype(np.uint32) >> 2 for i in range(3))
-        return np.asarray(self.nearest[(red << 12) | (green << 6) | blue])
+        bits = np.ascontiguousarray(pixels).view("<u4")[..., 0]
+        cells = (bits >> 2 & 0x3F) | (bits >> 4 & 0xFC0) | (bits >> 6 & 0x3F000)
+        return np.asarray(self.nearest[cells])
 
     def header(self, width: int, height: int) -> bytes:
         """The beginning of a GIF that repeats for ever: its size, and the palette for all frames."""
