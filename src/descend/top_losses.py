@@ -63,14 +63,15 @@ def top_losses(run: Run, count: int = 10) -> TopLosses:
         return TopLosses([], "no rows")
     losses = model.loss.value(z, y)
     worst = np.argsort(-losses, kind="stable")[:count]
-    rows = []
+    rows, raw = [], None if run.problem is not None else RawRows(model)
     for i in worst.tolist():
         if run.problem is not None:
             values = _plain_values(model.feature_names, run.problem.session.source, int(at[i]), model.weights)
             place: int | None = int(at[i])
         else:
             assert run.sample is not None
-            values, place = raw_values(model, run.sample.X[i]), None
+            assert raw is not None
+            values, place = raw.values(run.sample.X[i]), None
         actual, predicted = _named(model, z[i : i + 1], float(y[i]))
         rows.append(TopLoss(float(losses[i]), actual, predicted, values, place))
     return TopLosses(rows, among)
@@ -97,28 +98,29 @@ def _plain_values(names: tuple[str, ...], source: Any, row: int, weights: Float)
     return {names[i]: f"{dense[i]:.6g}" for i in chosen}
 
 
-def raw_values(model: Any, x: Float) -> dict[str, str]:
-    """An encoded row in the units of the data, for the columns that matter most to the model."""
-    encoding, names = model.encoding, list(model.feature_names)
-    size = dict.fromkeys(encoding.names, 0.0)
-    known: dict[str, str] = {}
-    for coefficient in encoding.coefficients(model.weights)[0]:
-        column = _column_of(coefficient.name, encoding)
-        size[column] = max(size[column], coefficient.size)
-    for column in sorted(encoding.columns, key=lambda c: -size[c.name])[:MAX_VALUES]:
+class RawRows:
+    """Turns encoded rows back into the units of the data, for the columns that matter most to a model."""
+
+    def __init__(self, model: Any) -> None:
+        self.encoding = model.encoding
+        self.place = {name: i for i, name in enumerate(model.feature_names)}
+        owner = {c.name: c.name for c in self.encoding.numbers}
+        owner |= {f"{c.name} (missing)": c.name for c in self.encoding.numbers}
+        owner |= {f"{c.name}={d}": c.name for c in self.encoding.categories for d in c.dummies}
+        size = dict.fromkeys(self.encoding.names, 0.0)
+        for coefficient in self.encoding.coefficients(model.weights)[0]:
+            column = owner[coefficient.name]
+            size[column] = max(size[column], coefficient.size)
+        self.columns = sorted(self.encoding.columns, key=lambda c: -size[c.name])[:MAX_VALUES]
+
+    def values(self, x: Float) -> dict[str, str]:
+        """The values of one encoded row, by column."""
+        return {column.name: self._value(column, x) for column in self.columns}
+
+    def _value(self, column: Any, x: Float) -> str:
         if column.kind == "number":
-            missing = column.flagged and x[names.index(f"{column.name} (missing)")] > 0
-            number = x[names.index(column.name)] * column.scale + column.centre
-            known[column.name] = "missing" if missing else f"{number:.6g}"
-        else:
-            levels = [d for d in column.dummies if x[names.index(f"{column.name}={d}")] > 0]
-            known[column.name] = levels[0] if levels else column.reference
-    return known
-
-
-def _column_of(feature: str, encoding: Any) -> str:
-    """The raw column of a feature."""
-    for column in encoding.columns:
-        if feature in (column.name, f"{column.name} (missing)"):
-            return str(column.name)
-    return next(str(c.name) for c in encoding.categories if feature.startswith(f"{c.name}="))
+            if column.flagged and x[self.place[f"{column.name} (missing)"]] > 0:
+                return "missing"
+            return f"{x[self.place[column.name]] * column.scale + column.centre:.6g}"
+        levels = (d for d in column.dummies if x[self.place[f"{column.name}={d}"]] > 0)
+        return str(next(levels, column.reference))
