@@ -160,6 +160,10 @@ class EncodedSource:
     def leaf_count(self) -> int:
         return self.whole.leaf_count
 
+    @property
+    def ready(self) -> bool:
+        return self.whole.complete
+
     def parts(self) -> list[EncodedPart]:
         return [EncodedPart(self)]
 
