@@ -62,6 +62,12 @@ class TestPlot:
         with pytest.raises(DescendError, match="`weights` is needed to draw 3 features"):
             descend.plot(x, x @ w)
 
+    def test_takes_torch(self):
+        torch = pytest.importorskip("torch")
+        x, y = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([3.0, 4.0])
+        ax = descend.plot(x, y, weights=torch.nn.Parameter(torch.tensor([1.0, 2.0])))
+        assert points(ax).tolist() == [[1, 3], [2, 4]]
+
     def test_shapes_that_do_not_fit_are_told(self):
         with pytest.raises(ShapeError, match=r"`weights` has shape \(3,\) and `x` has 1 columns"):
             descend.plot([1.0, 2.0], [1.0, 2.0], weights=(1, 2, 3))
@@ -109,6 +115,10 @@ class TestPictures:
         wild = dataclasses.replace(film, sample=dataclasses.replace(film.sample, predictors=predictors))
         low, high = plots.plot_model(wild).get_ylim()
         assert high - low < 5 * np.ptp(film.sample.y)
+
+    def test_classes_beyond_the_colours_are_counted(self):
+        film = dataclasses.replace(FILMS["regions"], classes=tuple("abcdefgh"))
+        assert texts(plots.plot_model(film))[::-1] == [*"abcdef", "and 2 more"]
 
     def test_actual_against_predicted_with_residuals_below(self):
         film = FILMS["fit"]

@@ -67,9 +67,9 @@ class LinePanel(Panel):
         self.x = np.array(padded(x, 0.04))
         self.ax.set_xlim(*self.x)
         low, high = padded(self.sample.y, 0.05)
-        ends = [self._line(f) for f in (0, self.film.frames - 1)]
-        near = [np.clip(end, low - (high - low), high + (high - low)) for end in ends]  # it may have diverged
-        self.ax.set_ylim(*padded(np.concatenate([self.sample.y, *near]), 0.05))
+        ends = np.concatenate([self._line(frame) for frame in (0, self.film.frames - 1)])
+        near = ends[np.abs(ends - (low + high) / 2) < 1.5 * (high - low)]  # it may have diverged
+        self.ax.set_ylim(*padded(np.concatenate([self.sample.y, near]), 0.05))
         self.start = self.line(self.x, self._line(0), self.style.start, "thin", linestyle=(0, (4, 3)))
         self.fit = self.line()
         self.moving = [self.fit]
@@ -332,7 +332,10 @@ def class_colours(style: Style, y: Array) -> list[str]:
 
 def class_labels(ax: Axes, film: Film, style: Style) -> None:
     """The names of the classes in their colours, in a row above the axes."""
-    shown = film.classes[: len(style.classes)]
+    shown = [*film.classes[: len(style.classes)]]
+    rest = len(film.classes) - len(shown)
+    if rest > 0:
+        shown.append(f"and {rest} more")
     at = 1.0
     for k in reversed(range(len(shown))):
         text = plain(short(shown[k], 16))
@@ -342,7 +345,7 @@ def class_labels(ax: Axes, film: Film, style: Style) -> None:
             xycoords="axes fraction",
             xytext=(0, 5),
             textcoords="offset points",
-            color=class_colour(style, k),
+            color=class_colour(style, k) if k < len(style.classes) else style.muted,
             ha="right",
             fontweight="bold",
             fontsize=SIZES["tick"],

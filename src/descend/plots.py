@@ -123,6 +123,7 @@ def plot(x: Any, y: Any, weights: Any = None, *, ax: Axes | None = None) -> Axes
     >>> [(float(u), float(v)) for u, v in ax.lines[0].get_xydata().round(2)]
     [(-1.07, 0.21), (1.07, 1.29)]
     """
+    x, y = (value.detach().cpu() if hasattr(value, "detach") else value for value in (x, y))
     x = np.asarray(x)
     x = np.asarray(check_matrix(x[:, None] if x.ndim == 1 else x), dtype=np.float64)
     y = check_column(y, "y", len(x)).astype(np.float64)
