@@ -141,6 +141,11 @@ def test_every_module_has_its_place():
     assert len(ORDER) == len(set(ORDER))
 
 
+def test_the_order_is_the_one_that_is_written_down():
+    text = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text("utf-8")
+    assert " ".join(ORDER) in " ".join(text.split())
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
 def test_imports_go_down(path):
     place = ORDER.index(path.stem)

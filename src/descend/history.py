@@ -360,8 +360,8 @@ def _copied(weights: Any) -> Float:
         if weights.numel() <= FEW:
             return np.array(weights.tolist(), dtype=np.float64)
         return np.array(weights.detach().cpu().double().numpy())
-    if not np.isscalar(weights) and not hasattr(weights, "__array__"):
-        several = list(weights)  # a list, or a generator such as `model.parameters()`
+    if not hasattr(weights, "__array__") and hasattr(weights, "__iter__"):
+        several = weights if type(weights) is list else list(weights)  # it may be `model.parameters()`
         if several and hasattr(several[0], "detach"):
             return np.concatenate([_copied(tensor).ravel() for tensor in several])
         weights = several
