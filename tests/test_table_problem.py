@@ -427,7 +427,8 @@ REFUSED = {
     "target dropped": ({"columns": Columns(drop=["y"])}, "`y` is the target"),
     "nothing left": ({"columns": Columns(drop=["x", "c"])}, "no column to predict `y` from"),
     "fraction": ({"valid": 1.5}, "`valid` as a fraction must lie between 0 and 1, got 1.5"),
-    "arrays to validate": ({"valid": (np.ones((2, 1)), np.ones(2))}, "cannot read tuple as a table"),
+    "arrays to validate": ({"valid": (np.ones((2, 1)), np.ones(2))}, "`valid` must be .*, got tuple"),
+    "a decimal comma": ({"valid": "0,2"}, "`valid` is neither a share .*: found no file '0,2'"),
 }
 
 

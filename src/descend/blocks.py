@@ -37,6 +37,10 @@ class Block:
 
     `X` has shape (rows, features): a NumPy array, a scipy CSR matrix or a `Mixed`; `y`,
     `sample_weight` and `offset` (added to the linear predictor) have shape (rows,).
+
+    >>> block = Block(np.eye(3), np.arange(3.0))
+    >>> block.rows, block.take(np.array([2, 0])).y.tolist()
+    (3, [2.0, 0.0])
     """
 
     X: Matrix

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from descend import __version__
 from descend.errors import DescendError
@@ -17,8 +17,9 @@ from descend.errors import DescendError
 if TYPE_CHECKING:
     from descend.run import Run
 
-Names = Annotated[list[str], Parameter(consume_multiple=True, negative="")]
+Names = Annotated[list[str], Parameter(consume_multiple=True, negative="", show_default=False)]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Files = Annotated[str, Parameter(required=True)]
 Short = Annotated[str, Parameter(alias="-o")]
 
 app = App(
@@ -98,7 +99,7 @@ class DescentOptions:
 
 @app.command
 def fit(
-    *data: str,
+    *data: Files,
     target: str,
     out: Short | None = None,
     history: str | None = None,
@@ -157,7 +158,8 @@ def fit(
 @app.command
 def predict(
     model: str,
-    *data: str,
+    /,
+    *data: Files,
     out: Short | None = None,
     keep: Names = (),  # type: ignore[assignment]
     encoding: str | None = None,
@@ -197,7 +199,8 @@ def predict(
 @app.command
 def score(
     model: str,
-    *data: str,
+    /,
+    *data: Files,
     encoding: str | None = None,
     weight: str | None = None,
     json: Annotated[Flag, Parameter(name="--json")] = False,
@@ -235,7 +238,7 @@ def score(
 
 
 @app.command
-def show(model: str, *, json: Annotated[Flag, Parameter(name="--json")] = False) -> int:
+def show(model: str, /, *, json: Annotated[Flag, Parameter(name="--json")] = False) -> int:
     """Show what a model file holds: how it was fitted, and its coefficients in original units.
 
     descend show penguins.model.json
@@ -273,7 +276,7 @@ def main(argv: list[str] | None = None) -> int:
     except (DescendError, CycloptsError) as error:
         if debug:
             raise
-        print(f"descend: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"descend: {' '.join(str(error).split())}{_hint(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("descend: interrupted before the first step", file=sys.stderr)
@@ -281,6 +284,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone: `descend predict ... | head`
         sys.stderr.close()
         return 0
+
+
+def _hint(error: Exception) -> str:
+    """What to do where the files are missing: a flag of several values before them has taken them."""
+    if isinstance(error, MissingArgumentError) and error.argument and error.argument.name == "DATA":
+        return " Give files before the flags, or after -- at the end; - is standard input."
+    return ""
 
 
 def _fit(

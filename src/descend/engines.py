@@ -83,7 +83,13 @@ class Tree:
 
 @dataclass(frozen=True)
 class Serial:
-    """One leaf after the other, in the calling thread."""
+    """One leaf after the other, in the calling thread.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100, seed=0)
+    >>> descend.fit(x, y, engine=Serial()).loss == descend.fit(x, y, engine=Threads(2)).loss
+    True
+    """
 
     def open(self, source: Source) -> ThreadSession:
         return ThreadSession(source, 1)
@@ -91,7 +97,14 @@ class Serial:
 
 @dataclass(frozen=True)
 class Threads:
-    """Leaves shared by threads, one per core unless `count` says otherwise."""
+    """Leaves shared by threads, one per core unless `count` says otherwise. Any `count` gives the same bits.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100_000, seed=0)
+    >>> runs = [descend.fit(x, y, engine=Threads(count)) for count in (1, 2, 3)]
+    >>> len({run.weights.tobytes() for run in runs})
+    1
+    """
 
     count: int | None = None
 

@@ -34,4 +34,12 @@ class MissingExtraError(DescendError, ImportError):
 
 
 class DescendWarning(UserWarning):
-    """Something worth knowing that does not stop the work, a dropped column for example."""
+    """Something worth knowing that does not stop the work, a dropped column for example.
+
+    >>> import warnings, descend
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = descend.fit({"x": [1, 2, 4], "same": [7, 7, 7], "y": [1.5, 2.0, 3.5]}, target="y")
+    >>> print(caught[0].message)
+    column `same` is left out: constant (7)
+    """

@@ -31,6 +31,13 @@ class Model:
 
     `weights` are those of the descent (standardised where there is an `encoding`); `classes` the
     labels in the order of their codes; `facts` what is worth keeping about the fit, plain values.
+
+    >>> import descend
+    >>> model = descend.fit("examples/penguins.csv", target="species").model
+    >>> model.classes
+    ('Adelie', 'Chinstrap', 'Gentoo')
+    >>> model.predict("examples/penguins.csv")[-3:].tolist()
+    ['Chinstrap', 'Chinstrap', 'Chinstrap']
     """
 
     loss: Loss
@@ -113,7 +120,14 @@ class Model:
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """Read a model that `save` wrote. Raises `ModelFileError` where the file is something else."""
+    """Read a model that `save` wrote. Raises `ModelFileError` where the file is something else.
+
+    >>> import descend
+    >>> run = descend.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> run.save("line.model.json")
+    >>> load("line.model.json").predict([[10.0]]).round(9).tolist()
+    [21.0]
+    """
     name = str(path)
     try:
         content = json.loads(Path(path).read_text("utf-8"))

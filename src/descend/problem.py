@@ -40,6 +40,12 @@ class Columns:
     replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
     UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
     together; neither is a feature.
+
+    >>> import descend
+    >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})
+    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", columns=columns, penalty=0)
+    >>> [name for name in run.coefficients if name.startswith("island")]
+    ['island=Biscoe', 'island=Dream']
     """
 
     features: Sequence[str] = ()
@@ -76,7 +82,13 @@ class ProblemOptions(TypedDict, total=False):
 
 @dataclass
 class Problem:
-    """A training and a validation objective, and what their weights mean."""
+    """A training and a validation objective, and what their weights mean. Made by `Problem.of`.
+
+    >>> problem = Problem.of("examples/penguins.csv", target="body_mass_g", valid=0.2)
+    >>> problem.loss.name, problem.rows
+    ('squared-error', {'training': 265, 'validation': 77, 'without_target': 2})
+    >>> problem.close()
+    """
 
     objective: Objective
     session: Session
@@ -145,6 +157,7 @@ class Problem:
 
     @property
     def loss(self) -> Loss:
+        """What is minimised, without the penalty."""
         return self.objective.loss
 
     @cached_property

@@ -24,7 +24,15 @@ from descend.stopping import Outcome
 
 @dataclass
 class Run:
-    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean."""
+    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean.
+
+    >>> import descend
+    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", valid=0.2)
+    >>> print(run)
+    converged: the gradient is zero within the tolerance after 1 step, loss 76590.9
+    >>> run.rows, round(run.metrics["validation"].values["r2"], 3)
+    ({'training': 265, 'validation': 77, 'without_target': 2}, 0.865)
+    """
 
     model: Model
     history: History
@@ -80,7 +88,8 @@ class Run:
         self.model.save(path)
 
     def __str__(self) -> str:
-        return f"{self.outcome.value} after {len(self.history) - 1} steps, loss {self.loss:.6g}"
+        steps = len(self.history) - 1
+        return f"{self.outcome.value} after {steps:,} step{'s' if steps != 1 else ''}, loss {self.loss:.6g}"
 
 
 def fit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -31,7 +32,8 @@ from descend.problem import (
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
 from descend.survey import Question, Survey
-from descend.tables import Table, open_table
+from descend.table_files import find_files
+from descend.tables import Table, is_table, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -51,6 +53,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     names, warnings = _feature_names(table, target, columns)
     split = as_split(options.valid, options.seed, table.starts, columns.group)
     own = options.valid is None or split is not None
+    if not own:
+        _check_validation(options.valid)
     notes: list[str] = []
     question = Question(target, tuple(names), columns.categorical, columns.numeric, split, columns.weight)
     table, survey = _survey(table, question, columns, options, notes)
@@ -247,6 +251,19 @@ def _counts(profile: Profile, goal: Target) -> Float:
     return np.array(
         [counts.get(label_text(c) if isinstance(c, bool) else c, 0.0) for c in goal.classes or ()]
     )
+
+
+def _check_validation(valid: Any) -> None:
+    """Raise `DataError` before anything is read where `valid` is neither a share of the rows nor a table."""
+    if not is_table(valid):
+        raise DataError(
+            f'`valid` must be a fraction, "last:" and one, a file or a frame, got {type(valid).__name__}.'
+        )
+    if isinstance(valid, str | os.PathLike | list | tuple):
+        try:
+            find_files(valid)
+        except DataError as error:
+            raise DataError(f"`valid` is neither a share of the rows, 0.2 for example, nor a file: {error}") from None
 
 
 def _validation(
