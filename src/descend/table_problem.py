@@ -263,7 +263,9 @@ def _check_validation(valid: Any) -> None:
         try:
             find_files(valid)
         except DataError as error:
-            raise DataError(f"`valid` is neither a share of the rows, 0.2 for example, nor a file: {error}") from None
+            raise DataError(
+                f"`valid` is neither a share of the rows, 0.2 for example, nor a file: {error}"
+            ) from None
 
 
 def _validation(
