@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +15,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from descend import __version__
 from descend.errors import DescendError
+from descend.files import check_writable
 
 if TYPE_CHECKING:
     from descend.run import Run
@@ -28,7 +31,11 @@ app = App(
     help="Fit linear models by gradient descent, and watch it happen. "
     "Add --debug to any command for the traceback of an error.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
+
+HYPHEN = "./-"
+"""Stands for - on its own while the arguments are parsed: cyclopts would take it for a flag."""
 
 
 @Parameter(name="*")
@@ -135,23 +142,22 @@ def fit(
     quiet
         Print nothing.
     """
-    run = _fit(data, target, descent, columns, None if json or quiet else every, not (json or quiet))
-    label = (
-        Path(data[0].removesuffix(".gz").removesuffix(".zst")).stem
-        if len(data) == 1 and data[0] != "-"
-        else "model"
-    )
-    files = {"model": out or f"{label}.model.json"}
+    paths = _hyphens(data)
+    files = {"model": out or f"{_stem(paths)}.model.json"}
+    files |= {"history": history} if history else {}
+    check_writable(files["model"])
+    if history:
+        check_writable(history, (".csv", ".parquet"))
+    run = _fit(paths, target, descent, columns, None if json or quiet else every, not (json or quiet))
     run.save(files["model"])
     if history:
         run.history.save(history)
-        files["history"] = history
     if json:
         _print_json({**_run_object(run), "files": files})
     elif not quiet:
         from descend.terminal import console, print_run
 
-        print_run(console(), run, ", ".join(data), files)
+        print_run(console(), run, ", ".join(paths), files)
     return _exit_code(run, descent)
 
 
@@ -185,7 +191,7 @@ def predict(
     from descend.modelfile import load
     from descend.scoring import write_predictions
 
-    rows, unknown = write_predictions(load(model), list(data), out, keep, encoding=encoding)
+    rows, unknown = write_predictions(load(model), _hyphens(data), out, keep, encoding=encoding)
     if unknown:
         print(
             f"{unknown:,} cells held a level that the model has never seen; the reference stood in",
@@ -227,7 +233,7 @@ def score(
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, list(data), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, _hyphens(data), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -267,7 +273,7 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         result = app(
-            [a for a in arguments if a != "--debug"],
+            [HYPHEN if a == "-" else a for a in arguments if a != "--debug"],
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -294,7 +300,7 @@ def _hint(error: Exception) -> str:
 
 
 def _fit(
-    data: tuple[str, ...],
+    data: list[str],
     target: str,
     how: DescentOptions,
     which: ColumnOptions,
@@ -312,7 +318,7 @@ def _fit(
         which.categorical,
         which.numeric,
         _pairs(which.reference),
-        which.missing or None,
+        _hyphens(which.missing) or None,
         which.encoding,
         which.weight,
         which.group,
@@ -320,7 +326,7 @@ def _fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)
         return fit(
-            list(data),
+            data,
             target=target,
             loss=how.loss,
             penalty=how.l2,
@@ -363,6 +369,19 @@ def _validation(value: str) -> float | str | None:
         return float(value) or None
     except ValueError:
         return value
+
+
+def _hyphens(arguments: Sequence[str]) -> list[str]:
+    """The arguments as they were given."""
+    return ["-" if argument == HYPHEN else argument for argument in arguments]
+
+
+def _stem(paths: Sequence[str]) -> str:
+    """What the model is named after: a file or folder, where it is one."""
+    if len(paths) != 1 or not os.path.exists(paths[0]):
+        return "model"
+    name = os.path.basename(os.path.abspath(paths[0]))
+    return Path(name.removesuffix(".gz").removesuffix(".zst")).stem or "model"
 
 
 def _pairs(items: list[str]) -> dict[str, str]:
