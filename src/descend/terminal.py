@@ -44,7 +44,7 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print(coefficient_table(run.model))
     out.print()
     for what, path in files.items():
-        out.print(f"{what:<8} {path}", soft_wrap=True)
+        out.print(f"{what:<8} {_escaped(path)}", soft_wrap=True)
 
 
 def loss_table(history: History) -> Table:
@@ -75,7 +75,7 @@ def print_metrics(out: Console, metrics: Mapping[str, Metrics], classes: Sequenc
     if last.confusion is not None and classes is not None and len(classes) <= CONFUSION_CLASSES:
         confusion = _table(f"{side.removesuffix(' rows')} rows", *(f"predicted {c}" for c in classes))
         for label, row in zip(classes, last.confusion, strict=True):
-            confusion.add_row(f"is {label}", *(f"{count:,.6g}" for count in row))
+            confusion.add_row(_escaped(f"is {label}"), *(f"{count:,.6g}" for count in row))
         out.print()
         out.print(confusion)
     out.print()
@@ -91,7 +91,7 @@ def coefficient_table(model: Model) -> Table:
         rows = model.weights.reshape(len(model.weights), -1)
         names = (*model.feature_names, "(intercept)")
         for name, row in zip(names, rows, strict=False):
-            table.add_row(name, *map(_figure, row), "")
+            table.add_row(_escaped(name), *map(_figure, row), "")
         return _without_empty_columns(table)
     coefficients, intercepts = model.encoding.coefficients(model.weights)
     for c in coefficients[:COEFFICIENT_ROWS]:
