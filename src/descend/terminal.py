@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from descend.history import History
@@ -156,4 +157,4 @@ def _count(number: int, noun: str) -> str:
 
 def _escaped(text: str) -> str:
     """A name from the data, which may look like the markup of rich."""
-    return text.replace("[", r"\[")
+    return escape(text)
