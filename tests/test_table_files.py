@@ -126,5 +126,7 @@ def test_standard_input_is_copied_and_the_copy_deleted(kind, monkeypatch):
 def test_a_column_of_text_where_the_first_file_has_numbers_is_refused(tmp_path):
     FRAME.write_parquet(tmp_path / "t.parquet")
     file = open_file(tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"column `c` is text in 't\.parquet', but Float64 in the file before"):
+    with pytest.raises(
+        DataError, match=r"column `c` is text in 't\.parquet', but Float64 in the file before"
+    ):
         file.scan({"c": pl.Float64()})

@@ -450,12 +450,17 @@ INFERRED = {
     "zero and one": ([0, 1, 0], "logistic", (0, 1), "--loss squared-error for a number"),
     "one and two as floats": ([1.0, 2.0, NAN, 1.0], "logistic", (1, 2), "holds only 1 and 2"),
     "two broken numbers": ([0.5, 1.5, 0.5], "squared-error", None, None),
-    "one number": ([2.0, 2.0, 2.0], "squared-error", None, None),
+    "one number": ([2.0, 2.0, 2.0], "squared-error", None, "always has the same value (2)"),
     "truth": ([True, False, True], "logistic", (False, True), None),
     "two texts": (["no", "yes", "no"], "logistic", ("no", "yes"), None),
     "three texts": (["c", "a", "b"], "cross-entropy", ("a", "b", "c"), None),
     "a hundred texts": ([f"{i:03}" for i in range(100)], "cross-entropy", None, None),
-    "dates": ([dt.date(2020, 1, 1), dt.date(2020, 1, 9), dt.date(2021, 1, 1)], "squared-error", None, None),
+    "dates": (
+        [dt.date(2020, 1, 1), dt.date(2020, 1, 9), dt.date(2021, 1, 1)],
+        "squared-error",
+        None,
+        "holds dates: taken as days since 1970-01-01",
+    ),
 }
 
 
@@ -503,7 +508,7 @@ TARGETS_REFUSED = {
     ),
     "too many numbers as classes": (list(range(101)), "cross-entropy", "more than 100 distinct values"),
     "text as a number": (["a", "b"], "squared-error", "holds text, which the loss squared-error cannot fit"),
-    "infinite": ([1.0, INF, 2.0], None, "target `y` holds 1 infinite values"),
+    "infinite": ([1.0, INF, 2.0], None, "target `y` holds 1 number.s. that are infinite"),
     "never there": ([None, None], None, "no row of 'frame' has a value of the target `y`"),
     "never a number": ([NAN, NAN], None, "no row of 'frame' has a value of the target `y`"),
 }
@@ -613,15 +618,18 @@ def test_metrics_that_have_no_value_do_not_stop_a_model_from_being_saved(tmp_pat
 
 FILES_REFUSED = {
     "empty": ("", "cannot read"),
-    "header only": ("x,y\n", "no row of 'a.csv' has a value of the target"),
+    "header only": ("x,y\n", "'a.csv' has no rows"),
     "ragged": ("x,y\n1,2\n3,4,5\n", "cannot read"),
     "all cells missing": ("x,y\n,1\n,2\n", "no column is left to learn from: .*every cell is missing"),
     "one row": ("x,y\n1,2\n", "no column is left to learn from: .*constant"),
     "target alone": ("y\n1\n2\n", "no column to predict `y` from"),
-    "infinite": ("x,y\n1,2\ninf,3\n2,5\n", "column `x` holds 1 infinite values.*--drop x"),
-    "infinite below": ("x,y\n1,2\n-inf,3\n2,5\n", "column `x` holds 1 infinite values"),
-    "too large": ("x,y\n1,2\n1e300,3\n2,5\n", "column `x` holds 1 infinite values \\(or beyond 1e\\+150\\)"),
-    "names only": ("x,y", "no row of 'a.csv' has a value of the target"),
+    "infinite": ("x,y\n1,2\ninf,3\n2,5\n", "column `x` holds 1 number.s. that are infinite.*--drop x"),
+    "infinite below": ("x,y\n1,2\n-inf,3\n2,5\n", "column `x` holds 1 number.s. that are infinite"),
+    "too large": (
+        "x,y\n1,2\n1e300,3\n2,5\n",
+        "column `x` holds 1 number.s. that are infinite, or beyond 1e.150",
+    ),
+    "names only": ("x,y", "'a.csv' has no rows"),
 }
 
 

@@ -66,6 +66,14 @@ def test_columns_without_a_figure_are_not_shown_and_batches_show_their_epochs():
     assert [row[0] for row in rows_of(text)] == ["0", "50", "100"]
 
 
+def test_figures_are_not_cut_off():
+    history = History()
+    for loss in (0.12345678, 1.234567e-10):
+        history.record(loss=loss, gradient_norm=loss, learning_rate=loss)
+    text = shown(loss_table, history)
+    assert rows_of(text)[1] == ["1", "1.23457e-10", "1.23457e-10", "1.23457e-10"]
+
+
 def test_names_that_look_like_markup_are_printed_as_they_are():
     run = descend.fit(FRAME, target="y", columns=descend.Columns(drop=["sold"]))
     text = shown(print_run, run, "a[b].csv", {"model": "a[b].model.json"})

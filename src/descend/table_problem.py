@@ -61,6 +61,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if split is not None and not survey.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
+    if not any(survey.rows.values()):
+        raise DataError(f"{table.label!r} has no rows.")
     if not survey.rows["training"]:
         raise DataError(f"no row of {table.label!r} has a value of the target `{target}` to learn from.")
     loss, goal = _infer_target(target, survey.target, options.loss, notes)
@@ -176,7 +178,7 @@ def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[st
         raise DataError(f"target `{name}` holds text, which the loss {loss.name} cannot fit.")
     if profile.infinite:
         raise DataError(
-            f"target `{name}` holds {profile.infinite} infinite values (or beyond {HUGE:g}): "
+            f"target `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
             "leave those rows out."
         )
     return loss, Target(name)
@@ -202,6 +204,11 @@ def _infer_loss(name: str, profile: Profile, classes: tuple[Any, ...] | None, no
                 f"target `{name}` always has the same value {classes}: there is nothing to learn."
             )
         return LogisticLoss() if len(classes) == 2 else CrossEntropy()
+    if profile.dated:
+        notes.append(f"`{name}` holds dates: taken as days since 1970-01-01")
+        return SquaredError()
+    if profile.low == profile.high:
+        notes.append(f"`{name}` always has the same value ({profile.low:g}): there is nothing to learn")
     if classes is not None and len(classes) == 2:
         notes.append(
             f"`{name}` holds only {classes[0]} and {classes[1]}: taken as two classes (--loss squared-error for a number)"

@@ -30,7 +30,7 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print(
         f"[bold]{_escaped(label)}[/bold]: {run.model.loss.name} for [bold]{_escaped(target.name) if target else 'y'}[/bold]"
     )
-    out.print(f"{summarise(run.rows)}; {len(run.model.feature_names)} features")
+    out.print(f"{summarise(run.rows)}; {_count(len(run.model.feature_names), 'feature')}")
     for line in run.warnings:
         out.print(f"[yellow]warning[/yellow]: {_escaped(line)}")
     for line in run.notes:
@@ -50,12 +50,12 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
 
 def loss_table(history: History) -> Table:
     """About ten rows of the history, the first and the last among them; in batches, ends of epochs."""
-    table = _table("step", "loss", "validation", "gradient", "learning rate")
+    headers, rows = ("step", "loss", "validation", "gradient", "learning rate"), []
     columns = (history.loss, history.validation_loss, history.gradient_norm, history.learning_rate)
     known = np.flatnonzero(~np.isnan(history.loss))
     for row in known[np.unique(np.linspace(0, len(known) - 1, LOSS_ROWS).round().astype(int))]:
-        table.add_row(f"{int(history.number[row]):,}", *(_figure(column[row]) for column in columns))
-    return _without_empty_columns(table)
+        rows.append((f"{int(history.number[row]):,}", *(_figure(column[row]) for column in columns)))
+    return _filled(headers, rows)
 
 
 def print_metrics(out: Console, metrics: Mapping[str, Metrics], classes: Sequence[Any] | None) -> None:
@@ -87,13 +87,12 @@ def coefficient_table(model: Model) -> Table:
     outputs = (
         [str(c) for c in model.classes] if model.classes and model.weights.ndim == 2 else ["coefficient"]
     )
-    table = _table("feature", *outputs, "standardised size")
     if model.encoding is None:
-        rows = model.weights.reshape(len(model.weights), -1)
-        names = (*model.feature_names, "(intercept)")
-        for name, row in zip(names, rows, strict=False):
-            table.add_row(_escaped(name), *map(_figure, row), "")
-        return _without_empty_columns(table)
+        weights = model.weights.reshape(len(model.weights), -1)
+        names = (*model.feature_names, *(["(intercept)"] if model.intercept else []))
+        rows = [(name, *map(_figure, row)) for name, row in zip(names, weights, strict=True)]
+        return _filled(("feature", *outputs), rows)
+    table = _table("feature", *outputs, "standardised size")
     coefficients, intercepts = model.encoding.coefficients(model.weights)
     for c in coefficients[:COEFFICIENT_ROWS]:
         table.add_row(_escaped(c.name), *map(_figure, c.values), _figure(c.size, 4))
@@ -109,7 +108,8 @@ def print_model(out: Console, model: Model, path: str) -> None:
     facts = model.facts
     target = f" for [bold]{_escaped(model.encoding.target.name)}[/bold]" if model.encoding else ""
     out.print(f"[bold]{_escaped(path)}[/bold]: {model.loss.name}{target}")
-    out.print(f"{summarise(facts['rows'])}; {len(model.feature_names)} features; descend {facts['descend']}")
+    features = _count(len(model.feature_names), "feature")
+    out.print(f"{summarise(facts['rows'])}; {features}; descend {facts['descend']}")
     for line in facts["notes"]:
         out.print(f"[cyan]note[/cyan]: {_escaped(line)}")
     out.print(f"{facts['outcome']} ({facts['optimizer']}, {_count(facts['steps'], 'step')})")
@@ -142,8 +142,12 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _without_empty_columns(table: Table) -> Table:
-    table.columns = [c for c in table.columns if any(cell != "" for cell in c.cells)]
+def _filled(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without the columns in which every cell is empty."""
+    kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
+    table = _table(*(headers[i] for i in kept))
+    for row in rows:
+        table.add_row(*(_escaped(row[i]) for i in kept))
     return table
 
 
