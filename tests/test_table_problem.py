@@ -693,6 +693,13 @@ def test_a_target_that_changes_its_type_late(tmp_path):
     assert run.rows["training"] == 10_101
 
 
+def test_one_cell_that_makes_a_target_text_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n" + "".join(f"{i % 7},{i % 200}\n" for i in range(10_100)) + "1,abc\n")
+    with pytest.raises(DataError, match=r"target `y` holds 201 distinct texts.* holds 'abc', which does not"):
+        fit(path)
+
+
 def test_types_that_differ_between_files(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n2,4.5\n")
     (tmp_path / "b.csv").write_text("y,x\n7,2.5\n3,1.5\n")

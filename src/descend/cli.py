@@ -194,7 +194,7 @@ def predict(
     rows, unknown = write_predictions(load(model), _hyphens(data), out, keep, encoding=encoding)
     if unknown:
         print(
-            f"{unknown:,} cells held a level that the model has never seen; the reference stood in",
+            f"{unknown:,} cells held a level that the model has never seen; the reference or `(other)` stood in",
             file=sys.stderr,
         )
     if out:

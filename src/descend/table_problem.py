@@ -57,6 +57,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
         _check_validation(options.valid)
     notes: list[str] = []
     question = Question(target, tuple(names), columns.categorical, columns.numeric, split, columns.weight)
+    narrow = table
     table, survey = _survey(table, question, columns, options, notes)
     if split is not None and not survey.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
@@ -65,7 +66,12 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
         raise DataError(f"{table.label!r} has no rows.")
     if not survey.rows["training"]:
         raise DataError(f"no row of {table.label!r} has a value of the target `{target}` to learn from.")
-    loss, goal = _infer_target(target, survey.target, options.loss, notes)
+    try:
+        loss, goal = _infer_target(target, survey.target, options.loss, notes)
+    except DataError as error:
+        if not (narrow.schema[target].is_numeric() and isinstance(survey.target, TextProfile)):
+            raise
+        raise DataError(f"{error} Its {notes[0]}.") from error  # the survey has widened it
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
     used, dropped = _usable(survey, columns)
