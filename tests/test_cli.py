@@ -306,7 +306,7 @@ WRONG = {
     "unknown flag": ([*MASS, "--stpes", "3"], "Unknown option: --stpes. Did you mean --steps?"),
     "no number": ([*MASS, "--steps", "many"], 'unable to convert "many" into int'),
     "negative": ([*MASS, "--steps", "-1"], "`steps` must be a whole number of at least 0, got -1"),
-    "loss": ([*MASS, "--loss", "hinge"], "`loss` must be one of squared-error, logistic, cross-entropy, got 'hinge'"),
+    "loss": ([*MASS, "--loss", "hinge"], "`loss` must be one of squared-error, logistic, cross-entropy, or"),
     "optimizer": ([*MASS, "--optimizer", "sgd"], "`optimizer` must be auto or one of"),
     "schedule": ([*MASS, "--schedule", "linear"], "`schedule` must be one of"),
     "setting": ([*MASS, "--optimizer", "newton", "--momentum", "0.9"], "does not apply to `optimizer` newton"),

@@ -439,6 +439,44 @@ def test_what_does_not_fit_the_table_is_refused(options, message):
         fit(data, **{"target": "y", **options})
 
 
+NOT_USABLE = {
+    "the target": ({"x": [1.0, 2, 3], "y": [[1], [2], [3]]}, {}, r"`y` is the target, but its type List"),
+    "the weights": (
+        {"x": [1.0, 2, 3], "w": [[1], [2], [3]], "y": [1.0, 2, 4]},
+        {"columns": Columns(weight="w")},
+        r"`w` is the weights, but its type List",
+    ),
+    "all features": (
+        {"x": [[1], [2], [3]], "y": [1.0, 2, 4]},
+        {},
+        r"no column to predict `y` from. column `x` is left out: its type List\(Int64\) is",
+    ),
+    "no columns": (pd.DataFrame(), {}, "has no column `y`. It has none"),
+}
+
+
+@pytest.mark.parametrize(("data", "options", "message"), NOT_USABLE.values(), ids=NOT_USABLE)
+def test_types_that_cannot_be_used_are_named(data, options, message):
+    with pytest.raises(DataError, match=message):
+        fit(data if isinstance(data, pd.DataFrame) else pl.DataFrame(data), **options)
+
+
+def test_whole_numbers_that_are_rounded_are_said_aloud(tmp_path):
+    frame = pl.DataFrame({"i": [2**60 + 1000 * k for k in range(30)], "y": np.arange(30.0)})
+    frame.write_csv(tmp_path / "t.csv")
+    for data in (frame, tmp_path / "t.csv"):
+        with pytest.warns(DescendWarning, match="column `i` holds whole numbers beyond 2\\^53"):
+            run = descend.fit(data, target="y")
+        assert run.coefficients["i"] == pytest.approx(1e-3, rel=1e-2)
+    exact = frame.with_columns(i=pl.col("i") - 2**60)
+    assert fit(exact).coefficients["i"] == pytest.approx(1e-3, rel=1e-12)
+
+
+def test_names_that_are_numbers():
+    frame = pd.DataFrame({0: [1.0, 2, 4], 1: [1.0, 3, 2]})
+    assert fit(frame, 1).model.feature_names == ("0",)
+
+
 # ---- targets -----------------------------------------------------------------------------------------
 
 MANY_WHOLE = list(range(21)) * 2

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from descend.batches import Batches, Piece
+from descend.blocks import check_seed
 from descend.errors import DescendError
 from descend.history import Step
 from descend.matrix import Float
@@ -64,6 +65,7 @@ def steps(
     if limit is not None and epochs is not None:
         raise DescendError("give `steps` or `epochs`, not both: a step is one update, an epoch one pass.")
     _check_epochs(epochs)
+    check_seed(seed)
     w = objective.zeros() if start is None else objective.check_weights(start)
     watch = _Watch(objective, validation, patience, batch_size is not None)
     if batch_size is None:

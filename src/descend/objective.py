@@ -149,7 +149,10 @@ class Objective(ABC):
 
     def check_weights(self, weights: Any, name: str = "start") -> Float:
         """A float64 copy of `weights`, or a `ShapeError` where its shape is not that of the weights."""
-        w: Float = np.array(weights, dtype=np.float64)
+        try:
+            w: Float = np.array(weights, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DescendError(f"`{name}` must hold numbers, one per weight, got {weights!r}.") from None
         if w.shape != self.shape:
             columns = self.shape[0] - self.intercept
             rule = f"one weight per feature ({columns})" + (
@@ -424,7 +427,10 @@ def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
 
 def check_sample_weight(sample_weight: Any, rows: int) -> Float:
     """Sample weights as float64, at least 0 each and not all 0."""
-    s = check_column(sample_weight, "sample_weight", rows).astype(np.float64)
+    s = check_column(sample_weight, "sample_weight", rows)
+    if s.dtype.kind not in "fiub":
+        raise DataError(f"`sample_weight` must hold numbers, got dtype {s.dtype}.")
+    s = s.astype(np.float64)
     if s.min() < 0 or s.max() == 0:
         raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
     return s

@@ -72,10 +72,15 @@ class L2:
 
 
 def as_penalty(penalty: Any) -> Penalty:
-    """A penalty by itself, from a number (the alpha of `L2`), or none from None."""
+    """A penalty by itself, from a number (the alpha of `L2`), or none from None.
+
+    Raises `DescendError` where it is none of these.
+    """
     if penalty is None:
         return L2(0.0)
     if isinstance(penalty, int | float):
         return L2(float(penalty))
+    if isinstance(penalty, str | type) or not hasattr(penalty, "prox"):
+        raise DescendError(f"`penalty` must be a number, descend.L2(alpha) or None, got {penalty!r}.")
     result: Penalty = penalty
     return result

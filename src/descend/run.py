@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
 import os
 import warnings
@@ -10,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from descend import descent
-from descend.errors import DescendWarning
+from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
 from descend.matrix import Array, Float
 from descend.metrics import Metrics
@@ -18,7 +20,7 @@ from descend.modelfile import Model
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
-from descend.second_order import as_optimizer, auto_optimizer
+from descend.second_order import OPTIMIZERS, as_optimizer, auto_optimizer
 from descend.stopping import Outcome
 
 
@@ -88,8 +90,8 @@ class Run:
         self.model.save(path)
 
     def __str__(self) -> str:
-        steps = len(self.history) - 1
-        return f"{self.outcome.value} after {steps:,} step{'s' if steps != 1 else ''}, loss {self.loss:.6g}"
+        steps = int(self.history.number[-1])
+        return f"{self.outcome.value} after {steps:,} step{'' if steps == 1 else 's'}, loss {self.loss:.6g}"
 
 
 def fit(
@@ -128,6 +130,7 @@ def fit(
     >>> run.weights.round(2).tolist(), run.outcome.name
     ([3.12, 2.52], 'STEP_LIMIT')
     """
+    _check_settings(problem, every)
     made = Problem.of(data, y, **problem)
     try:
         objective = made.objective
@@ -166,6 +169,24 @@ def fit(
     kept = made if made.encoding is None else None
     assert last.outcome is not None
     return Run(model, history, last.outcome, chosen, made.rows, made.notes, made.warnings, kept, metrics)
+
+
+def _check_settings(problem: ProblemOptions, every: int | None) -> None:
+    """Raise `DescendError` for a keyword argument that `fit` does not have, and say where it belongs."""
+    if every is not None and (isinstance(every, bool) or every != int(every) or every < 0):
+        raise DescendError(f"`every` must be a whole number of steps, 0 or None for no line, got {every!r}.")
+    having = {**inspect.signature(fit).parameters, **ProblemOptions.__annotations__}
+    for name in set(problem) - set(having):
+        owners = [kind.__name__ for kind in OPTIMIZERS.values() if name in kind.__dataclass_fields__]
+        close = difflib.get_close_matches(name, [other for other in having if other != "problem"], 1)
+        hint = (
+            f" Did you mean `{close[0]}`?"
+            if close
+            else f" It takes {', '.join(ProblemOptions.__annotations__)}."
+        )
+        if owners:
+            hint = f" It is a setting of the optimizer: optimizer=descend.{owners[0]}({name}=...)."
+        raise DescendError(f"`fit` has no parameter `{name}`.{hint}")
 
 
 def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:

@@ -75,6 +75,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
     used, dropped = _usable(survey, columns)
+    dropped += _rounded(used, narrow)
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
     penalty = _penalty(options.penalty, loss, survey, notes)
     if penalty.is_zero:
@@ -140,12 +141,17 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
     """The columns that may become features, and warnings for those that cannot."""
     unknown = [name for name in {target, *columns.named()} if name not in table.schema]
     if unknown:
-        known = ", ".join(f"`{name}`" for name in table.names[:20])
+        known = ", ".join(f"`{name}`" for name in table.names[:20]) or "none"
         raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
     apart = {columns.group: "groups", columns.weight: "weights", target: "target"}
     for name, role in apart.items():
         if name in columns.features or name in columns.drop:
             raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
+    for name in filter(None, apart):
+        if not is_usable(dtype := table.schema[name]):
+            raise DataError(
+                f"`{name}` is the {apart[name]}, but its type {dtype} is neither number, text nor date."
+            )
     if target in (columns.weight, columns.group) or (
         columns.weight is not None and columns.weight == columns.group
     ):
@@ -161,7 +167,9 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
         else:
             warnings.append(f"column `{name}` is left out: its type {dtype} is neither number, text nor date")
     if not names:
-        raise DataError(f"{table.label!r} has no column to predict `{target}` from.")
+        raise DataError(
+            ". ".join([f"{table.label!r} has no column to predict `{target}` from", *warnings]) + "."
+        )
     return names, warnings
 
 
@@ -244,6 +252,17 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
     if not used:
         raise DataError(f"no column is left to learn from: {'; '.join(warnings)}.")
     return used, warnings
+
+
+def _rounded(used: Mapping[str, Profile], table: Table) -> list[str]:
+    """A sentence on each column of whole numbers that float64 cannot hold."""
+    return [
+        f"column `{name}` holds whole numbers beyond 2^53, which are rounded: subtract a constant to keep them"
+        for name, profile in used.items()
+        if isinstance(profile, NumberProfile)
+        and table.schema[name].is_integer()
+        and max(-profile.low, profile.high) > 2**53
+    ]
 
 
 def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
