@@ -351,12 +351,12 @@ def test_debug_shows_the_traceback():
         main(["fit", "nothere.csv", "--target", "y", "--debug"])
 
 
-def test_ctrl_c_before_the_first_step(run, monkeypatch):
+def test_ctrl_c_before_there_is_a_run(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("descend.run.Problem.of", interrupted)
-    assert run(*MASS) == (130, "", "descend: interrupted before the first step\n")
+    assert run(*MASS) == (130, "", "descend: interrupted; nothing was written\n")
 
 
 def test_no_arguments_print_the_help(run):

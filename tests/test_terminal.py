@@ -74,6 +74,24 @@ def test_figures_are_not_cut_off():
     assert rows_of(text)[1] == ["1", "1.23457e-10", "1.23457e-10", "1.23457e-10"]
 
 
+@pytest.mark.parametrize("classes", [5, 40])
+def test_a_narrow_screen_shows_every_figure(classes):
+    rng = np.random.default_rng(4)
+    names = [f"a rather long name of a class {i}" for i in range(classes)]
+    data = {"x": rng.normal(size=ROWS), "z": rng.normal(size=ROWS), "y": rng.choice(names, ROWS).tolist()}
+    run = descend.fit(data, target="y", valid=0.2)
+    out = Console(file=io.StringIO(), width=60, highlight=False)
+    print_run(out, run, "t", {})
+    text = out.file.getvalue()
+    assert out.width == 60
+    assert f"{run.metrics['training'].baseline['log_loss']:.4g}" in text
+    coefficients = run.model.encoding.coefficients(run.weights)[0]
+    for c in coefficients:
+        assert f"{c.size:.4g}" in text
+        assert all(f"{value:.6g}" in text for value in c.values) == (classes == 5)
+    assert "…" not in text
+
+
 def test_names_that_look_like_markup_are_printed_as_they_are():
     run = descend.fit(FRAME, target="y", columns=descend.Columns(drop=["sold"]))
     text = shown(print_run, run, "a[b].csv", {"model": "a[b].model.json"})

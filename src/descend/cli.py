@@ -285,7 +285,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"descend: {' '.join(str(error).split())}{_hint(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("descend: interrupted before the first step", file=sys.stderr)
+        print("descend: interrupted; nothing was written", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone: `descend predict ... | head`
         sys.stderr.close()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from descend.history import History
@@ -16,7 +17,7 @@ from descend.modelfile import Model
 from descend.run import Run
 from descend.table_problem import summarise
 
-LOSS_ROWS, COEFFICIENT_ROWS, CONFUSION_CLASSES = 10, 20, 12
+LOSS_ROWS, COEFFICIENT_ROWS, MOST_CLASSES = 10, 20, 12
 
 
 def console() -> Console:
@@ -36,13 +37,13 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     for line in run.notes:
         out.print(f"[cyan]note[/cyan]: {_escaped(line)}")
     out.print()
-    out.print(loss_table(run.history))
+    _print_whole(out, loss_table(run.history))
     out.print(
         f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(len(run.history) - 1, 'step')})"
     )
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
-    out.print(coefficient_table(run.model))
+    _print_whole(out, coefficient_table(run.model))
     out.print()
     for what, path in files.items():
         out.print(f"{what:<8} {_escaped(path)}", soft_wrap=True)
@@ -69,16 +70,16 @@ def print_metrics(out: Console, metrics: Mapping[str, Metrics], classes: Sequenc
         table.add_row(
             name.replace("_", " "), *ours, *(_figure(m.baseline[name], 4) for m in metrics.values())
         )
-    out.print(table)
+    _print_whole(out, table)
     for note in dict.fromkeys(m.note for m in metrics.values() if m.note):
         out.print(f"[cyan]note[/cyan]: {note}")
     side, last = list(metrics.items())[-1]
-    if last.confusion is not None and classes is not None and len(classes) <= CONFUSION_CLASSES:
+    if last.confusion is not None and classes is not None and len(classes) <= MOST_CLASSES:
         confusion = _table(f"{side.removesuffix(' rows')} rows", *(f"predicted {c}" for c in classes))
         for label, row in zip(classes, last.confusion, strict=True):
             confusion.add_row(_escaped(f"is {label}"), *(f"{count:,.6g}" for count in row))
         out.print()
-        out.print(confusion)
+        _print_whole(out, confusion)
     out.print()
 
 
@@ -92,13 +93,15 @@ def coefficient_table(model: Model) -> Table:
         names = (*model.feature_names, *(["(intercept)"] if model.intercept else []))
         rows = [(name, *map(_figure, row)) for name, row in zip(names, weights, strict=True)]
         return _filled(("feature", *outputs), rows)
+    if len(outputs) > MOST_CLASSES:  # those of each class are in the model file
+        outputs = []
     table = _table("feature", *outputs, "standardised size")
     coefficients, intercepts = model.encoding.coefficients(model.weights)
     for c in coefficients[:COEFFICIENT_ROWS]:
-        table.add_row(_escaped(c.name), *map(_figure, c.values), _figure(c.size, 4))
+        table.add_row(_escaped(c.name), *map(_figure, c.values[: len(outputs)]), _figure(c.size, 4))
     if len(coefficients) > COEFFICIENT_ROWS:
         table.add_row(f"... {len(coefficients) - COEFFICIENT_ROWS} more in the model file")
-    if model.intercept:
+    if model.intercept and outputs:
         table.add_row("(intercept)", *map(_figure, intercepts), "")
     return table
 
@@ -116,7 +119,7 @@ def print_model(out: Console, model: Model, path: str) -> None:
     out.print()
     metrics = {side: Metrics(**values) for side, values in facts.get("metrics", {}).items()}
     print_metrics(out, metrics, model.classes)
-    out.print(coefficient_table(model))
+    _print_whole(out, coefficient_table(model))
 
 
 def model_object(model: Model) -> dict[str, Any]:
@@ -140,6 +143,15 @@ def _table(*headers: str) -> Table:
             _escaped(header), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0
         )
     return table
+
+
+def _print_whole(out: Console, table: Table) -> None:
+    """Print a table with every figure whole; a terminal narrower than it wraps its lines."""
+    width = out.width
+    wide = out.options.update(max_width=100_000)
+    out.width = max(width, Measurement.get(out, wide, table).maximum)
+    out.print(table, crop=False)
+    out.width = width
 
 
 def _filled(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
