@@ -441,3 +441,16 @@ def test_predict_refuses_shapes_that_do_not_fit_with_both(x, weights, intercept)
         ShapeError, match=r"`x` has shape \(.*\) and `weights` has shape \(.*one weight per feat"
     ):
         predict(x, weights, intercept=intercept)
+
+
+def test_many_ill_conditioned_columns_are_solved_by_refinement():
+    """A triangular factor of 150 columns would be the other way; NumPy's singular values are the oracle."""
+    rng = np.random.default_rng(8)
+    common = rng.normal(size=(3_000, 1))
+    x = common + 1e-4 * rng.normal(size=(3_000, 150)) + 50.0
+    y = x @ rng.normal(size=150) + 0.01 * rng.normal(size=3_000)
+    objective = Objective.of(x, y)
+    w = objective.minimizer()
+    oracle = np.linalg.lstsq(np.column_stack([x - x.mean(axis=0), np.ones(3_000)]), y, rcond=None)[0][:-1]
+    assert np.abs(w[:-1] - oracle).max() < 1e-9 * np.abs(oracle).max()
+    assert objective.value(w) == pytest.approx(np.square(x @ w[:-1] + w[-1] - y).mean(), rel=1e-9)

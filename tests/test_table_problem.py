@@ -20,6 +20,7 @@ import descend
 from descend import L2, Columns, DescendWarning, Serial, Threads
 from descend.blocks import Split
 from descend.errors import DataError, DescendError
+from descend.table_files import ColumnarFile
 from descend.table_problem import summarise
 
 NAN, INF = float("nan"), float("inf")
@@ -770,3 +771,29 @@ def test_counts_of_rows_in_a_sentence(rows, sentence):
 
 def test_a_penalty_may_be_an_object_or_a_number():
     same_run(fit(FRAME, "price", penalty=L2(0.2)), fit(FRAME, "price", penalty=0.2), 0)
+
+
+@pytest.mark.parametrize("valid", [None, 0.3])
+def test_a_file_that_is_not_kept_whole_is_read_once_and_only_mae_is_from_a_sample(
+    tmp_path, monkeypatch, valid
+):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(300_000, 2))
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x @ [1.0, -2.0] + rng.normal(size=300_000)})
+    frame.write_parquet(tmp_path / "a.parquet")
+    whole = descend.fit(frame, target="y", valid=valid)
+    monkeypatch.setattr("descend.survey.KEPT_BYTES", 4_000_000)
+    reads, scan = [], ColumnarFile.scan
+    monkeypatch.setattr(ColumnarFile, "scan", lambda self, schema: reads.append(1) or scan(self, schema))
+    run = descend.fit(tmp_path / "a.parquet", target="y", valid=valid)
+    assert len(reads) == 1
+    np.testing.assert_allclose(run.weights, whole.weights, rtol=1e-12)
+    assert run.rows == whole.rows
+    for side, metrics in whole.metrics.items():
+        found = run.metrics[side]
+        assert found.note.startswith("mae is from ")
+        assert found.rows == metrics.rows
+        for values, oracle in ((found.values, metrics.values), (found.baseline, metrics.baseline)):
+            assert values["rmse"] == pytest.approx(oracle["rmse"], rel=1e-12)
+            assert values["r2"] == pytest.approx(oracle["r2"], rel=1e-12, abs=1e-9)
+            assert values["mae"] == pytest.approx(oracle["mae"], rel=0.02)

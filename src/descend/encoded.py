@@ -17,14 +17,14 @@ from descend.cells import held_out_of, weights_of
 from descend.encoding import Encoding
 from descend.matrix import Array, Float
 from descend.spool import Pair, Spool, memory_budget
-from descend.tables import Slice, Table
+from descend.tables import Rows, Slice
 
 
 @dataclass(eq=False)
 class EncodedTable:
     """A table, its encoding and its split; what its two sides share."""
 
-    table: Table
+    table: Rows
     encoding: Encoding
     split: AnySplit | None = None
     budget: int = field(default_factory=memory_budget)

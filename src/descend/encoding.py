@@ -225,6 +225,22 @@ class Encoding:
         dummies = [f"{c.name}={level}" for c in self.categories for level in c.dummies]
         return tuple(numbers + flags + dummies)
 
+    @property
+    def units(self) -> tuple[Float, Float]:
+        """One of each column of `X` in its own units, and the zero of `X` there: `x = centre + unit * X`."""
+        others = len(self.feature_names) - len(self.numbers)
+        units = [c.scale for c in self.numbers] + [1.0] * others
+        return np.array(units), np.array([c.centre for c in self.numbers] + [0.0] * others)
+
+    @property
+    def independent(self) -> list[int]:
+        """The columns of `X` less those that the coding itself makes combinations of others.
+
+        Where all levels of a category have a column, these add up to one: the reference's is left out.
+        """
+        spare = {f"{c.name}={c.reference}" for c in self.categories if self.intercept and not c.dropped}
+        return [i for i, name in enumerate(self.feature_names) if name not in spare]
+
     def transform(self, frame: pl.DataFrame) -> tuple[Matrix, int]:
         """Rows of raw columns as a block's `X`, and how many cells held an unknown level."""
         numbers = self.numbers

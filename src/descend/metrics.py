@@ -12,6 +12,7 @@ from descend.engines import Session
 from descend.errors import DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.matrix import Float
+from descend.moments import MeanSquares
 from descend.ranking import BINS, EXACT_ROWS, Ranking, Scores
 from descend.statistics import linear_predictor
 
@@ -30,6 +31,15 @@ class Metrics:
     confusion: list[list[float]] | None = None
     note: str | None = None
     """What to know about the figures."""
+
+    def completed(self, whole: MeanSquares) -> Metrics:
+        """These of some rows of a regression, with what is known of all of them."""
+        return Metrics(
+            whole.rows,
+            {**self.values, **whole.figures(whole.error)},
+            {**self.baseline, **whole.figures(whole.deviation)},
+            note=f"mae is from {self.rows:,} of {whole.rows:,} rows, evenly spaced; one read tells the rest",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON, None in place of figures that are not finite."""
@@ -63,12 +73,13 @@ class Errors:
     """Sum of weights; of errors squared and absolute; of deviations, squared and absolute."""
 
     def metrics(self) -> Metrics:
-        weight, squared, absolute, deviation, squares, absolutes = self.sums.tolist()
-        about_mean = max(squares - deviation**2 / weight, 0.0)
+        weight, *sums = self.sums.tolist()
+        squared, absolute, deviation, squares, absolutes = (total / weight for total in sums)
+        means = MeanSquares(self.rows, squared, squares, max(squares - deviation**2, 0.0))
 
         def figures(squared: float, absolute: float) -> dict[str, float]:
-            r2 = 1.0 - squared / about_mean if about_mean > 0 else float("nan")
-            return {"rmse": float(np.sqrt(squared / weight)), "mae": absolute / weight, "r2": r2}
+            rmse, r2 = means.figures(squared).values()
+            return {"rmse": rmse, "mae": absolute, "r2": r2}
 
         return Metrics(self.rows, figures(squared, absolute), figures(squares, absolutes))
 

@@ -59,18 +59,22 @@ class Moments:
         each = np.ones(len(Z)) if s is None else s  # s @ Z: five times faster than Z.sum(0)
         mean = (each @ Z[:, :-1]) / (weight or 1.0)
         Z[:, :-1] -= mean
-        indicators = None if sparse is None else (sparse, *matrix.gram_and_sums(sparse, s))
-        return Moments.of_centred(Z, mean, weight, indicators, s)
+        if sparse is None:
+            return Moments.of_centred(Z, mean, weight, None, s)
+        products = np.asarray(sparse.T @ (Z if s is None else Z * s[:, None]))
+        return Moments.of_centred(Z, mean, weight, (products, *matrix.gram_and_sums(sparse, s)), s)
 
     @staticmethod
     def of_centred(
         Z: Float,
         mean: Float,
         weight: float,
-        sparse: tuple[Any, Float, Float] | None = None,
+        sparse: tuple[Float, Float, Float] | None = None,
         s: Float | None = None,
     ) -> Moments:
-        """The same where `Z` is less its rounded means already; sparse columns come with their gram and sums.
+        """The same where `Z` is less its rounded means already.
+
+        Of sparse columns `S` come `S.T @ Z`, `S.T @ S` and the sums, all of them by weight.
 
         What the rounding left, the mean of the centred columns, is the low part of the mean. The two
         together are exact to the last bits even far from zero.
@@ -83,10 +87,9 @@ class Moments:
         cross = products[:, :-1] - weight * np.outer(low, low)
         if sparse is None:
             return Moments(weight, rows, mean, low, cross)
-        S, ss, sums = sparse
+        sZ, ss, sums = sparse
         p, q = Z.shape[1] - 2, len(sums)
         sparse_mean = sums / (weight or 1.0)
-        sZ = S.T @ (Z if s is None else Z * np.sqrt(s)[:, None])
         sZ = sZ[:, :-1] - weight * np.outer(sparse_mean, low)
         whole = np.empty((p + q + 1, p + q + 1))
         order = np.r_[0:p, p + q]  # dense columns first, then sparse ones, y last
@@ -125,6 +128,34 @@ class Moments:
     def uncentred(self) -> Float:
         """`sum_i s_i v_i v_i'`, the cross products about zero."""
         return self.cross + self.weight * np.outer(self.mean + self.mean_low, self.mean + self.mean_low)
+
+
+@dataclass(frozen=True, slots=True)
+class DenseMoments:
+    """The statistic of the moments of a block's dense columns and of y, its sparse ones left out."""
+
+    def of(self, block: Block, params: Any = None) -> Moments:
+        dense, _ = matrix.split(block.X)
+        columns = np.empty((block.rows, 0)) if dense is None else dense
+        return Moments.of(Block(columns, block.y, block.sample_weight))
+
+    def merge(self, a: Moments, b: Moments) -> Moments:
+        return Moments.merge(a, b)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanSquares:
+    """Mean squares of a regression: of its errors, of the deviations from a constant, and of those from the mean."""
+
+    rows: int
+    error: float
+    deviation: float
+    variance: float
+
+    def figures(self, error: float) -> dict[str, float]:
+        """RMSE and R2 of predictions of this mean squared error."""
+        r2 = 1.0 - error / self.variance if self.variance > 0 else float("nan")
+        return {"rmse": float(np.sqrt(error)), "r2": r2}
 
 
 def _two_sum(a: Float, b: Float) -> tuple[Float, Float]:

@@ -10,6 +10,7 @@ every evaluation (`Summed`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,14 +20,21 @@ import numpy as np
 from descend.blocks import ArraySource, Block, check_column, check_matrix
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
+from descend.least_squares import LeastSquares
 from descend.losses import CrossEntropy, Loss, SquaredError, as_loss
 from descend.matrix import Float
-from descend.moments import Moments, Triangle
+from descend.moments import MeanSquares, Moments, Triangle
 from descend.penalties import Penalty, as_penalty
 from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum, linear_predictor
 
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
+
+FACTOR_COLUMNS = 128
+"""Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
+
+FEW_CELLS = 1 << 18
+"""Up to so many cells another pass costs nothing, and is made for the last digits too."""
 
 
 class Objective(ABC):
@@ -211,14 +219,18 @@ class Summed(Objective):
         return H
 
     @cached_property
+    def moments(self) -> Moments:
+        """The moments of the columns: one pass."""
+        return self.session.reduce(Moments)
+
+    @cached_property
     def curvature_bound(self) -> float:
         """`loss.curvature_bound * lambda_max(X'X / n) + penalty`: the loss is no more curved than that.
 
         On many columns the trace, the mean squared length of a row, stands in for the eigenvalue.
         """
-        columns = len(self.session.source.feature_names)
-        if columns <= MOMENTS_COLUMNS:
-            largest = _largest_eigenvalue(self.session.reduce(Moments), self.intercept)
+        if len(self.session.source.feature_names) <= MOMENTS_COLUMNS:
+            largest = _largest_eigenvalue(self.moments, self.intercept)
         else:
             weight, total, _ = self.session.reduce(RowNorms(self.intercept))
             largest = float(total / weight)
@@ -284,6 +296,8 @@ class Quadratic(Objective):
     penalty: Penalty
     intercept: bool
     session: Session | None = None
+    rank: int | None = None
+    """The columns less those that are combinations of others."""
 
     def __post_init__(self) -> None:
         self.loss: Loss = SquaredError()
@@ -302,13 +316,15 @@ class Quadratic(Objective):
         S = moments.cross if intercept else moments.uncentred()
         scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / moments.weight)
         scale = np.where(scale > 0, scale, 1.0)
-        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight)
-        if session is not None and least.wants_factor:
+        near = 1e-3 if moments.rows * len(scale) <= FEW_CELLS else 1e-7
+        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight, near)
+        wide = len(scale) > FACTOR_COLUMNS
+        if session is not None and least.wants_more and not wide:
             mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
             R = session.reduce(Triangle(mean, low, scale)) / np.sqrt(moments.weight)
             least = LeastSquares.from_factor(R)
         y_scale, x_scale = scale[-1], scale[:-1]
-        return Quadratic(
+        quadratic = Quadratic(
             moments,
             least.factor * x_scale * np.sqrt(moments.weight),
             least.solution * y_scale / x_scale,
@@ -316,7 +332,25 @@ class Quadratic(Objective):
             penalty,
             intercept,
             session,
+            least.rank,
         )
+        if session is not None and least.wants_more and wide:
+            quadratic._refine(session, lambda g: least.solve(g / x_scale) / x_scale)
+        return quadratic
+
+    def _refine(self, session: Session, solve: Callable[[Float], Float]) -> None:
+        """One step of iterative refinement: the gradient at `w*`, summed from the rows, tells what is left.
+
+        The corrected seminormal equations: Bjoerck, Linear Algebra and its Applications 88/89 (1987). A
+        triangular factor of very many columns would take a hundred times as long.
+        """
+        w = np.append(self.solution, self._mean_residual(self.solution)) if self.intercept else self.solution
+        sums = session.reduce(LossAndGradient(self.loss, self.intercept), w)
+        g = sums[3:-1] - self._mean * sums[-1] if self.intercept else sums[3:]
+        move = -0.5 / self.weight * solve(g)
+        self.solution = self.solution + move
+        gain = self.factor @ move
+        self.minimum = max(float(sums[2] - gain @ gain) / self.weight, 0.0)
 
     def _value(self, w: Float) -> float:
         return self.value_and_gradient(w)[0]
@@ -366,45 +400,21 @@ class Quadratic(Objective):
             v = np.linalg.lstsq(A, b, rcond=None)[0]
         return np.append(v, self._mean_residual(v)) if self.intercept else v
 
+    def mean_squares(self, w: Float, constant: float) -> MeanSquares:
+        """The mean squares behind R2 and RMSE at `w`, without the penalty, beside predicting `constant`."""
+        error = self.value(w) - self.penalty.value(self._penalised(w))
+        m = self.moments
+        return MeanSquares(
+            m.rows,
+            error,
+            m.constant_loss + float(m.mean[-1] + m.mean_low[-1] - constant) ** 2,
+            m.constant_loss,
+        )
+
     def _mean_residual(self, v: Float) -> float:
         """The mean of `y - X @ v`, the high parts of the means first."""
         m = self.moments
         return float((m.mean[-1] - m.mean[:-1] @ v) + (m.mean_low[-1] - m.mean_low[:-1] @ v))
-
-
-@dataclass(frozen=True)
-class LeastSquares:
-    """The least-squares problem of standardised columns `[X | y]`, solved."""
-
-    factor: Float
-    solution: Float
-    residual: float
-    """The mean squared residual, in units of the variance of y."""
-    wants_factor: bool
-    """Whether an orthogonal factor would give digits that these cross products have lost."""
-
-    @staticmethod
-    def from_cross_products(C: Float) -> LeastSquares:
-        """From `C = Z'Z / n`, by its eigenvalues; small ones count as zero."""
-        values, V = np.linalg.eigh(C[:-1, :-1])
-        largest = max(float(values[-1]), 1e-300)
-        keep = values > largest * 1e-12
-        along = V.T @ C[:-1, -1]
-        solution = V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0)
-        residual = max(float(C[-1, -1] - C[:-1, -1] @ solution), 0.0)
-        factor = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T
-        wants_factor = values[0] < 1e-6 * largest or residual < 1e-4 * float(C[-1, -1])
-        return LeastSquares(factor, solution, residual, bool(wants_factor))
-
-    @staticmethod
-    def from_factor(R: Float) -> LeastSquares:
-        """From the triangular factor `R` of `[X | y]`, by the singular values of its columns of X."""
-        U, s, Vt = np.linalg.svd(R[:-1, :-1])
-        keep = s > max(float(s[0]), 1e-300) * 1e-13 * len(s)
-        along = U.T @ R[:-1, -1]
-        solution = Vt.T @ np.where(keep, along / np.where(keep, s, 1.0), 0.0)
-        residual = float(R[-1, -1] ** 2 + np.sum(np.square(along[~keep])))
-        return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, False)
 
 
 def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:

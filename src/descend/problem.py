@@ -25,6 +25,7 @@ from descend.blocks import (
     check_matrix,
     check_seed,
 )
+from descend.collinearity import collinear_note, relations
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
@@ -119,6 +120,8 @@ class Problem:
     """What was decided for the user, in sentences."""
     warnings: list[str] = field(default_factory=list)
     """What was left out."""
+    sampled: dict[str, Session] = field(default_factory=dict, repr=False)
+    """Sessions over some rows of each side, where the rest would have to be read once more for the metrics."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
     """Spools and temporary files, deleted when the problem is closed."""
 
@@ -197,16 +200,22 @@ class Problem:
         """Metrics of the training and, where there are any, the validation rows."""
         if self.loss.name not in LOSSES:
             return {}
-        sessions = {"training": self.session, "validation": self.validation_session}
-        return {
+        sessions = {"training": self.session, "validation": self.validation_session} | self.sampled
+        found = {
             side: evaluate(session, self.loss, w, self.objective.intercept, self.constant)
             for side, session in sessions.items()
             if session is not None
         }
+        objectives = {"training": self.objective, "validation": self.validation}
+        for side in self.sampled:
+            objective = objectives[side]
+            assert isinstance(objective, Quadratic)
+            found[side] = found[side].completed(objective.mean_squares(w, float(self.constant[0])))
+        return found
 
     def close(self) -> None:
-        """Close both sessions and delete what is temporary."""
-        for session in (self.session, self.validation_session):
+        """Close all sessions and delete what is temporary."""
+        for session in (self.session, self.validation_session, *self.sampled.values()):
             if session is not None:
                 session.close()
         self.resources.close()
@@ -263,6 +272,11 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Probl
     training = x.shape[0] - (held_out if sources[0].split is not None else 0)
     problem.rows = {"training": training, "validation": held_out, "without_target": 0}
     problem.notes += notes
+    objective = problem.objective
+    if isinstance(objective, Quadratic) and (objective.rank or x.shape[1]) < x.shape[1]:
+        names, zeros = problem.feature_names, np.zeros(x.shape[1])
+        found = relations(objective.moments, names, zeros + 1.0, zeros, intercept=options.intercept)
+        problem.notes += [collinear_note(found, not objective.penalty.is_zero)] if found else []
     return problem
 
 

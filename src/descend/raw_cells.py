@@ -1,19 +1,21 @@
 """The cells of a raw leaf: profiled, and summed to labelled moments in the same go.
 
-Columns are handled together, a leaf in a few calls: many small ones would have the threads wait for
-each other.
+Cells become NumPy arrays at once, and everything after that is NumPy's. An expression of polars would
+wait for a place among the threads that decode the next rows, many times a leaf.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
+from descend import matrix
 from descend.cells import as_numbers, as_texts
 from descend.encoding import MISSING_LEVEL
 from descend.matrix import Array, Float
@@ -22,236 +24,273 @@ from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, whole_nu
 from descend.raw_moments import FLAG, MOST_LABELS, MOST_LEVELS, RawMoments
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cells:
-    """Columns of numbers as float64 and of texts, null where a cell is missing."""
+    """Columns of numbers, NaN where a cell is missing, and columns of texts as codes.
 
-    numbers: pl.DataFrame
-    texts: pl.DataFrame
+    The numbers are the last columns but one of `wide`, a scratch buffer of this thread in Fortran order
+    that ends in a column of ones. Before them there is room for as many flags of missing cells.
+    """
+
+    names: tuple[str, ...]
+    """The columns of numbers."""
+    wide: Float
+    texts: tuple[Codes, ...]
     dated: frozenset[str]
     weights: Float | None = None
 
     @staticmethod
-    def of(frame: pl.DataFrame, names: Sequence[str], texts: frozenset[str]) -> Cells:
+    def of(
+        frame: pl.DataFrame, names: Sequence[str], texts: frozenset[str], weights: Float | None = None
+    ) -> Cells:
         """Some columns of a frame."""
         columns = {series.name: series for series in frame.get_columns()}
-        numbers = {name: _floats(columns[name]) for name in names if name not in texts}
-        return Cells(
-            pl.DataFrame(numbers),
-            pl.DataFrame({name: as_texts(columns[name]) for name in names if name in texts}),
-            frozenset(name for name in names if columns[name].dtype.is_temporal()),
-        )
+        numbers = tuple(name for name in names if name not in texts)
+        wide = matrix.scratch("raw cells", (frame.height, 2 * len(numbers) + 1), "F")
+        for j, name in enumerate(numbers, len(numbers)):
+            _fill(wide[:, j], columns[name])
+        wide[:, -1] = 1.0
+        codes = tuple(Codes.of(columns[name]) for name in names if name in texts)
+        dated = frozenset(name for name in names if columns[name].dtype.is_temporal())
+        return Cells(numbers, wide, codes, dated, weights)
 
     @property
     def rows(self) -> int:
-        return max(self.numbers.height, self.texts.height)
+        return len(self.wide)
+
+    @property
+    def numbers(self) -> Float:
+        """The columns of numbers."""
+        return self.wide[:, len(self.names) : -1]
 
     def known(self, name: str) -> Array:
         """A mask of the rows where a cell is not missing."""
-        if name in self.texts.columns:
-            return np.asarray(self.texts[name].is_not_null().to_numpy())
-        return np.asarray(~np.isnan(self.numbers[name].to_numpy()))
+        for codes in self.texts:
+            if codes.name == name:
+                return np.ones(self.rows, bool) if codes.absent is None else ~codes.absent
+        return ~np.isnan(self.numbers[:, self.names.index(name)])
 
     def take(self, mask: Array) -> Cells:
-        """The rows of a mask."""
+        """The rows of a mask; another call writes over them."""
         if mask.all():
             return self
-        rows = pl.Series(mask)
-        weights = None if self.weights is None else self.weights[mask]
-        return Cells(_filtered(self.numbers, rows), _filtered(self.texts, rows), self.dated, weights)
+        rows = np.flatnonzero(mask)
+        wide = matrix.scratch("chosen cells", (len(rows), self.wide.shape[1]), "F")
+        for j in range(len(self.names), wide.shape[1]):
+            np.take(self.wide[:, j], rows, out=wide[:, j], mode="clip")
+        texts = tuple(codes.take(rows) for codes in self.texts)
+        return Cells(
+            self.names, wide, texts, self.dated, None if self.weights is None else self.weights[rows]
+        )
 
     def profiled(self, counted: str) -> dict[str, Profile]:
         """A profile of every column; the distinct numbers of `counted` are counted."""
-        profiles: dict[str, Profile] = {}
-        for series in self.numbers.get_columns():
-            distinct: Counter[float] | None = Counter() if series.name == counted else None
-            profiles[series.name] = number = NumberProfile(dated=series.name in self.dated, distinct=distinct)
-            number.add_numbers(series.to_numpy(), self.weights)
-        for series in self.texts.get_columns():
-            profiles[series.name] = text = TextProfile()
-            text.add(series, self.weights)
+        profiles: dict[str, Profile] = {c.name: c.profile(c.counts(self.weights)) for c in self.texts}
+        for j, name in enumerate(self.names):
+            distinct: Counter[float] | None = Counter() if name == counted else None
+            profiles[name] = number = NumberProfile(dated=name in self.dated, distinct=distinct)
+            number.add_numbers(self.numbers[:, j], self.weights)
         return profiles
 
     def summed(
         self, target: str, origins: Mapping[str, float]
     ) -> tuple[RawMoments | None, dict[str, Profile]]:
-        """Moments of all columns, the target's last, and the profiles that they tell.
+        """Moments of all columns, the target's last, and the profiles that they tell; done once, in place.
 
-        None for the moments where there are very many levels or a number is infinite.
+        None for the moments where there are very many levels or a number is infinite. The target is the
+        last column of numbers.
         """
-        s, columns = self.weights, {series.name: series for series in self.numbers.get_columns()}
-        goal_column = columns.pop(target)
-        names = [*columns, target]
-        weight = float(self.rows if s is None else s.sum())
-        dense = _Dense.of([*columns.values(), goal_column], origins)
-        levels = _Levels.of_all(self.texts, s)
-        few = [column for column in levels if len(column.names) <= MOST_LEVELS]
-        size = len(names) + len(dense.flagged) + sum(len(column.names) for column in few)
-        if size > MOST_LABELS or dense.infinite:
+        s, names = self.weights, self.names
+        low, high = _range(self.numbers)
+        flagged = np.flatnonzero(np.isnan(low[:-1])).tolist()
+        few = [codes for codes in self.texts if len(codes.levels) <= MOST_LEVELS]
+        size = len(names) + len(flagged) + sum(len(codes.levels) for codes in few)
+        if size > MOST_LABELS or max(-np.nanmin(low, initial=0.0), np.nanmax(high, initial=0.0)) > HUGE:
             return None, self.profiled(target)
-        whole = [whole_numbers(dense.Z[:, j], dense.present(j)) for j in range(len(names) - 1)]
-        counted = dense.Z[:, -2].copy() if whole_numbers(dense.Z[:1024, -2]) else None
-        moments = dense.moments(weight, _indicators(few, self.rows, s), s)
-        labels = [(name, "") for name in names[:-1]] + [(names[j], FLAG) for j in dense.flagged]
-        labels += [(column.name, level) for column in few for level in column.names]
-        profiles: dict[str, Profile] = {column.name: column.profile() for column in levels}
-        for j, name in enumerate(names[:-1]):
-            profiles[name] = dense.profile(j, moments, whole[j], origins[name], s)
-        profiles[target] = goal = dense.profile(-1, moments, counted is not None, origins[target], s)
-        if counted is not None:
-            goal.whole, goal.distinct = whole_numbers(counted), Counter()
-            goal.count_distinct(counted, s)
-        for name in self.dated:
-            profiles[name].dated = True  # type: ignore[union-attr]
-        skipped = frozenset(column.name for column in levels if column not in few)
+        weight = float(self.rows if s is None else s.sum())
+        gaps = [_Gap.of(self.numbers[:, j], s) for j in flagged]
+        for j, gap in zip(flagged, gaps, strict=True):
+            low[j], high[j] = gap.low, gap.high
+        present = {j: ~gap.absent for j, gap in zip(flagged, gaps, strict=True)}
+        whole = [whole_numbers(self.numbers[:, j], present.get(j)) for j in range(len(names))]
+        goal = self.numbers[:, -1].copy() if whole[-1] else None
+        Z = self._filled(flagged, gaps, origins)
+        moments = self._moments(Z, weight, few)
+        profiles: dict[str, Profile] = {c.name: c.profile(c.counts(s)) for c in self.texts}
+        for j, name in enumerate(names):
+            place = len(flagged) + j if j < len(names) - 1 else -1
+            profile = NumberProfile(weight, rows=self.rows, whole=whole[j], distinct=None)
+            profile.low, profile.high, profile.dated = float(low[j]), float(high[j]), name in self.dated
+            profile.mean, profile.squares = float(moments.mean[place]), float(moments.cross[place, place])
+            if j in flagged:
+                gaps[flagged.index(j)].leave_out(profile, moments, place, origins[name])
+            profiles[name] = profile
+        if goal is not None:
+            profiles[target].distinct = Counter()  # type: ignore[union-attr]
+            profiles[target].count_distinct(goal, s)  # type: ignore[union-attr]
+        labels = [(names[j], FLAG) for j in flagged] + [(name, "") for name in names[:-1]]
+        labels += [(codes.name, level) for codes in few for level in codes.levels]
+        skipped = frozenset(c.name for c in self.texts if len(c.levels) > MOST_LEVELS)
         return RawMoments(tuple(labels), moments, skipped), profiles
 
+    def _filled(self, flagged: list[int], gaps: list[_Gap], origins: Mapping[str, float]) -> Float:
+        """`[flags | numbers | ones]`, missing numbers as their origins."""
+        Z = self.wide[:, len(self.names) - len(flagged) :]
+        for k, (j, gap) in enumerate(zip(flagged, gaps, strict=True)):
+            self.numbers[gap.absent, j] = origins[self.names[j]]
+            Z[:, k] = gap.absent
+        return Z
 
-def _floats(series: pl.Series) -> pl.Series:
-    """A column as float64, missing cells null or NaN."""
-    return series if series.dtype == pl.Float64 else pl.Series(series.name, as_numbers(series))
+    def _moments(self, Z: Float, weight: float, few: Sequence[Codes]) -> Moments:
+        """The moments of `[flags | numbers | levels | target]`; Z is overwritten."""
+        s = self.weights
+        each = np.ones(len(Z)) if s is None else s
+        means = (each @ Z[:, :-1]) / (weight or 1.0)
+        Z[:, :-1] -= means
+        return Moments.of_centred(Z, means, weight, _level_sums(few, Z, s), s)
 
 
-def _filtered(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
-    return frame.filter(rows) if frame.width else frame
+def _fill(out: Float, series: pl.Series) -> None:
+    """A column as float64, missing cells as NaN; a chunk at a time, so that nothing is copied twice."""
+    if not series.dtype.is_numeric() or series.dtype.is_decimal():
+        out[:] = as_numbers(series)
+        return
+    start = 0
+    for chunk in series.get_chunks():
+        cells = chunk.to_numpy()
+        out[start : (start := start + cells.size)] = cells
 
 
-@dataclass(frozen=True)
-class _Dense:
-    """`Z = [numbers | flags | target | 1]` of a leaf, in Fortran order, missing numbers as their origins."""
+def _range(numbers: Float) -> tuple[Float, Float]:
+    """The smallest and the largest number of each column, NaN where one is missing."""
+    with np.errstate(invalid="ignore"):
+        return numbers.min(axis=0, initial=np.inf), numbers.max(axis=0, initial=-np.inf)
 
-    Z: Float
-    low: Float
-    high: Float
-    flagged: list[int]
-    """The numbers of the columns with missing cells."""
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """The missing cells of a column of numbers, and the range of the others."""
+
     absent: Array
-    """Which of their cells are missing, one column for each."""
+    rows: int
+    weight: float
+    low: float
+    high: float
 
     @staticmethod
-    def of(columns: Sequence[pl.Series], origins: Mapping[str, float]) -> _Dense:
-        """The columns of numbers, the target's last."""
-        rows = len(columns[-1])
-        low = high = np.zeros(0)
-        flagged: list[int] = [j for j, series in enumerate(columns[:-1]) if series.null_count()]
-        while True:  # once, but again where NaN turns up in a column without nulls
-            blank = pl.Series("", np.ones(rows))
-            parts = [*columns[:-1], *[blank] * len(flagged), columns[-1], blank]
-            named = [series.alias(str(j)) for j, series in enumerate(parts)]
-            Z = pl.DataFrame(named).to_numpy(order="fortran", writable=True)
-            p = len(columns) - 1
-            with np.errstate(invalid="ignore"):
-                low, high = Z.min(axis=0, initial=np.inf), Z.max(axis=0, initial=-np.inf)
-            missing = np.flatnonzero(np.isnan(low[:p])).tolist()
-            if missing == flagged:
-                break
-            flagged = missing
-        absent = np.isnan(Z[:, flagged])
-        for k, j in enumerate(flagged):
-            column, gap = Z[:, j], absent[:, k]
-            present = column[~gap]
-            low[j], high[j] = present.min(initial=np.inf), present.max(initial=-np.inf)
-            column[gap] = origins[columns[j].name]
-            Z[:, p + k] = gap
-        return _Dense(Z, low, high, flagged, absent)
+    def of(column: Float, s: Float | None) -> _Gap:
+        """The gap of one column."""
+        absent = np.isnan(column)
+        rows, present = int(np.count_nonzero(absent)), column[~absent]
+        low, high = present.min(initial=np.inf), present.max(initial=-np.inf)
+        return _Gap(absent, rows, float(rows if s is None else s @ absent), float(low), float(high))
 
-    @property
-    def infinite(self) -> bool:
-        """Whether a number is beyond what can be squared."""
-        seen = self.low <= self.high
-        return bool((np.maximum(-self.low, self.high)[seen] > HUGE).any())
-
-    def present(self, j: int) -> Array | None:
-        """A mask of the cells of a column that are there, None where all are."""
-        return ~self.absent[:, self.flagged.index(j)] if j in self.flagged else None
-
-    def moments(self, weight: float, sparse: tuple[Any, Float, Float] | None, s: Float | None) -> Moments:
-        """The moments of `[numbers | flags | sparse | target]`; Z is overwritten."""
-        each = np.ones(len(self.Z)) if s is None else s
-        means = (each @ self.Z[:, :-1]) / (weight or 1.0)
-        self.Z[:, :-1] -= means
-        return Moments.of_centred(self.Z, means, weight, sparse, s)
-
-    def profile(self, j: int, moments: Moments, whole: bool, origin: float, s: Float | None) -> NumberProfile:
-        """The profile of a column from its moments.
+    def leave_out(self, profile: NumberProfile, moments: Moments, place: int, origin: float) -> None:
+        """Take the missing cells out of a profile.
 
         Of weight W with mean m and squares S a part a is missing, summed as the origin o. The others
         have mean `o + (m - o) W / (W - a)` and squares `S - a W / (W - a) (m - o)**2`.
         """
-        at, rows, missing = (j if j >= 0 else -2), len(self.Z), 0.0
-        if j in self.flagged:
-            gap = self.absent[:, self.flagged.index(j)]
-            count = int(np.count_nonzero(gap))
-            rows, missing = rows - count, float(count if s is None else s @ gap)
-        weight = moments.weight
-        profile = NumberProfile(weight - missing, missing, rows, whole=whole, distinct=None)
-        if rows:
-            profile.low, profile.high = float(self.low[at]), float(self.high[at])
-            share = weight / profile.count
-            distance = float((moments.mean[j] - origin) + moments.mean_low[j])
-            profile.mean = origin + distance * share if missing else float(moments.mean[j])
-            profile.squares = max(float(moments.cross[j, j]) - missing * share * distance**2, 0.0)
-        return profile
+        whole, profile.missing = profile.count, self.weight
+        profile.rows -= self.rows
+        profile.count = whole - self.weight if profile.rows else 0.0
+        if not profile.rows:
+            profile.mean = profile.squares = 0.0
+            return
+        share = whole / profile.count
+        distance = float((moments.mean[place] - origin) + moments.mean_low[place])
+        profile.mean = origin + distance * share
+        profile.squares = max(profile.squares - self.weight * share * distance**2, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Levels:
-    """The levels of a column of texts in order, missing cells as a level, and the place of each row's."""
+class Codes:
+    """A column of texts as places in the list of its levels; missing cells are a level of their own."""
 
     name: str
-    names: list[str]
+    levels: list[str]
+    """In order, unless they are very many."""
     codes: Array
-    counts: Array
+    absent: Array | None
+    """A mask of the missing cells, None where there are none."""
 
     @staticmethod
-    def of_all(texts: pl.DataFrame, weights: Float | None) -> list[_Levels]:
-        """The levels of every column."""
-        return [_Levels.of(series, weights) for series in texts.get_columns()]
-
-    @staticmethod
-    def of(series: pl.Series, weights: Float | None) -> _Levels:
-        """The levels of one column."""
+    def of(series: pl.Series) -> Codes:
+        """The codes of one column."""
+        known = pl.Categories.random()
+        categories = as_texts(series).cast(pl.Categorical(known))  # `known` forgets its levels without it
+        codes = categories.to_physical().to_numpy()
+        levels: list[str] = known.to_series().to_list()
+        absent = None
         if series.null_count():
-            series = series.fill_null(MISSING_LEVEL)
-        codes = series.cast(pl.Categorical(pl.Categories.random())).to_physical().to_numpy()
-        places = np.zeros(int(codes.max()) + 1 if len(codes) else 0, dtype=np.uint32)
-        places[codes] = np.arange(len(codes), dtype=np.uint32)
-        names = series[pl.Series(places)].to_list()
-        order = sorted(range(len(names)), key=names.__getitem__)
-        ranks = np.empty(len(order), dtype=np.int32)
-        ranks[order] = np.arange(len(order), dtype=np.int32)
-        codes = ranks[codes]
-        counts = np.bincount(codes, weights, len(names))
-        return _Levels(series.name, [names[i] for i in order], codes, counts)
+            absent = np.isnan(codes)
+            if MISSING_LEVEL not in levels:
+                levels.append(MISSING_LEVEL)
+            codes = np.where(absent, levels.index(MISSING_LEVEL), codes)
+        codes = codes.astype(np.intp)
+        if len(levels) > MOST_LEVELS:
+            return Codes(series.name, levels, codes, absent)
+        order = sorted(range(len(levels)), key=levels.__getitem__)
+        ranks = np.empty(len(order), dtype=np.intp)
+        ranks[order] = np.arange(len(order))
+        return Codes(series.name, [levels[i] for i in order], ranks[codes], absent)
 
-    def profile(self) -> TextProfile:
-        """How often each level occurs."""
-        levels = dict(zip(self.names, self.counts.tolist(), strict=True))
-        missing = levels.pop(MISSING_LEVEL, 0)
-        absent = int((self.codes == self.names.index(MISSING_LEVEL)).sum()) if missing else 0
+    def take(self, rows: Array) -> Codes:
+        """Some of the rows."""
+        absent = None if self.absent is None else self.absent[rows]
+        return Codes(self.name, self.levels, self.codes[rows], absent)
+
+    def counts(self, weights: Float | None) -> Float:
+        """How often each level occurs, by weight."""
+        return np.bincount(self.codes, weights, len(self.levels)).astype(np.float64, copy=False)
+
+    def profile(self, counts: Float) -> TextProfile:
+        """The levels that occur, with these counts."""
+        seen = np.flatnonzero(counts).tolist()
+        levels = dict(zip([self.levels[i] for i in seen], counts[seen].tolist(), strict=True))
+        rows = len(self.codes) - (0 if self.absent is None else int(np.count_nonzero(self.absent)))
+        missing = 0.0 if self.absent is None else levels.pop(MISSING_LEVEL, 0.0)
         profile = TextProfile()
-        profile.take(levels, len(self.codes) - absent, missing)
+        profile.take(levels, rows, missing)
         return profile
 
 
-def _indicators(columns: Sequence[_Levels], rows: int, s: Float | None) -> tuple[Any, Float, Float] | None:
-    """One indicator per level as CSR, its cross products and sums."""
+def _level_sums(columns: Sequence[Codes], Z: Float, s: Float | None) -> tuple[Float, Float, Float] | None:
+    """Sums over the rows of each level: of `Z`, of the indicators of all levels, and of 1; by weight."""
     if not columns:
         return None
-    from scipy.sparse import csr_array
-
-    starts = np.cumsum([0, *(len(column.names) for column in columns)]).astype(np.int32)
-    places = np.empty((rows, len(columns)), dtype=np.int32)
-    for k, column in enumerate(columns):
-        np.add(column.codes, starts[k], out=places[:, k])
-    indptr = np.arange(0, places.size + 1, len(columns), dtype=np.int32)
-    sparse = csr_array((np.ones(places.size), places.ravel(), indptr), shape=(rows, int(starts[-1])))
-    sums = np.concatenate([column.counts for column in columns]).astype(np.float64)
-    gram = np.diag(sums)
+    starts = np.cumsum([0, *(len(column.levels) for column in columns)])
+    at = {column.name: slice(a, b) for column, (a, b) in zip(columns, pairwise(starts), strict=True)}
+    ones = np.ones(len(Z)) if s is None else s
+    products, gram = np.empty((starts[-1], Z.shape[1])), np.zeros((starts[-1], starts[-1]))
+    for group in _groups(columns):
+        shape = tuple(len(column.levels) for column in group)
+        places = np.ravel_multi_index(tuple(column.codes for column in group), shape)
+        for j in range(Z.shape[1]):
+            sums = np.bincount(places, Z[:, j] if s is None else s * Z[:, j], math.prod(shape)).reshape(shape)
+            for axis, column in enumerate(group):
+                others = tuple(k for k in range(len(shape)) if k != axis)
+                products[at[column.name], j] = sums.sum(axis=others)
     for i, a in enumerate(columns):
-        for j, b in enumerate(columns[:i]):
-            shape = len(a.names), len(b.names)
-            pairs = np.bincount(a.codes * shape[1] + b.codes, s, shape[0] * shape[1]).reshape(shape)
-            at, to = slice(starts[i], starts[i + 1]), slice(starts[j], starts[j + 1])
-            gram[at, to], gram[to, at] = pairs, pairs.T
-    return sparse, gram, sums
+        gram[at[a.name], at[a.name]] = np.diag(a.counts(s))
+        for b in columns[:i]:
+            shape = len(a.levels), len(b.levels)
+            pairs = np.bincount(a.codes * shape[1] + b.codes, ones, math.prod(shape)).reshape(shape)
+            gram[at[a.name], at[b.name]], gram[at[b.name], at[a.name]] = pairs, pairs.T
+    return products, gram, gram.diagonal()
+
+
+def _groups(columns: Sequence[Codes]) -> list[list[Codes]]:
+    """Columns whose levels make few combinations together: one sum then serves all of them."""
+    groups: list[list[Codes]] = []
+    for column in columns:
+        for group in groups:
+            if len(column.levels) * math.prod(len(c.levels) for c in group) <= MOST_COMBINATIONS:
+                group.append(column)
+                break
+        else:
+            groups.append([column])
+    return groups
+
+
+MOST_COMBINATIONS = 2_048

@@ -19,7 +19,10 @@ from descend.engines import Engine
 from descend.profiles import HUGE, Profile, is_text
 from descend.raw_cells import Cells
 from descend.raw_moments import RawMoments
-from descend.tables import Slice, Table
+from descend.tables import Kept, Slice, Table
+
+KEPT_BYTES = 2**27
+"""Raw rows of so many bytes are kept: small tables are read once, of large ones an even sample stays."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Survey:
     moments: tuple[RawMoments | None, RawMoments | None] = (None, None)
     """Of the training and the validation rows, None where they were not summed."""
     origins: dict[str, float] = field(default_factory=dict)
+    kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES))
+    """The rows themselves, as far as they fit."""
 
     @staticmethod
     def of(table: Table, question: Question, engine: Engine) -> Survey:
@@ -73,7 +78,7 @@ class Survey:
             survey: Survey = session.reduce(Scan(question, source.texts, source.origins))
         finally:
             session.close()
-        survey.origins = source.origins
+        survey.origins, survey.kept = source.origins, source.kept
         return survey
 
 
@@ -91,22 +96,23 @@ class Scan:
         q = self.question
         held_out = held_out_of(piece, q.split)
         weights = None if q.weight is None else weights_of(piece, q.weight)
-        cells = Cells.of(piece.frame, (*q.names, q.target), self.texts)
+        cells = Cells.of(piece.frame, (*q.names, q.target), self.texts, weights)
         known = cells.known(q.target)
         counted = known if weights is None else known & (weights > 0)
-        cells.weights = weights
-        training = cells.take(counted & ~held_out)
         rows = {
-            "training": training.rows,
+            "training": int((counted & ~held_out).sum()),
             "validation": int((counted & held_out).sum()),
             "without_target": int((~known).sum()),
         }
+        held = None
+        if q.sums and q.split is not None:
+            held, _ = cells.take(counted & held_out).summed(q.target, self.origins)
+        training = cells.take(counted & ~held_out)
         total = float(training.rows if training.weights is None else training.weights.sum())
-        moments: tuple[RawMoments | None, RawMoments | None] = (None, None)
+        moments: tuple[RawMoments | None, RawMoments | None] = (None, held)
         if q.sums:
             raw, profiles = training.summed(q.target, self.origins)
-            held = None if q.split is None else cells.take(counted & held_out).summed(q.target, self.origins)
-            moments = raw, held and held[0]
+            moments = raw, held
         else:
             profiles = training.profiled(q.target)
         return Survey(profiles[q.target], {name: profiles[name] for name in q.names}, rows, total, moments)
@@ -129,6 +135,7 @@ class RawSource:
     table: Table
     question: Question
     origins: dict[str, float] = field(default_factory=dict)
+    kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES))
 
     @cached_property
     def texts(self) -> frozenset[str]:
@@ -145,6 +152,7 @@ class RawSource:
         ):
             if index == 0 and self.question.sums:
                 self._set_origins(piece.frame)
+            self.kept.add(index, piece)
             yield RawLeaf(index, piece)
 
     def _set_origins(self, frame: pl.DataFrame) -> None:

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from descend.cells import weights_of
+from descend.collinearity import collinear_note, relations
 from descend.csv_files import TypeConflict
 from descend.encoded import EncodedSource, EncodedTable
 from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
 from descend.errors import DataError, DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.matrix import Float
-from descend.moments import Moments
-from descend.objective import MOMENTS_COLUMNS
+from descend.moments import DenseMoments, Moments
+from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic, Summed
 from descend.penalties import L2, Penalty, as_penalty
 from descend.problem import (
     FEW_VALUES,
@@ -31,9 +32,10 @@ from descend.problem import (
     make_problem,
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
+from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.table_files import find_files
-from descend.tables import Table, is_table, open_table
+from descend.tables import Rows, Table, is_table, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -80,7 +82,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     penalty = _penalty(options.penalty, loss, survey, notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
-    whole = EncodedTable(table, encoding, split, options.memory, weight=columns.weight)
+    kept: Rows = survey.kept if survey.kept.complete else table
+    whole = EncodedTable(kept, encoding, split, options.memory, weight=columns.weight)
     opened.callback(whole.close)
     whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
     if options.balanced:
@@ -95,6 +98,13 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
+    if moments[0] is not None and not (survey.kept.complete or table.in_memory):
+        sample = EncodedTable(survey.kept, encoding, split, options.memory, weight=columns.weight)
+        opened.callback(sample.close)
+        problem.sampled["training"] = options.engine.open(sample.side(False))
+        if moments[1] is not None:
+            problem.sampled["validation"] = options.engine.open(sample.side(True))
+    notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
     return problem
@@ -135,6 +145,31 @@ def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | 
         for raw in survey.moments
     )
     return training, validation
+
+
+def _collinear(objective: Objective, encoding: Encoding) -> list[str]:
+    """A note on columns that are combinations of others."""
+    among = encoding.independent
+    if isinstance(objective, Quadratic):
+        if objective.rank is not None and objective.rank >= len(among):
+            return []
+        moments = objective.moments
+    elif isinstance(objective, Summed) and len(among) <= NEWTON_LIMIT:
+        moments = objective.moments
+    else:  # dummies are many: look at numbers and flags only
+        assert objective.session is not None
+        moments = objective.session.reduce(DenseMoments())
+        among = list(range(len(moments.mean) - 1))
+    units, centres = encoding.units
+    found = relations(
+        moments,
+        encoding.feature_names,
+        units[: len(moments.mean) - 1],
+        centres[: len(moments.mean) - 1],
+        intercept=encoding.intercept,
+        among=among,
+    )
+    return [collinear_note(found, not objective.penalty.is_zero)] if found else []
 
 
 def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:

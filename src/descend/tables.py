@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -34,6 +34,16 @@ class Slice:
     file: int
     start: int
     frame: pl.DataFrame
+
+
+class Rows(Protocol):
+    """Rows of named columns that can be read again and again: a `Table`, or what was `Kept` of one."""
+
+    def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]: ...
+
+    def empty(self, columns: Sequence[str]) -> pl.DataFrame: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,11 @@ class Table:
         if not self.files:
             return "frame"
         return self.files[0].label if len(self.files) == 1 else f"{len(self.files)} files"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is a frame whose rows need no reading."""
+        return isinstance(self.frame, pl.DataFrame)
 
     def empty(self, columns: Sequence[str]) -> pl.DataFrame:
         """These columns without rows."""
@@ -117,6 +132,66 @@ class Table:
         """Delete the temporary copies of standard input and of files in other encodings."""
         for file in self.files:
             file.close()
+
+
+@dataclass
+class Kept:
+    """What is kept in memory of a table while it is read: all of it, or evenly spaced runs of rows.
+
+    While the slices outgrow `budget` bytes every second one is dropped, so `every` of 4 says that one in
+    four is there.
+    """
+
+    budget: int
+    every: int = 1
+    _slices: dict[int, Slice] = field(default_factory=dict)
+
+    def add(self, index: int, piece: Slice) -> None:
+        """Keep the slice of this number, unless it is between those that are kept."""
+        if index % self.every:
+            return
+        self._slices[index] = piece
+        while len(self._slices) > 1 and self._bytes() > self.budget:
+            self.every *= 2
+            self._slices = {i: piece for i, piece in self._slices.items() if i % self.every == 0}
+
+    def _bytes(self) -> int:
+        return sum(int(piece.frame.estimated_size()) for piece in self._slices.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is there."""
+        return self.every == 1
+
+    def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
+        """The rows that are kept, `rows` at a time, cut where a file or a run of rows ends."""
+        columns = list(dict.fromkeys(columns))
+        for run in self._runs():
+            start = run[0].start
+            for frame in _regular((piece.frame.select(columns) for piece in run), rows):
+                yield Slice(run[0].file, start, frame)
+                start += frame.height
+            if start == run[0].start:
+                yield Slice(run[0].file, start, run[0].frame.select(columns))
+
+    def _runs(self) -> Iterator[list[Slice]]:
+        """Slices that follow one another in one file."""
+        run: list[Slice] = []
+        for piece in self._slices.values():
+            if run and (piece.file, piece.start) != (run[-1].file, run[-1].start + run[-1].frame.height):
+                yield run
+                run = []
+            run.append(piece)
+        if run:
+            yield run
+
+    def empty(self, columns: Sequence[str]) -> pl.DataFrame:
+        """These columns without rows."""
+        return next(iter(self._slices.values())).frame.select(columns).clear()
+
+    def close(self) -> None:
+        """Forget the rows."""
+        self._slices = {}
 
 
 def open_table(
