@@ -47,6 +47,7 @@ ORDER = [
     "ranking",
     "metrics",
     "problem",
+    "advice",
     "table_problem",
     "stopping",
     "history",

@@ -171,6 +171,30 @@ def test_a_mistake_in_the_call_is_named_and_told_how_to_mend(act, message):
         act()
 
 
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs"])
+def test_separation_is_named(loss, optimizer):
+    x = np.array([[0.0], [1.0], [2.0], [3.0]])
+    how = {"loss": loss, "optimizer": optimizer}
+    with pytest.warns(
+        DescendWarning, match="the classes are separated: without a penalty no weights are the"
+    ):
+        run = descend.fit(x, [0, 0, 1, 1], **how)
+    assert run.warnings
+    frame = pd.DataFrame({"x": x[:, 0], "y": ["a", "a", "b", "b"]})
+    with pytest.warns(DescendWarning, match="the classes are separated"):
+        run = descend.fit(frame, target="y", penalty=0, **how)
+    assert any("separated" in note for note in run.model.facts["notes"])
+    for y in (
+        [0, 1, 0, 1],
+        [0, 0, 1, 1],
+    ):  # mixed, and separated with a penalty: no warning, which would raise
+        descend.fit(x, y, penalty=0.0 if y[1] else 0.01, **how)
+        descend.fit(
+            frame.assign(y=np.array(list("ab"))[y]), target="y", penalty=None if y[1] else 0.01, **how
+        )
+
+
 def test_arrays_may_be_lists_and_of_any_numbers():
     expected = descend.fit(X, Y).weights
     np.testing.assert_array_equal(descend.fit(X.tolist(), Y.tolist()).weights, expected)

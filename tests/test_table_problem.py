@@ -462,17 +462,6 @@ def test_types_that_cannot_be_used_are_named(data, options, message):
         fit(data if isinstance(data, pd.DataFrame) else pl.DataFrame(data), **options)
 
 
-def test_whole_numbers_that_are_rounded_are_said_aloud(tmp_path):
-    frame = pl.DataFrame({"i": [2**60 + 1000 * k for k in range(30)], "y": np.arange(30.0)})
-    frame.write_csv(tmp_path / "t.csv")
-    for data in (frame, tmp_path / "t.csv"):
-        with pytest.warns(DescendWarning, match="column `i` holds whole numbers beyond 2\\^53"):
-            run = descend.fit(data, target="y")
-        assert run.coefficients["i"] == pytest.approx(1e-3, rel=1e-2)
-    exact = frame.with_columns(i=pl.col("i") - 2**60)
-    assert fit(exact).coefficients["i"] == pytest.approx(1e-3, rel=1e-12)
-
-
 def test_names_that_are_numbers():
     frame = pd.DataFrame({0: [1.0, 2, 4], 1: [1.0, 3, 2]})
     assert fit(frame, 1).model.feature_names == ("0",)
@@ -548,8 +537,8 @@ TARGETS_REFUSED = {
     "too many numbers as classes": (list(range(101)), "cross-entropy", "more than 100 distinct values"),
     "text as a number": (["a", "b"], "squared-error", "holds text, which the loss squared-error cannot fit"),
     "infinite": ([1.0, INF, 2.0], None, "target `y` holds 1 number.s. that are infinite"),
-    "never there": ([None, None], None, "no row of 'frame' has a value of the target `y`"),
-    "never a number": ([NAN, NAN], None, "no row of 'frame' has a value of the target `y`"),
+    "never there": ([None, None], None, "'frame' has no row with a value of the target `y`"),
+    "never a number": ([NAN, NAN], None, "'frame' has no row with a value of the target `y`"),
 }
 
 
@@ -632,7 +621,7 @@ def test_where_no_row_happens_to_be_held_out_it_is_said():
     assert run.rows["validation"] == 0
     assert set(run.metrics) == {"training"}
     assert any("no row was held out" in note for note in run.notes)
-    with pytest.raises(DataError, match="no row of 'frame' has a value of the target"):
+    with pytest.raises(DataError, match="'frame' has no row with a value of the target"):
         fit(data, valid=0.999)
 
 
@@ -730,6 +719,16 @@ def test_a_target_that_changes_its_type_late(tmp_path):
     run = fit(path)
     assert run.model.loss.name == "squared-error"
     assert run.rows["training"] == 10_101
+
+
+def test_what_the_settings_say_of_a_column_must_agree():
+    data = {"x": [1.0, 2, 4], "c": ["a", "b", "a"], "y": [1.0, 3, 2]}
+    with pytest.raises(DescendError, match="`c` is named both `numeric` and `categorical`: choose one"):
+        fit(data, columns=Columns(numeric=["c"], categorical=["c"]))
+    with pytest.raises(DescendError, match="`reference` names `x`, which is a column of numbers: name it"):
+        fit(data, columns=Columns(reference={"x": "1"}))
+    with pytest.raises(DescendError, match="`reference` names `c`, which is not among the features"):
+        fit(data, columns=Columns(drop=["c"], reference={"c": "a"}))
 
 
 def test_one_cell_that_makes_a_target_text_is_named(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any, Unpack
 from descend import descent
 from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
+from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import Array, Float
 from descend.metrics import Metrics
 from descend.modelfile import Model
@@ -22,6 +23,11 @@ from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
 from descend.second_order import OPTIMIZERS, as_optimizer, auto_optimizer
 from descend.stopping import Outcome
+
+SEPARATED = (
+    "the classes are separated: without a penalty no weights are the best, larger ones are always better. "
+    "Give a `penalty`, 0.01 for example (--l2 0.01)"
+)
 
 
 @dataclass
@@ -159,6 +165,10 @@ def fit(
         history, last = _record(walk, made, every)
         model = _model(made, last, chosen)
         metrics = None if made.encoding is None else made.metrics(last.weights)
+        if _separated(made, last, metrics):
+            made.warnings.append(SEPARATED)
+            model.facts["notes"].append(SEPARATED)
+            warnings.warn(SEPARATED, DescendWarning, stacklevel=2)
         if metrics is not None:
             model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
             made.rows |= {
@@ -223,6 +233,19 @@ def _announce(objective: Objective, optimizer: Optimizer) -> list[str]:
         f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
         f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
     ]
+
+
+def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
+    """Whether every training row is on its own side: then no weights are best, without a penalty.
+
+    Of arrays, whose metrics cost a pass, it is known where no row can have a loss of log 2.
+    """
+    if not (problem.objective.penalty.is_zero and isinstance(problem.loss, LogisticLoss | CrossEntropy)):
+        return False
+    if metrics is not None:
+        return metrics["training"].values["accuracy"] > 1 - 1e-12
+    rows, weight = problem.objective.rows, problem.objective.weight
+    return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
 
 
 def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:

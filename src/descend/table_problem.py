@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from descend.advice import rounded_numbers, stray_texts
 from descend.cells import weights_of
 from descend.collinearity import collinear_note, relations
 from descend.csv_files import TypeConflict
@@ -64,20 +65,23 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if split is not None and not survey.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
-    if not any(survey.rows.values()):
-        raise DataError(f"{table.label!r} has no rows.")
     if not survey.rows["training"]:
-        raise DataError(f"no row of {table.label!r} has a value of the target `{target}` to learn from.")
+        what = f"no row with a value of the target `{target}` to learn from"
+        raise DataError(f"{table.label!r} has {what if any(survey.rows.values()) else 'no rows'}.")
+    hints = stray_texts({target: survey.target, **survey.features}, narrow, columns)
     try:
         loss, goal = _infer_target(target, survey.target, options.loss, notes)
     except DataError as error:
-        if not (narrow.schema[target].is_numeric() and isinstance(survey.target, TextProfile)):
-            raise
-        raise DataError(f"{error} Its {notes[0]}.") from error  # the survey has widened it
+        if narrow.schema[target].is_numeric() and isinstance(survey.target, TextProfile):
+            raise DataError(f"{error} Its {notes[0]}.") from error  # the survey has widened it
+        if target in hints:
+            raise DataError(f"{error} {hints[target]}.") from error
+        raise
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
     used, dropped = _usable(survey, columns)
-    dropped += _rounded(used, narrow)
+    dropped += [hint for name, hint in hints.items() if name in used or name == target]
+    dropped += rounded_numbers(used, narrow)
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
     penalty = _penalty(options.penalty, loss, survey, notes)
     if penalty.is_zero:
@@ -101,9 +105,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if moments[0] is not None and not (survey.kept.complete or table.in_memory):
         sample = EncodedTable(survey.kept, encoding, split, options.memory, weight=columns.weight)
         opened.callback(sample.close)
-        problem.sampled["training"] = options.engine.open(sample.side(False))
-        if moments[1] is not None:
-            problem.sampled["validation"] = options.engine.open(sample.side(True))
+        sides = {"training": False} | ({"validation": True} if moments[1] is not None else {})
+        problem.sampled = {name: options.engine.open(sample.side(held)) for name, held in sides.items()}
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
@@ -191,6 +194,8 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
         columns.weight is not None and columns.weight == columns.group
     ):
         raise DescendError("the target, the weights and the groups must be columns of their own.")
+    if both := set(columns.numeric) & set(columns.categorical):
+        raise DescendError(f"`{min(both)}` is named both `numeric` and `categorical`: choose one.")
     wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
     names, warnings = [], []
     for name in wanted:
@@ -284,20 +289,15 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
                 f"column `{name}` has {len(profile.levels)} levels: the {MAX_LEVELS} most frequent are kept, "
                 "the rest is `(other)`"
             )
+    for name in columns.reference:
+        if not isinstance(used.get(name), TextProfile):
+            what = (
+                "a column of numbers: name it `categorical` too" if name in used else "not among the features"
+            )
+            raise DescendError(f"`reference` names `{name}`, which is {what}.")
     if not used:
         raise DataError(f"no column is left to learn from: {'; '.join(warnings)}.")
     return used, warnings
-
-
-def _rounded(used: Mapping[str, Profile], table: Table) -> list[str]:
-    """A sentence on each column of whole numbers that float64 cannot hold."""
-    return [
-        f"column `{name}` holds whole numbers beyond 2^53, which are rounded: subtract a constant to keep them"
-        for name, profile in used.items()
-        if isinstance(profile, NumberProfile)
-        and table.schema[name].is_integer()
-        and max(-profile.low, profile.high) > 2**53
-    ]
 
 
 def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
