@@ -316,11 +316,13 @@ def test_rows_of_unequal_length_are_refused():
         check_matrix([[1.0, 2.0], [3.0]])
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, True, "7", 2**64, None])
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "7", None, float("nan")])
 def test_a_seed_is_a_whole_number(seed):
     with pytest.raises(DescendError, match="`seed` must be a whole number of at least 0, got"):
         check_seed(seed)
     check_seed(np.int64(3))
+    with pytest.raises(DescendError, match="`seed` must fit into 64 bits"):
+        check_seed(2**64)
 
 
 def test_a_nan_in_the_last_leaf_is_found():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tracemalloc
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -95,7 +96,7 @@ def test_the_line_is_the_one_asked_for():
         np.testing.assert_array_equal(again, first)
     assert not np.array_equal(descend.make_line(50, seed=8)[0], x)
     assert descend.make_line(5, (1, 2, 3, 4), seed=0)[0].shape == (5, 4)
-    with pytest.raises(DescendError, match="at least 1, got 0 and 2"):
+    with pytest.raises(DescendError, match="at least 1, got 0"):
         descend.make_line(0)
 
 
@@ -146,7 +147,17 @@ MISTAKES = {
         "`sample_weight` must hold numbers, got dtype <U1",
     ),
     "a negative seed": (lambda: descend.fit(X, Y, seed=-1), "`seed` must be a whole number .* got -1"),
-    "every -1": (lambda: descend.fit(X, Y, every=-1), "`every` must be a whole number of steps, .* got -1"),
+    "every -1": (lambda: descend.fit(X, Y, every=-1), "`every` must be a whole number of at least 0, got -1"),
+    "text for the intercept": (
+        lambda: descend.fit(X, Y, intercept="no"),
+        "`intercept` must be True or False",
+    ),
+    "text for a momentum": (lambda: GradientDescent(0.1, momentum="x"), "`momentum` must be at least 0 and"),
+    "text for threads": (lambda: Threads("2"), "`count` of Threads must be a whole number .* got '2'"),
+    "a file object": (
+        lambda: descend.fit(io.StringIO("x,y\n1,2\n"), target="y"),
+        "with `target` the data must be a path, several paths or a frame, got StringIO",
+    ),
     "too few to hold out": (lambda: descend.fit(X[:2], Y[:2], valid=0.01), "of 2 rows none is held out"),
     "too few to learn": (lambda: descend.fit(X[:2], Y[:2], valid=0.99), "of 2 rows none is left to learn"),
     "a column by place": (lambda: descend.fit(WEIGHTED, "y"), "the name of a column is `target='y'`"),
@@ -193,6 +204,13 @@ def test_separation_is_named(loss, optimizer):
         descend.fit(
             frame.assign(y=np.array(list("ab"))[y]), target="y", penalty=None if y[1] else 0.01, **how
         )
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, int])
+def test_numbers_of_numpy_are_numbers(kind):
+    run = descend.fit(0.1 * X, Y, optimizer=GradientDescent(kind(1)), steps=kind(3))
+    expected = descend.fit(0.1 * X, Y, optimizer=GradientDescent(1.0), steps=3)
+    np.testing.assert_array_equal(run.history.loss, expected.history.loss)
 
 
 def test_arrays_may_be_lists_and_of_any_numbers():

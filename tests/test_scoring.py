@@ -110,6 +110,10 @@ def test_unknown_levels_are_counted_and_predicted_as_the_reference(tmp_path):
 
 REFUSED = {
     "a column to keep": (lambda m, p: write_predictions(m, FRAME, p / "p.csv", ["z"]), "no column `z` to keep"),
+    "a column of predictions": (
+        lambda m, p: write_predictions(m, FRAME.with_columns(prediction=1), p / "p.csv", ["prediction"]),
+        "`keep` names `prediction`, which is a column of the predictions",
+    ),
     "an ending": (lambda m, p: write_predictions(m, FRAME, p / "p.txt"), "written as .csv or .parquet, got"),
     "a column": (lambda m, p: write_predictions(m, FRAME.drop("x"), p / "p.csv"), "lacks 1 column.*`x`"),
     "the target": (lambda m, p: score(m, FRAME.drop("y")), "has no column `y`, the target"),

@@ -53,6 +53,21 @@ def test_nothing_found_is_told_with_the_place_looked_at(path, folder):
         find_files(path)
 
 
+def test_an_empty_path_is_not_the_current_folder(folder):
+    with pytest.raises(DataError, match="a path is empty"):
+        find_files("")
+
+
+def test_an_address_is_no_file(folder):
+    with pytest.raises(DataError, match=r"found no file 'https://a\.org/b\.csv': download it first"):
+        find_files("https://a.org/b.csv")
+
+
+def test_a_path_may_begin_at_home(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    assert find_files("~/b.csv") == [folder / "b.csv"]
+
+
 def test_a_name_with_the_signs_of_a_glob_is_a_name(folder):
     (folder / "sales[1].csv").write_text("x\n1\n")
     assert [path.name for path in find_files("sales[1].csv")] == ["sales[1].csv"]

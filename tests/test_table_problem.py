@@ -621,8 +621,13 @@ def test_where_no_row_happens_to_be_held_out_it_is_said():
     assert run.rows["validation"] == 0
     assert set(run.metrics) == {"training"}
     assert any("no row was held out" in note for note in run.notes)
-    with pytest.raises(DataError, match="'frame' has no row with a value of the target"):
+    with pytest.raises(
+        DataError, match="'frame' has no row left to learn from: every one is held out by `valid`"
+    ):
         fit(data, valid=0.999)
+    weightless = {"x": [1.0, 2, 4], "n": [0, 0, 0], "y": [1.0, 3, 2]}
+    with pytest.raises(DataError, match="'frame' has no row of a weight `n` above 0"):
+        fit(weightless, columns=Columns(weight="n"))
 
 
 def test_rows_held_out_of_a_class_that_training_lacks_are_not_counted_as_validation():

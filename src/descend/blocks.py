@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from descend import matrix
-from descend.errors import DataError, DescendError, ShapeError
+from descend.errors import DataError, DescendError, ShapeError, check_whole
 from descend.matrix import Array, Matrix
 
 LEAF_CELLS = 2**19  # float64 cells of a leaf: 4 MiB, small enough for a processor's cache
@@ -208,8 +208,8 @@ def check_fraction(fraction: float) -> None:
 
 def check_seed(seed: Any) -> None:
     """Raise `DescendError` unless `seed` is a whole number of at least 0 that 64 bits hold."""
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**64:
-        raise DescendError(f"`seed` must be a whole number of at least 0, got {seed!r}.")
+    if check_whole("seed", seed, 0) >= 2**64:
+        raise DescendError(f"`seed` must fit into 64 bits, got {seed!r}.")
 
 
 def _mix(x: Any) -> Any:

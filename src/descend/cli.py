@@ -239,7 +239,8 @@ def score(
         return 0
     from descend.terminal import console, print_metrics
 
-    print_metrics(console(), {f"{metrics.rows:,} rows": metrics}, loaded.classes)
+    rows = f"{metrics.rows:,} row{'' if metrics.rows == 1 else 's'}"
+    print_metrics(console(), {rows: metrics}, loaded.classes)
     return 0
 
 

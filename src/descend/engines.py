@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from descend.blocks import Leaf, Source
-from descend.errors import DataError, DescendError
+from descend.errors import DataError, check_whole
 from descend.statistics import Statistic
 
 V = TypeVar("V")
@@ -109,8 +109,8 @@ class Threads:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        if self.count is not None and self.count < 1:
-            raise DescendError(f"`count` of Threads must be at least 1, got {self.count!r}.")
+        if self.count is not None:
+            check_whole("count", self.count, 1, " of Threads")
 
     def open(self, source: Source) -> ThreadSession:
         return ThreadSession(source, self.count or cores())

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from descend.blocks import Block, check_matrix, leaf_rows
-from descend.errors import DescendError, ModelFileError, ShapeError
+from descend.errors import DataError, DescendError, ModelFileError, ShapeError
 from descend.files import replacing
 from descend.losses import LOSSES, CrossEntropy, Loss
 from descend.matrix import Array, Float, Matrix
@@ -84,7 +84,14 @@ class Model:
                 yield self.linear_predictor(X[start : start + leaf_rows(X.shape[1])])
             return
         from descend.encoding import open_encoded
+        from descend.tables import is_table
 
+        if not is_table(data):
+            listed = ", ".join(f"`{name}`" for name in self.encoding.names[:8])
+            raise DataError(
+                f"this model was fitted on a table: give a file or a frame with the columns {listed}, "
+                f"got {type(data).__name__}."
+            )
         table = open_encoded(data, self.encoding, self.facts.get("missing"))
         for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
             yield self.linear_predictor(self.encoding.transform(piece.frame)[0])

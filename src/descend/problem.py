@@ -159,6 +159,8 @@ class Problem:
             raise DescendError(
                 f"`columns` must be descend.Columns(...), got {type(columns).__name__}: Columns(drop=[...])."
             )
+        if not isinstance(intercept, bool | np.bool_):
+            raise DescendError(f"`intercept` must be True or False, got {intercept!r}.")
         check_seed(seed)
         loss = None if loss is None else as_loss(loss)
         if class_weight not in (None, "balanced"):
@@ -173,6 +175,10 @@ class Problem:
             from descend.table_problem import from_table
 
             return from_table(data, str(target), columns or Columns(), options)
+        if y is None and target is not None:
+            raise DescendError(
+                f"with `target` the data must be a path, several paths or a frame, got {type(data).__name__}."
+            )
         if y is None:
             raise DescendError("`y` is needed with an array `x`; a table takes `target=` instead.")
         if target is not None or columns is not None:

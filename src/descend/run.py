@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from descend import descent
-from descend.errors import DescendError, DescendWarning
+from descend.errors import DescendError, DescendWarning, check_whole
 from descend.history import History, Step
 from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import Array, Float
@@ -183,8 +183,8 @@ def fit(
 
 def _check_settings(problem: ProblemOptions, every: int | None) -> None:
     """Raise `DescendError` for a keyword argument that `fit` does not have, and say where it belongs."""
-    if every is not None and (isinstance(every, bool) or every != int(every) or every < 0):
-        raise DescendError(f"`every` must be a whole number of steps, 0 or None for no line, got {every!r}.")
+    if every is not None:
+        check_whole("every", every, 0)
     having = {**inspect.signature(fit).parameters, **ProblemOptions.__annotations__}
     for name in set(problem) - set(having):
         owners = [kind.__name__ for kind in OPTIMIZERS.values() if name in kind.__dataclass_fields__]

@@ -66,8 +66,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
     if not survey.rows["training"]:
-        what = f"no row with a value of the target `{target}` to learn from"
-        raise DataError(f"{table.label!r} has {what if any(survey.rows.values()) else 'no rows'}.")
+        raise DataError(f"{table.label!r} has {_lack(survey, question)}.")
     hints = stray_texts({target: survey.target, **survey.features}, narrow, columns)
     try:
         loss, goal = _infer_target(target, survey.target, options.loss, notes)
@@ -211,6 +210,15 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
             ". ".join([f"{table.label!r} has no column to predict `{target}` from", *warnings]) + "."
         )
     return names, warnings
+
+
+def _lack(survey: Survey, question: Question) -> str:
+    """Why there is nothing to learn from."""
+    if survey.rows["validation"]:
+        return "no row left to learn from: every one is held out by `valid`"
+    if survey.rows["without_target"]:
+        return f"no row with a value of the target `{question.target}` to learn from"
+    return "no rows" if question.weight is None else f"no row of a weight `{question.weight}` above 0"
 
 
 def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str]) -> tuple[Loss, Target]:
