@@ -24,6 +24,11 @@ $(VENV)/check: $(VENV)/test
 	$(BIN)/python -m pip install --quiet 'torch==2.13.0'
 	@touch $@
 
+$(VENV)/bench: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0'
+	@touch $@
+
 demo: $(VENV)/core ## Fit real data by gradient descent, and leave files to open in demo/
 	@mkdir -p $(DEMO)
 	$(BIN)/descend fit examples/penguins.csv --target body_mass_g --optimizer gradient-descent \
@@ -47,7 +52,7 @@ check: $(VENV)/check ## Everything CI runs beyond `make test`: lint, types, doct
 	$(BIN)/python benchmarks/run.py --quick
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs CONTRIBUTING.md tests
 
-bench: $(VENV)/test ## Measure against the rivals and write docs/benchmarks.md
+bench: $(VENV)/bench ## Measure against the rivals and write docs/benchmarks.md (takes long, and 15 GB of disk)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/run.py --write docs/benchmarks.md
 
 clean: ## Remove what the other targets made

@@ -57,8 +57,14 @@ def test_without_an_intercept_a_constant_does_not_help():
 def test_many_terms_are_summed_up():
     relation = Relation("total", tuple((f"x{i}", 1.0) for i in range(9)), 0.0)
     assert str(relation).startswith("`total` is a combination of 9 columns, `x0`, ")
-    note = collinear_note([Relation("a", (("b", 1.0),), 0.0)] * 7, penalised=True)
+    note = collinear_note([Relation("a", (("b", 2.0),), 0.0)] * 7, penalised=True)
     assert note.endswith("and 2 more. Many weights predict alike; the penalty decides among them")
+
+
+def test_columns_that_are_the_same_are_told_in_a_row():
+    x = RNG.normal(size=(60, 2))
+    note = collinear_note(found(x[:, [0, 1, 0, 0]]), penalised=False)
+    assert note.startswith("collinear columns: `x0` = `x2` = `x3`. ")
 
 
 def times(rows=400):

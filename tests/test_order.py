@@ -46,6 +46,7 @@ ORDER = [
     "second_order",
     "ranking",
     "metrics",
+    "inference",
     "problem",
     "advice",
     "table_problem",

@@ -70,8 +70,25 @@ def test_multinomial_regression_against_two_reference_levels():
         assert difference == pytest.approx(value, rel=1e-4), key
 
 
-@pytest.mark.parametrize(
-    ("name", "key"), [(e["id"], key) for e in PUBLISHED for key in e["published"] if key.startswith("se_")]
-)
-def test_standard_errors(name, key):
-    pytest.skip("standard errors come with inference, which is not built yet")
+@pytest.mark.parametrize("name", LINEAR)
+def test_standard_errors_of_linear_regressions(name):
+    e = entry(name)
+    target, _, features = e["model"].partition("~")
+    run = descend.fit(DATA / e["data"], target=target, columns=Columns(features=features.split("+")))
+    found = {f"se_{name}": error for name, error in run.standard_errors.items()}
+    found["se_b0"] = found.pop("se_(intercept)")
+    checked = {key: value for key, value in e["published"].items() if key.startswith("se_")}
+    assert {key: printed(found[key], value) for key, value in checked.items()} == checked
+
+
+def test_standard_errors_of_a_multinomial_regression():
+    e = entry("ucla_hsbdemo_multinom")
+    columns = Columns(features=["ses", "write"], reference={"ses": "low"})
+    run = descend.fit(DATA / e["data"], target="prog", penalty=0, columns=columns)
+    names = {"b0": "(intercept)", "write": "write"}
+    checked = {key: float(value) for key, value in e["published"].items() if key.startswith("se_")}
+    assert len(checked) == 3
+    for key, value in checked.items():
+        _, label, name = key.split("_")
+        error = run.standard_errors[names[name]][run.model.classes.index(label) - 1]
+        assert error == pytest.approx(value, rel=1e-4), key

@@ -28,6 +28,11 @@ class Relation:
     terms: tuple[tuple[str, float], ...]
     constant: float
 
+    @property
+    def is_equality(self) -> bool:
+        """Whether two columns are the same."""
+        return not self.constant and [coefficient for _, coefficient in self.terms] == [1.0]
+
     def __str__(self) -> str:
         if len(self.terms) > MOST_TERMS:
             listed = ", ".join(f"`{name}`" for name, _ in self.terms[:MOST_TERMS])
@@ -86,7 +91,7 @@ def _relation(
     largest = max(abs(b) for b in zero.values())
     solved = [
         (left, {i: _tidy(-b / lead * size[left] / size[i]) for i, b in sorted(zero.items()) if i != left})
-        for left, lead in sorted(zero.items(), key=lambda term: -abs(term[1]))
+        for left, lead in sorted(zero.items(), key=lambda term: (-round(abs(term[1]), 9), term[0] != column))
         if abs(lead) > 0.5 * largest
     ]
     left, terms = next((one for one in solved if all(b == round(b) for b in one[1].values())), solved[0])
@@ -108,7 +113,13 @@ def _term(coefficient: float, name: str) -> str:
 
 def collinear_note(found: Sequence[Relation], penalised: bool) -> str:
     """A sentence on the relations, the first few of them in full."""
-    listed = "; ".join(map(str, found[:MOST_NAMED]))
-    more = f"; and {len(found) - MOST_NAMED:,} more" if len(found) > MOST_NAMED else ""
+    same: dict[str, list[str]] = {}
+    for relation in found:
+        if relation.is_equality:
+            same.setdefault(relation.terms[0][0], [f"`{relation.terms[0][0]}`"]).append(f"`{relation.name}`")
+    told = [str(relation) for relation in found if not relation.is_equality]
+    told += [" = ".join(names) for names in same.values()]
+    listed = "; ".join(told[:MOST_NAMED])
+    more = f"; and {len(told) - MOST_NAMED:,} more" if len(told) > MOST_NAMED else ""
     then = "the penalty decides among them" if penalised else "those of the smallest norm are taken"
     return f"collinear columns: {listed}{more}. Many weights predict alike; {then}"

@@ -57,6 +57,7 @@ class CsvFile:
     decimal_comma: bool = False
     temporary: TemporaryFile | None = None
     """What holds `path` where it is a copy."""
+    filled: bool = True
 
     def close(self) -> None:
         """Delete the copy, where `path` is one."""
@@ -73,8 +74,7 @@ class CsvFile:
 
     def has_rows(self) -> bool:
         """Whether anything follows the header: a header alone tells no types."""
-        with reading(self.label):
-            return self.scan({}).head(1).collect().height > 0
+        return self.filled
 
     def types(self) -> dict[str, pl.DataType]:
         """The type of each column, from its first rows; a number where all of those are missing.
@@ -184,7 +184,8 @@ def open_csv(
             ).collect_schema(),
         ]
     numbers = [sum(kind.is_numeric() for kind in schema.values()) for schema in schemas]
-    return CsvFile(path, label, tuple(schemas[0]), separator, tuple(missing), numbers[1] > numbers[0], copy)
+    names, comma = tuple(schemas[0]), numbers[1] > numbers[0]
+    return CsvFile(path, label, names, separator, tuple(missing), comma, copy, any(lines[1:]))
 
 
 def sniff_separator(lines: Sequence[str]) -> str:

@@ -139,10 +139,11 @@ class _Watch:
 
 def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Iterator[Step]:
     """Every step sees all rows."""
-    state, rows = optimizer.init(w), watch.objective.rows
+    state = optimizer.init(w)
     for number in itertools.count():
         with np.errstate(over="ignore", invalid="ignore"):  # a diverging walk overflows; the outcome says so
-            step = watch.evaluate(number, w, limits, number, number * rows)
+            seen = number * watch.objective.rows if number else 0  # the first evaluation counts the rows
+            step = watch.evaluate(number, w, limits, number, seen)
             if step.outcome:
                 yield step
                 return

@@ -60,6 +60,7 @@ class Objective(ABC):
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
     _last: tuple[Float, float, Float] | None = None
+    _last_value: tuple[Float, float] | None = None
 
     @staticmethod
     def of(
@@ -110,9 +111,11 @@ class Objective(ABC):
 
     def value(self, w: Float) -> float:
         """`F(w)`; at the weights of the last evaluation it costs nothing."""
-        if self._last is None or not np.array_equal(self._last[0], w):
-            return self._value(w)
-        return self._last[1]
+        for last in (self._last, self._last_value):
+            if last is not None and np.array_equal(last[0], w):
+                return last[1]
+        self._last_value = (w.copy(), self._value(w))
+        return self._last_value[1]
 
     @abstractmethod
     def _value(self, w: Float) -> float:
@@ -261,7 +264,7 @@ class Summed(Objective):
 
     def _total(self) -> tuple[int, float]:
         if self._totals is None:
-            self.value_and_gradient(self.zeros())  # where most walks start
+            self.value(self.zeros())  # where most walks start
         assert self._totals is not None
         return self._totals
 

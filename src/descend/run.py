@@ -14,6 +14,7 @@ from typing import Any, Unpack
 from descend import descent
 from descend.errors import DescendError, DescendWarning, check_whole
 from descend.history import History, Step
+from descend.inference import standard_errors
 from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import Array, Float
 from descend.metrics import Metrics
@@ -49,6 +50,8 @@ class Run:
     rows: dict[str, int]
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    standard_errors: dict[str, Any] | None = field(default=None, repr=False)
+    """Of the coefficients, named like them; None under a penalty, short of the minimum, or of collinear columns."""
     problem: Problem | None = field(default=None, repr=False)
     """Kept for arrays, whose memory is the caller's; None for tables."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
@@ -163,22 +166,39 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
-        model = _model(made, last, chosen)
-        metrics = None if made.encoding is None else made.metrics(last.weights)
-        if _separated(made, last, metrics):
-            made.warnings.append(SEPARATED)
-            model.facts["notes"].append(SEPARATED)
-            warnings.warn(SEPARATED, DescendWarning, stacklevel=2)
-        if metrics is not None:
-            model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
-            made.rows |= {
-                side: m.rows for side, m in metrics.items()
-            }  # less those of classes unknown to training
+        return _run(made, history, last, chosen)
     finally:
         made.close()
-    kept = made if made.encoding is None else None
+
+
+def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -> Run:
+    """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     assert last.outcome is not None
-    return Run(model, history, last.outcome, chosen, made.rows, made.notes, made.warnings, kept, metrics)
+    model, encoding = _model(problem, last, optimizer), problem.encoding
+    errors, metrics = None, None
+    if last.outcome.converged:
+        errors = standard_errors(problem.objective, last.weights, encoding)
+    if encoding is not None:
+        metrics = problem.metrics(last.weights)
+        model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
+        model.facts["standard_errors"] = errors
+        problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
+    if _separated(problem, last, metrics):
+        problem.warnings.append(SEPARATED)
+        model.facts["notes"].append(SEPARATED)
+        warnings.warn(SEPARATED, DescendWarning, stacklevel=3)
+    return Run(
+        model,
+        history,
+        last.outcome,
+        optimizer,
+        problem.rows,
+        problem.notes,
+        problem.warnings,
+        errors,
+        problem if encoding is None else None,
+        metrics,
+    )
 
 
 def _check_settings(problem: ProblemOptions, every: int | None) -> None:

@@ -19,10 +19,11 @@ from descend.engines import Engine
 from descend.profiles import HUGE, Profile, is_text
 from descend.raw_cells import Cells
 from descend.raw_moments import RawMoments
+from descend.spool import memory_budget
 from descend.tables import Kept, Slice, Table
 
 KEPT_BYTES = 2**27
-"""Raw rows of so many bytes are kept: small tables are read once, of large ones an even sample stays."""
+"""Raw rows of so many bytes are kept beside moments: small tables are read once, large ones leave a sample."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Question:
     weight: str | None = None
     sums: bool = False
     """Whether to sum moments too, should the loss be squared error."""
+    memory: int = memory_budget()
+    """Bytes of rows that may be kept; where moments are summed a sample is enough."""
 
     @property
     def columns(self) -> list[str]:
@@ -66,13 +69,14 @@ class Survey:
     moments: tuple[RawMoments | None, RawMoments | None] = (None, None)
     """Of the training and the validation rows, None where they were not summed."""
     origins: dict[str, float] = field(default_factory=dict)
-    kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES))
+    kept: Kept = field(default_factory=lambda: Kept(0))
     """The rows themselves, as far as they fit."""
 
     @staticmethod
     def of(table: Table, question: Question, engine: Engine) -> Survey:
         """Read the table once."""
-        source = RawSource(table, question)
+        budget = min(KEPT_BYTES, question.memory) if question.sums else question.memory
+        source = RawSource(table, question, Kept(budget))
         session = engine.open(cast(Source, source))  # it has the leaves of one, and nothing else is asked
         try:
             survey: Survey = session.reduce(Scan(question, source.texts, source.origins))
@@ -134,8 +138,8 @@ class RawSource:
 
     table: Table
     question: Question
+    kept: Kept
     origins: dict[str, float] = field(default_factory=dict)
-    kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES))
 
     @cached_property
     def texts(self) -> frozenset[str]:

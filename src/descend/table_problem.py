@@ -16,6 +16,7 @@ from descend.collinearity import collinear_note, relations
 from descend.csv_files import TypeConflict
 from descend.encoded import EncodedSource, EncodedTable
 from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
+from descend.engines import Session
 from descend.errors import DataError, DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.matrix import Float
@@ -59,7 +60,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         _check_validation(options.valid)
     notes: list[str] = []
-    question = Question(target, tuple(names), columns.categorical, columns.numeric, split, columns.weight)
+    roles = columns.categorical, columns.numeric
+    question = Question(target, tuple(names), *roles, split, columns.weight, memory=options.memory // 2)
     narrow = table
     table, survey = _survey(table, question, columns, options, notes)
     if split is not None and not survey.rows["validation"]:
@@ -71,11 +73,9 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     try:
         loss, goal = _infer_target(target, survey.target, options.loss, notes)
     except DataError as error:
-        if narrow.schema[target].is_numeric() and isinstance(survey.target, TextProfile):
-            raise DataError(f"{error} Its {notes[0]}.") from error  # the survey has widened it
-        if target in hints:
-            raise DataError(f"{error} {hints[target]}.") from error
-        raise
+        widened = narrow.schema[target].is_numeric() and isinstance(survey.target, TextProfile)
+        more = f" Its {notes[0]}." if widened else f" {hints[target]}." if target in hints else ""
+        raise DataError(f"{error}{more}") from error
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
     used, dropped = _usable(survey, columns)
@@ -86,7 +86,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if penalty.is_zero:
         encoding = encoding.dropping_references()
     kept: Rows = survey.kept if survey.kept.complete else table
-    whole = EncodedTable(kept, encoding, split, options.memory, weight=columns.weight)
+    whole = EncodedTable(kept, encoding, split, options.memory // 2, weight=columns.weight)
     opened.callback(whole.close)
     whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
     if options.balanced:
@@ -103,13 +103,18 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
     if moments[0] is not None and not (survey.kept.complete or table.in_memory):
         sample = EncodedTable(survey.kept, encoding, split, options.memory, weight=columns.weight)
-        opened.callback(sample.close)
-        sides = {"training": False} | ({"validation": True} if moments[1] is not None else {})
-        problem.sampled = {name: options.engine.open(sample.side(held)) for name, held in sides.items()}
+        problem.sampled = _sampled(sample, moments[1] is not None, options, opened)
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
     return problem
+
+
+def _sampled(whole: EncodedTable, both: bool, options: Any, opened: ExitStack) -> dict[str, Session]:
+    """Sessions over the rows that the survey has kept, of the training side or of both."""
+    opened.callback(whole.close)
+    sides = {"training": False, **({"validation": True} if both else {})}
+    return {side: options.engine.open(whole.side(held_out)) for side, held_out in sides.items()}
 
 
 def _survey(

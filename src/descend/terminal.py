@@ -95,15 +95,23 @@ def coefficient_table(model: Model) -> Table:
         return _filled(("feature", *outputs), rows)
     if len(outputs) > MOST_CLASSES:  # those of each class are in the model file
         outputs = []
-    table = _table("feature", *outputs, "standardised size")
+    digits = 6 if len(outputs) == 1 else 4
+    errors = (model.facts.get("standard_errors") or {}) if len(outputs) == 1 else {}
     coefficients, intercepts = model.encoding.coefficients(model.weights)
-    for c in coefficients[:COEFFICIENT_ROWS]:
-        table.add_row(_escaped(c.name), *map(_figure, c.values[: len(outputs)]), _figure(c.size, 4))
+    listed = [(c.name, c.values, _figure(c.size, 4)) for c in coefficients[:COEFFICIENT_ROWS]]
+    more = [f"... {len(coefficients) - COEFFICIENT_ROWS} more in the model file"]
+    rows = [
+        (
+            name,
+            *(_figure(v, digits) for v in values[: len(outputs)]),
+            _figure(errors.get(name, np.nan), 4),
+            size,
+        )
+        for name, values, size in [*listed, *([("(intercept)", intercepts, "")] if model.intercept else [])]
+    ]
     if len(coefficients) > COEFFICIENT_ROWS:
-        table.add_row(f"... {len(coefficients) - COEFFICIENT_ROWS} more in the model file")
-    if model.intercept and outputs:
-        table.add_row("(intercept)", *map(_figure, intercepts), "")
-    return table
+        rows.insert(COEFFICIENT_ROWS, (*more, *[""] * (len(outputs) + 2)))
+    return _filled(("feature", *outputs, "standard error", "standardised size"), rows)
 
 
 def print_model(out: Console, model: Model, path: str) -> None:
@@ -137,7 +145,7 @@ def model_object(model: Model) -> dict[str, Any]:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, header in enumerate(headers):
         table.add_column(
             _escaped(header), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0
