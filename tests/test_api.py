@@ -26,6 +26,7 @@ NAMES = [
     "DescendError",
     "DescendWarning",
     "Exact",
+    "Film",
     "GradientDescent",
     "History",
     "InverseTime",
@@ -50,8 +51,10 @@ NAMES = [
     "load",
     "make_line",
     "mse",
+    "plot",
     "predict",
     "steps",
+    "style",
 ]
 COMMANDS = {
     "fit": {
@@ -59,11 +62,13 @@ COMMANDS = {
         *("--class-weight", "--optimizer", "--learning-rate", "--schedule", "--momentum", "--nesterov"),
         *("--batch-size", "--steps", "--epochs", "--tolerance", "--time-limit", "--patience", "--valid"),
         *("--group", "--weight", "--seed", "--memory", "--features", "--drop", "--categorical"),
-        *("--numeric", "--reference", "--missing", "--encoding"),
+        *("--numeric", "--reference", "--missing", "--encoding", "--no-report"),
     },
     "predict": {"--out", "-o", "--keep", "--encoding"},
     "score": {"--weight", "--encoding", "--json"},
     "show": {"--json"},
+    "animate": {"--out", "-o"},
+    "lesson": {"--list"},
 }
 
 

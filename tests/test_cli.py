@@ -76,7 +76,8 @@ def test_fit_prints_the_descent_the_metrics_and_the_coefficients(run, folder):
         "model    penguins.model.json",
     ):
         assert words in out, words
-    assert [path.name for path in folder.iterdir()] == ["penguins.model.json"]
+    made = {"penguins.model.json", "penguins.report.html", "penguins.film.json"}
+    assert {path.name for path in folder.iterdir()} == made
 
 
 def test_fit_in_the_shell_is_fit_in_python(run):
@@ -94,7 +95,8 @@ def test_json_is_one_object(run):
     assert (code, err) == (0, "")
     told = json.loads(out)
     assert told["converged"] is True
-    assert told["files"] == {"model": "m.json", "history": "h.csv"}
+    files = {"model": "m.json", "history": "h.csv", "report": "m.report.html", "film": "m.film.json"}
+    assert told["files"] == files
     assert told["rows"] == {"training": 265, "validation": 77, "without_target": 2}
     coefficients = descend.fit(PENGUINS, target="body_mass_g", valid=0.2).coefficients
     assert told["coefficients"]["flipper_length_mm"] == coefficients["flipper_length_mm"]
@@ -103,8 +105,8 @@ def test_json_is_one_object(run):
 
 
 def test_quiet_prints_nothing_and_still_writes(run, folder):
-    assert run(*MASS, "--quiet", "--every", 1) == (0, "", "")
-    assert (folder / "penguins.model.json").exists()
+    assert run(*MASS, "--quiet", "--every", 1, "--no-report") == (0, "", "")
+    assert [path.name for path in folder.iterdir()] == ["penguins.model.json"]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -209,7 +211,7 @@ def test_the_model_is_named_after_a_folder_but_not_after_a_glob(data, name, run,
     (folder / "data").mkdir()
     (folder / "data" / "t.csv").write_text("x,y\n1,1\n2,2\n4,3\n")
     assert run("fit", data, "--target", "y", "--valid", 0, "--quiet") == (0, "", "")
-    assert [path.name for path in folder.glob("*.json")] == [f"{name}.model.json"]
+    assert [path.name for path in folder.glob("*.model.json")] == [f"{name}.model.json"]
 
 
 def test_a_folder_may_be_the_current_one(run, folder, monkeypatch):

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from descend import __version__
+from descend.cli_options import COLUMNS, DESCENT, ColumnOptions, DescentOptions, Files, Flag, Names, Short
 from descend.errors import DescendError
 from descend.files import check_writable
 
 if TYPE_CHECKING:
     from descend.run import Run
 
-Names = Annotated[list[str], Parameter(consume_multiple=True, negative="", show_default=False)]
-Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-Files = Annotated[str, Parameter(required=True)]
-Short = Annotated[str, Parameter(alias="-o")]
+_arguments: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+"""What the command line said, for the report."""
 
 app = App(
     name="descend",
@@ -38,85 +38,20 @@ HYPHEN = "./-"
 """Stands for - on its own while the arguments are parsed: cyclopts would take it for a flag."""
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class ColumnOptions:
-    """Which columns to use, and how."""
-
-    features: Names = field(default_factory=list)
-    "Columns to use; all but the target unless given."
-    drop: Names = field(default_factory=list)
-    "Columns to leave out."
-    categorical: Names = field(default_factory=list)
-    "Columns to take as categories, whatever they look like."
-    numeric: Names = field(default_factory=list)
-    "Columns to take as numbers; cells that are none count as missing."
-    reference: Names = field(default_factory=list)
-    "COL=LEVEL: the level that the other levels of a column are compared with."
-    missing: Names = field(default_factory=list)
-    "Cells of a CSV that count as missing, in place of: empty, NA, N/A, NaN, null."
-    encoding: str | None = None
-    "Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16."
-    weight: str | None = None
-    "Column of sample weights, at least 0; not a feature."
-    group: str | None = None
-    "Column whose equal values are held out together; not a feature."
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class DescentOptions:
-    """How to descend, and when to stop."""
-
-    loss: str | None = None
-    "squared-error, logistic or cross-entropy; the target tells unless given."
-    optimizer: str = "auto"
-    "auto, exact, newton, lbfgs, gradient-descent or adam."
-    learning_rate: float | None = None
-    "Step size of gradient-descent and adam; found from the curvature unless given."
-    schedule: str = "constant"
-    "How the learning rate goes on: constant, cosine, one-cycle or inverse-time."
-    momentum: float | None = None
-    "Momentum of gradient-descent, 0.9 for example."
-    nesterov: Flag = False
-    "Use Nesterov's momentum."
-    batch_size: int | None = None
-    "Step on so many rows at a time, in an order that the seed decides."
-    epochs: int | None = None
-    "Make so many passes over the rows."
-    patience: int | None = None
-    "Stop when the validation loss has not fallen so many times in a row."
-    steps: int | None = None
-    "Make exactly this many steps; otherwise stop when the gradient is zero."
-    tolerance: float | None = None
-    "The gradient norm that counts as zero, 1e-6 unless given."
-    time_limit: float | None = None
-    "Stop after this many seconds and keep the run so far."
-    l2: float | None = None
-    "Strength of the L2 penalty alpha/2 |w|^2; classifications default to 1/rows, 0 turns it off."
-    valid: str = "0.2"
-    "Share of rows to hold out, last:0.2 for the last fifth in order, or a file to validate on; 0 for none."
-    seed: int = 0
-    "Decides which rows are held out."
-    class_weight: str | None = None
-    "balanced: classes count alike, however many rows they have."
-    memory: str | None = None
-    "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
-
-
 @app.command
 def fit(
     *data: Files,
     target: str,
     out: Short | None = None,
     history: str | None = None,
-    descent: DescentOptions = DescentOptions(),
-    columns: ColumnOptions = ColumnOptions(),
+    descent: DescentOptions = DESCENT,
+    columns: ColumnOptions = COLUMNS,
     every: int | None = None,
+    no_report: Flag = False,
     json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
-    """Fit a model to CSV or Parquet files and write it as NAME.model.json.
+    """Fit a model to CSV or Parquet files; write it as NAME.model.json, with a report and a film beside it.
 
     descend fit penguins.csv --target body_mass_g
     descend fit flights/*.parquet --target late --l2 0 --history late.csv
@@ -132,11 +67,13 @@ def fit(
     target
         The column to predict.
     out
-        The model file.
+        The model file; NAME.report.html, a page to read, and NAME.film.json, what it plays, lie beside it.
     history
         Also write the loss and the weights of every step, to .csv or .parquet.
     every
         Print the loss every so many steps.
+    no_report
+        Write neither report nor film.
     json
         Print one JSON object instead of tables.
     quiet
@@ -152,6 +89,11 @@ def fit(
     run.save(files["model"])
     if history:
         run.history.save(history)
+    if not no_report:
+        from descend.report import write_beside
+
+        named = ", ".join(Path(name).name for name in paths) if "-" not in paths else _stem(paths)
+        files |= write_beside(run, files["model"], shlex.join(["descend", *_arguments.get()]), named)
     if json:
         _print_json({**_run_object(run), "files": files})
     elif not quiet:
@@ -268,9 +210,58 @@ def show(model: str, /, *, json: Annotated[Flag, Parameter(name="--json")] = Fal
     return 0
 
 
+@app.command
+def animate(film: str, /, *, out: Short) -> int:
+    """Draw a film again: as a page that plays it, a GIF, a video, a picture of its end.
+
+    descend animate penguins.film.json --out penguins.html
+    descend animate penguins.film.json --out penguins.gif
+
+    Parameters
+    ----------
+    film
+        A NAME.film.json, or a history.csv (losses and coefficients alone).
+    out
+        A file ending in .html, .gif, .mp4, .png or .json.
+    """
+    from descend.film import Film
+    from descend.history import History
+
+    whole = film.endswith(".json")
+    (Film.load(film) if whole else History.load(film).animate()).save(out)
+    print(out, file=sys.stderr)
+    return 0
+
+
+@app.command
+def lesson(name: str = "", /, *, list: Flag = False) -> int:
+    """Copy a lesson's notebook here, and open it where Jupyter is installed; the first unless named.
+
+    descend lesson --list
+    descend lesson 02_learning_rate
+
+    Parameters
+    ----------
+    name
+        The lesson's name, a part of it, or its number.
+    list
+        List the lessons.
+    """
+    from descend import lesson as lessons
+
+    if list:
+        for known, title in lessons.lessons().items():
+            print(f"{known:20s} {title}")
+        return 0
+    copied = lessons.copy_lesson(lessons.named(name or "1"), Path.cwd())
+    print(f"{copied.name} is here")
+    return lessons.show(copied)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0 for done, 1 for no answer reached, 2 for bad input."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _arguments.set(tuple(arguments))
     debug = "--debug" in arguments
     try:
         result = app(

@@ -37,7 +37,7 @@ from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boole
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.table_files import find_files
-from descend.tables import Rows, Table, is_table, open_table
+from descend.tables import Kept, Rows, Table, is_table, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -101,20 +101,12 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
-    if moments[0] is not None and not (survey.kept.complete or table.in_memory):
-        sample = EncodedTable(survey.kept, encoding, split, options.memory, weight=columns.weight)
-        problem.sampled = _sampled(sample, moments[1] is not None, options, opened)
+    if not survey.kept.complete:
+        problem.sampled = _sampled(survey.kept, table, whole, problem, options, opened)
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
     return problem
-
-
-def _sampled(whole: EncodedTable, both: bool, options: Any, opened: ExitStack) -> dict[str, Session]:
-    """Sessions over the rows that the survey has kept, of the training side or of both."""
-    opened.callback(whole.close)
-    sides = {"training": False, **({"validation": True} if both else {})}
-    return {side: options.engine.open(whole.side(held_out)) for side, held_out in sides.items()}
 
 
 def _survey(
@@ -152,6 +144,22 @@ def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | 
         for raw in survey.moments
     )
     return training, validation
+
+
+def _sampled(
+    kept: Kept, table: Table, whole: EncodedTable, problem: Problem, options: Any, opened: ExitStack
+) -> dict[str, Session]:
+    """Sessions over the rows that are kept of each side, where no others need be read again.
+
+    Without moments every pass reads all rows, as a frame in memory allows at no cost: the sample is forgotten.
+    """
+    if table.in_memory or not isinstance(problem.objective, Quadratic):
+        kept.close()
+        return {}
+    sample = EncodedTable(kept, whole.encoding, whole.split, options.memory, weight=whole.weight)
+    opened.callback(sample.close)
+    sides = {"training": False} | ({} if whole.split is None else {"validation": True})
+    return {side: options.engine.open(sample.side(held_out)) for side, held_out in sides.items()}
 
 
 def _collinear(objective: Objective, encoding: Encoding) -> list[str]:
