@@ -50,6 +50,7 @@ ORDER = [
     "metrics",
     "inference",
     "problem",
+    "advice",
     "table_problem",
     "stopping",
     "history",
@@ -70,6 +71,7 @@ ORDER = [
     "report",
     "lesson",
     "terminal",
+    "cli_options",
     "cli",
 ]
 
@@ -104,7 +106,7 @@ OWNERS = {
     "torch": {"autograd"},
     "polars": {"csv_files", "table_files", "tables", "cells", "profiles", "encoding", "raw_cells", "survey"},
     "rich": {"progress", "terminal", "cli"},
-    "cyclopts": {"cli"},
+    "cyclopts": {"cli", "cli_options"},
     "starlette": {"live"},
 }
 

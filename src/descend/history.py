@@ -28,6 +28,12 @@ class Step(NamedTuple):
     `loss` includes the penalty and is over all training rows (None in the middle of a mini-batch
     epoch); `batch_loss` that of the batch about to be stepped on; `seconds` since the start;
     `outcome` is set on the last one.
+
+    >>> import descend
+    >>> objective = descend.Objective.of([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> *_, last = descend.steps(objective, descend.Exact())
+    >>> last.number, last.weights.round(12).tolist(), last.outcome.name
+    (1, [2.0, 1.0], 'CONVERGED')
     """
 
     number: int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import inspect
 import math
 import os
 import warnings
@@ -11,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
-from descend.errors import DescendError, DescendWarning
+from descend.errors import DescendError, DescendWarning, check_whole
 from descend.history import History, Step
 from descend.inference import standard_errors
+from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import Array, Float
 from descend.metrics import Metrics
 from descend.modelfile import Model
@@ -21,7 +24,7 @@ from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
 from descend.sampling import Sample, sample_of
-from descend.second_order import as_optimizer, auto_optimizer
+from descend.second_order import OPTIMIZERS, as_optimizer, auto_optimizer
 from descend.stopping import Outcome
 
 if TYPE_CHECKING:
@@ -30,10 +33,23 @@ if TYPE_CHECKING:
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
 
+SEPARATED = (
+    "the classes are separated: without a penalty no weights are the best, larger ones are always better. "
+    "Give a `penalty`, 0.01 for example (--l2 0.01)"
+)
+
 
 @dataclass
 class Run:
-    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean."""
+    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean.
+
+    >>> import descend
+    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", valid=0.2)
+    >>> print(run)
+    converged: the gradient is zero within the tolerance after 1 step, loss 76590.9
+    >>> run.rows, round(run.metrics["validation"].values["r2"], 3)
+    ({'training': 265, 'validation': 77, 'without_target': 2}, 0.865)
+    """
 
     model: Model
     history: History
@@ -242,6 +258,7 @@ def fit(
     >>> run.weights.round(2).tolist(), run.outcome.name
     ([3.12, 2.52], 'STEP_LIMIT')
     """
+    _check_settings(problem, every)
     made = Problem.of(data, y, **problem)
     try:
         objective = made.objective
@@ -286,6 +303,10 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
         model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
         seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
+    if _separated(problem, last, metrics):
+        problem.warnings.append(SEPARATED)
+        model.facts["notes"].append(SEPARATED)
+        warnings.warn(SEPARATED, DescendWarning, stacklevel=3)
     run = Run(
         model,
         history,
@@ -310,6 +331,24 @@ def _without_rows(objective: Objective) -> Quadratic | None:
     kept = copy.copy(objective)
     kept.session = None
     return kept
+
+
+def _check_settings(problem: ProblemOptions, every: int | None) -> None:
+    """Raise `DescendError` for a keyword argument that `fit` does not have, and say where it belongs."""
+    if every is not None:
+        check_whole("every", every, 0)
+    having = {**inspect.signature(fit).parameters, **ProblemOptions.__annotations__}
+    for name in set(problem) - set(having):
+        owners = [kind.__name__ for kind in OPTIMIZERS.values() if name in kind.__dataclass_fields__]
+        close = difflib.get_close_matches(name, [other for other in having if other != "problem"], 1)
+        hint = (
+            f" Did you mean `{close[0]}`?"
+            if close
+            else f" It takes {', '.join(ProblemOptions.__annotations__)}."
+        )
+        if owners:
+            hint = f" It is a setting of the optimizer: optimizer=descend.{owners[0]}({name}=...)."
+        raise DescendError(f"`fit` has no parameter `{name}`.{hint}")
 
 
 def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
@@ -346,6 +385,19 @@ def _announce(objective: Objective, optimizer: Optimizer) -> list[str]:
         f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
         f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
     ]
+
+
+def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
+    """Whether every training row is on its own side: then no weights are best, without a penalty.
+
+    Of arrays, whose metrics cost a pass, it is known where no row can have a loss of log 2.
+    """
+    if not (problem.objective.penalty.is_zero and isinstance(problem.loss, LogisticLoss | CrossEntropy)):
+        return False
+    if metrics is not None:
+        return metrics["training"].values["accuracy"] > 1 - 1e-12
+    rows, weight = problem.objective.rows, problem.objective.weight
+    return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
 
 
 def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
