@@ -17,6 +17,7 @@ SOURCE = Path(descend.__file__).parent
 ORDER = [
     "errors",
     "files",
+    "styles",
     "matrix",
     "blocks",
     "losses",
@@ -34,6 +35,7 @@ ORDER = [
     "cache",
     "encoded_parts",
     "encoded",
+    "sampling",
     "moments",
     "collinearity",
     "raw_moments",
@@ -57,15 +59,29 @@ ORDER = [
     "metrics",
     "inference",
     "problem",
+    "advice",
     "table_problem",
     "stopping",
     "history",
+    "film",
+    "landscape",
+    "filming",
+    "page",
+    "panels",
+    "curves",
+    "plots",
+    "animation",
     "descent",
     "modelfile",
+    "prediction_parts",
     "scoring",
     "progress",
     "run",
+    "top_losses",
+    "report",
+    "lesson",
     "terminal",
+    "cli_options",
     "cli",
 ]
 
@@ -73,13 +89,28 @@ LATE = {
     "problem.of": {"tables", "table_problem"},
     "history.save": {"tables"},
     "history.load": {"tables"},
+    "history.plot": {"plots"},
+    "history.plot_loss": {"plots"},
+    "history.plot_coefficients": {"plots"},
+    "history.surface": {"plots"},
+    "run.plot_top_losses": {"top_losses"},
+    "run.report": {"report"},
     "run.fit": {"progress"},
+    "run.animate": {"filming"},
+    "history.animate": {"filming"},
+    "film.to_html": {"page"},
+    "film._repr_mimebundle_": {"page"},
+    "film.save": {"animation"},
 }
 """Functions that import a module inside their body, because it is heavy or stands later in the list."""
 
 OWNERS = {
     "sklearn": {"estimators"},
     "matplotlib": {"plots", "animation"},
+    "mpl_toolkits": {"plots"},
+    "PIL": {"animation"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
     "dask": {"cluster"},
     "distributed": {"cluster"},
     "torch": {"autograd"},
@@ -95,7 +126,7 @@ OWNERS = {
         "survey",
     },
     "rich": {"progress", "terminal", "cli"},
-    "cyclopts": {"cli"},
+    "cyclopts": {"cli", "cli_options"},
     "starlette": {"live"},
 }
 
@@ -130,6 +161,11 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str, str | None]]:
 def test_every_module_has_its_place():
     assert {p.stem for p in MODULES} <= set(ORDER)
     assert len(ORDER) == len(set(ORDER))
+
+
+def test_the_order_is_the_one_that_is_written_down():
+    text = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text("utf-8")
+    assert " ".join(ORDER) in " ".join(text.split())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)

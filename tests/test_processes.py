@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -13,77 +12,14 @@ import threading
 import numpy as np
 import polars as pl
 import pytest
+from fits import fitted, same, strike
 
 import descend
-from descend import processes, remote
+from descend import processes
 from descend.errors import DescendError, EngineLostError
 from descend.processes import Processes
 
-FITS = {
-    "line exact": ("line", "exact", {}),
-    "line descent": ("line", "gradient-descent", {"steps": 4}),
-    "two newton": ("two", "newton", {}),
-    "two lbfgs": ("two", "lbfgs", {}),
-    "two descent": ("two", "gradient-descent", {"steps": 4}),
-    "three newton": ("three", "newton", {"steps": 3}),
-    "three lbfgs": ("three", "lbfgs", {"steps": 4}),
-    "three descent": ("three", "gradient-descent", {"steps": 4}),
-}
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """Three Parquet files and the same rows as CSV, with categories, missing cells and three targets."""
-    random, rows = np.random.default_rng(8), 60_000
-    X, c = random.normal(size=(rows, 30)), random.choice(list("abcd"), rows)
-    z = X[:, :4] @ [0.5, -0.3, 0.2, 0.1] + (c == "b")
-    frame = pl.DataFrame({f"x{i}": X[:, i] for i in range(30)} | {"c": c})
-    frame = frame.with_columns(
-        pl.when(pl.col("x3") > 1.5).then(None).otherwise(pl.col("x3")).alias("x3"),
-        line=z + random.normal(size=rows),
-        two=(z + random.logistic(size=rows) > 0).astype(int),
-        three=np.select([z > 0.6, z < -0.2], ["hi", "lo"], "mid"),
-    )
-    path = tmp_path_factory.mktemp("tables")
-    for i, (start, stop) in enumerate([(0, 25_000), (25_000, 25_700), (25_700, rows)]):
-        frame[start:stop].write_parquet(path / f"{i}.parquet", row_group_size=7_000)
-        frame[start:stop].write_csv(path / f"{i}.csv")
-    frame[:0].write_parquet(path / "9.parquet")
-    return path
-
-
-def fitted(data, name, engine, **more):
-    target, optimizer, how = FITS[name]
-    drop = [other for other in ("line", "two", "three") if other != target]
-    columns = descend.Columns(drop=drop)
-    return descend.fit(
-        data, target=target, optimizer=optimizer, engine=engine, columns=columns, valid=0.2, **how, **more
-    )
-
-
-def same(a, b):
-    """Whether two runs have the same bits."""
-    histories = (a.history.loss, b.history.loss), (a.history.validation_loss, b.history.validation_loss)
-    return a.weights.tobytes() == b.weights.tobytes() and all(
-        x.tobytes() == y.tobytes() for x, y in histories
-    )
-
-
-@pytest.fixture(scope="session")
-def local(folder):
-    """What the threads of this process find."""
-    return {name: fitted(f"{folder}/*.parquet", name, descend.Threads(2)) for name in FITS}
-
-
-@pytest.fixture(autouse=True)
-def hard_timeout():
-    def expire(*_):
-        raise TimeoutError("the test hangs")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
+pytestmark = pytest.mark.usefixtures("hard_timeout")
 
 
 @pytest.fixture(autouse=True)
@@ -161,20 +97,6 @@ def test_a_frozen_process_is_left_behind(folder, local, monkeypatch, nothing_lef
         assert same(fitted(f"{folder}/*.parquet", "two lbfgs", engine), local["two lbfgs"])
 
 
-def strike(monkeypatch, started, at, which, what):
-    """Send a signal to one of the processes when the `at`-th task goes out."""
-    count, send = 0, remote.Round._send
-
-    def sending(self, worker, numbers):
-        nonlocal count
-        count += 1
-        send(self, worker, numbers)
-        if count == at:
-            os.kill(started[which].pid, what)
-
-    monkeypatch.setattr(remote.Round, "_send", sending)
-
-
 @pytest.mark.filterwarnings("ignore::descend.DescendWarning")
 def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder, nothing_left):
     class Fatal(descend.GradientDescent):
@@ -217,7 +139,9 @@ def test_a_script_needs_no_main_guard(tmp_path):
 
 @pytest.mark.parametrize("count", [0, -2])
 def test_fewer_than_one_process_is_refused(count):
-    with pytest.raises(DescendError, match=f"`count` of Processes must be at least 1, got {count}"):
+    with pytest.raises(
+        DescendError, match=f"`count` of Processes must be a whole number of at least 1, got {count}"
+    ):
         Processes(count)
 
 

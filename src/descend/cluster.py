@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from descend.engines import cores
-from descend.errors import DescendError, EngineLostError, MissingExtraError
+from descend.errors import DescendError, EngineLostError, MissingExtraError, check_whole
 from descend.links import Link, LinkedPool, Reply
 from descend.remote import RemoteEngine, broadcast, check_versions
 from descend.spool import as_bytes
 from descend.worker import Task, Worker, environment, versions
 
+CONNECT_SECONDS = 20.0
 SHARE = 0.4
 """Of a worker's memory limit that blocks may take, unless `memory` says otherwise."""
 
@@ -110,8 +111,8 @@ def _parsed(address: Any, workers: int | None) -> tuple[Any, int | None]:
         raise DescendError(
             "`workers` is for a cluster of your own on this machine; this one has its workers."
         )
-    if workers is not None and workers < 1:
-        raise DescendError(f"`workers` must be at least 1, got {workers!r}.")
+    if workers is not None:
+        check_whole("workers", workers)
     if isinstance(address, str) and "://" not in address:
         raise DescendError(
             f"`Cluster` takes the address of a scheduler, tcp://host:8786, local[:N] or a Client, got {address!r}."
@@ -132,7 +133,7 @@ def _distributed() -> Any:
 def _connected(address: str) -> Any:
     """A client of this scheduler."""
     try:
-        return _distributed().Client(address, timeout=20, set_as_default=False)
+        return _distributed().Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise EngineLostError(f"no scheduler answers at {address}: {error}.") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 from descend import matrix
 from descend.batches import batch_rate
 from descend.blocks import Block
-from descend.errors import DescendError
+from descend.errors import DescendError, check_whole
 from descend.losses import Loss
 from descend.matrix import Float
 from descend.objective import Objective
@@ -56,8 +56,7 @@ class LocalSteps:
 
     def __post_init__(self) -> None:
         size, rate = self.batch_size, self.learning_rate
-        if isinstance(size, bool) or size != int(size) or size < 1:
-            raise DescendError(f"`batch_size` must be a whole number of at least 1, got {size!r}.")
+        check_whole("batch_size", size)
         if rate != "auto" and not (isinstance(rate, float | int) and rate > 0):
             raise DescendError(f'`learning_rate` must be "auto" or a number above 0, got {rate!r}.')
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from descend.engines import cores
-from descend.errors import DescendError
+from descend.errors import DescendError, check_whole
 from descend.links import Link, LinkedPool
 from descend.remote import RemoteEngine
 from descend.spool import as_bytes, memory_budget
@@ -40,8 +40,8 @@ class Processes(RemoteEngine):
         self, count: int | None = None, *, memory: int | str | None = None, timeout: float = 60.0
     ) -> None:
         super().__init__()
-        if count is not None and count < 1:
-            raise DescendError(f"`count` of Processes must be at least 1, got {count!r}.")
+        if count is not None:
+            check_whole("count", count, 1, " of Processes")
         if not timeout > 0:
             raise DescendError(f"`timeout` must be a number of seconds above 0, got {timeout!r}.")
         self.count = cores() if count is None else count

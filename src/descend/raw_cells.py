@@ -111,7 +111,8 @@ class Cells:
         gaps = [_Gap.of(self.numbers[:, j], s) for j in flagged]
         for j, gap in zip(flagged, gaps, strict=True):
             low[j], high[j] = gap.low, gap.high
-        whole = [whole_numbers(self.numbers[:, j]) for j in range(len(names))]
+        present = {j: ~gap.absent for j, gap in zip(flagged, gaps, strict=True)}
+        whole = [whole_numbers(self.numbers[:, j], present.get(j)) for j in range(len(names))]
         goal = self.numbers[:, -1].copy() if whole[-1] else None
         Z = self._filled(flagged, gaps, origins)
         moments = self._moments(Z, weight, few)

@@ -267,8 +267,10 @@ def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
     if isinstance(data, pl.LazyFrame):
         return data
     try:
+        if hasattr(data, "columns") and not hasattr(data, "__arrow_c_stream__"):
+            raise ImportError
         return pl.DataFrame(data, strict=not isinstance(data, dict))
-    except ImportError:  # pandas without pyarrow: column by column
+    except ImportError:  # pandas without pyarrow, or a frame like it: column by column
         return pl.DataFrame({str(name): _values(data[name]) for name in data.columns}, strict=False)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(str(error))}.") from error

@@ -58,6 +58,7 @@ class Parts:
     rows: int | None = None
     leaf_columns: int = 0
     leaf_count: int = 0
+    ready: bool = False
 
     def parts(self) -> Sequence[Any]:
         return self.listed
