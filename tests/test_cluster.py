@@ -16,6 +16,7 @@ import descend
 from descend.cluster import Cluster
 from descend.errors import DescendError, EngineLostError, MissingExtraError
 from descend.scoring import score, write_predictions
+from descend.worker import versions
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.usefixtures("hard_timeout")
@@ -129,6 +130,20 @@ def test_local_steps_come_near_the_minimum_in_few_rounds(folder, three, local):
 def test_the_metrics_of_a_saved_model(folder, three, local):
     model = local["two newton"].model
     assert score(model, f"{folder}/*.parquet", three) == score(model, f"{folder}/*.parquet")
+
+
+def test_other_versions_are_refused_with_the_list(folder, three, monkeypatch):
+    monkeypatch.setattr("descend.cluster.versions", lambda: {**versions(), "polars": "0.1"})
+    with pytest.raises(DescendError, match=r"polars .* on tcp://127.* and 0\.1 here"):
+        fitted(f"{folder}/*.parquet", "two lbfgs", Cluster(three._pool.own.address))
+
+
+def test_copies_on_this_machine_are_refused_by_workers_elsewhere(three, tmp_path):
+    (tmp_path / "a.csv").write_bytes("é;y\n1;2\n3;4\n5;7\n".encode("latin-1"))
+    how = {"target": "y", "columns": descend.Columns(encoding="latin-1")}
+    with pytest.raises(DescendError, match="temporary copy on this machine"):
+        descend.fit(tmp_path / "a.csv", engine=Cluster(three._pool.own.address), **how)
+    assert same(descend.fit(tmp_path / "a.csv", engine=three, **how), descend.fit(tmp_path / "a.csv", **how))
 
 
 def test_predictions_are_parts_in_order(folder, three, local, tmp_path):

@@ -137,6 +137,24 @@ def test_a_script_needs_no_main_guard(tmp_path):
     assert done.stdout.split() == ["STEP_LIMIT"]
 
 
+def test_a_loss_that_workers_cannot_import_is_told(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+        import dataclasses, numpy as np, descend
+        class Mine(descend.LogisticLoss):
+            pass
+        x = np.arange(20.0).reshape(-1, 2)
+        try:
+            descend.fit(x, [0, 1] * 5, loss=Mine(), engine=descend.Processes(1))
+        except descend.DescendError as error:
+            print("in a module that every worker can import" in str(error))
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=50)
+    assert done.stdout.split() == ["True"], done.stderr
+
+
 @pytest.mark.parametrize("count", [0, -2])
 def test_fewer_than_one_process_is_refused(count):
     with pytest.raises(

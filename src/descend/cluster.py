@@ -76,6 +76,7 @@ class Cluster(RemoteEngine):
         if not timeout > 0:
             raise DescendError(f"`timeout` must be a number of seconds above 0, got {timeout!r}.")
         self.timeout = timeout
+        self.elsewhere = self.address is not None
 
     def __repr__(self) -> str:
         return (

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from descend.blocks import Block, Leaf, Source
 from descend.engines import Engine, Tree, hold_blas, release_blas
-from descend.errors import DescendError, EngineLostError
+from descend.errors import DataError, DescendError, EngineLostError
 from descend.links import Reply
 from descend.statistics import Statistic
 from descend.worker import Answer, Task
@@ -151,6 +151,12 @@ class RemoteSession:
         """The handles of all parts."""
         if self._parts is None:
             self._parts = list(self.source.handles())
+            copies = [p for p in self._parts if getattr(getattr(p, "rows", None), "temporary", False)]
+            if copies and self.engine.elsewhere:
+                raise DataError(
+                    f"{copies[0].rows.file.label!r} is a temporary copy on this machine, which the workers of a "
+                    "cluster cannot see: give files that lie on a disk they share, in UTF-8."
+                )
         return self._parts
 
     def workers(self) -> dict[str, int]:
@@ -344,6 +350,8 @@ class RemoteEngine(ABC):
 
     refuses_batches: ClassVar[str] = ""
     """Why no mini-batches of all rows can be had from it; empty where they can."""
+    elsewhere = False
+    """Whether workers are on other machines, which do not see this one's temporary files."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -37,6 +37,8 @@ class RowRun:
     file: TableFile | None = None
     frames: tuple[pl.DataFrame, ...] = ()
     """The rows themselves, where the table is in memory."""
+    temporary: bool = False
+    """Whether the file is a copy on this machine: of standard input, or of a file in another encoding."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -105,7 +107,18 @@ def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRun]:
         here = replace(file, path=file.path.absolute(), temporary=None)
         step = max(rows, 1) if isinstance(file, CsvFile) else unit
         for start in range(0, max(rows, 1), step):
-            runs.append(RowRun(table.key, place, start, min(start + step, rows), schema, here))
+            runs.append(
+                RowRun(
+                    table.key,
+                    place,
+                    start,
+                    min(start + step, rows),
+                    schema,
+                    here,
+                    (),
+                    file.temporary is not None,
+                )
+            )
     return runs
 
 

@@ -24,6 +24,7 @@ import descend
 from descend.blocks import Leaf
 from descend.cache import Cache, Shelf
 from descend.engines import ThreadSession, processor
+from descend.errors import DescendError
 from descend.spool import memory_budget
 
 
@@ -101,7 +102,7 @@ class Worker:
         lacking = [number for number in task.numbers if number not in known]
         if lacking:
             return Answer("lacking", lacking)
-        statistic, params, leaves = pickle.loads(task.what)
+        statistic, params, leaves = _unpacked(task.what)
         shelf = Shelf(self.cache, task.run)
         opened = [part.open(shelf) if hasattr(part, "open") else part for part in joined(known, task.numbers)]
         with ThreadSession(Parts(opened), self.threads) as session:
@@ -165,6 +166,17 @@ def environment() -> dict[str, str]:
     one = dict.fromkeys(("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     path = os.pathsep.join([str(Path(descend.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, **one, "PYTHONPATH": path}
+
+
+def _unpacked(what: bytes) -> Any:
+    """What to do. Raises `DescendError` where this process lacks the code for it."""
+    try:
+        return pickle.loads(what)
+    except (ImportError, AttributeError) as error:
+        raise DescendError(
+            f"a worker cannot import what it is to do: {error}. Losses and statistics of your own must be "
+            "in a module that every worker can import, not in a script or a notebook."
+        ) from error
 
 
 def _sendable(error: Exception) -> Exception:
