@@ -251,25 +251,28 @@ def against_dask_ml(folder: str) -> str:
 
     with descend.Cluster(workers=2) as cluster:
         rows = pl.scan_parquet(f"{folder}/*.parquet").select(pl.len()).collect().item()
-        start = time.perf_counter()
-        ours = run(f"{folder}/*.parquet", "two", "newton", cluster, {"penalty": 1.0 / rows})
-        seconds = {"descend, Newton": time.perf_counter() - start}
+        run(f"{folder}/000.parquet", "two", "newton", cluster, {})  # imports are no part of it
+        seconds, losses = {}, {}
+        for optimizer in ("lbfgs", "newton"):
+            start = time.perf_counter()
+            ours = run(f"{folder}/*.parquet", "two", optimizer, cluster, {"penalty": 1.0 / rows})
+            seconds[f"descend, {optimizer}"] = time.perf_counter() - start
+            losses[f"descend, {optimizer}"] = ours.loss
         with Client(cluster._pool.own.address):
             start = time.perf_counter()
             frame = dd.read_parquet(f"{folder}/*.parquet")
             X = frame[[f"x{i}" for i in range(COLUMNS)]].to_dask_array().persist().compute_chunk_sizes()
             y = frame["two"].to_dask_array().persist().compute_chunk_sizes().rechunk((X.chunks[0],)).persist()
             read = time.perf_counter() - start
-            losses = {"descend, Newton": ours.loss}
-            for solver in ("lbfgs", "newton", "admm"):
+            for solver in ("lbfgs", "newton"):
                 start = time.perf_counter()
                 model = LogisticRegression(solver=solver, C=1.0, fit_intercept=True, max_iter=100).fit(X, y)
                 seconds[f"dask-ml, {solver}"] = read + time.perf_counter() - start
                 w = np.append(model.coef_.ravel(), model.intercept_)
                 losses[f"dask-ml, {solver}"] = objective(folder, w, 1.0 / rows)
-    base = seconds["descend, Newton"]
+    base = seconds["descend, lbfgs"]
     lines = [[n, f"{s:.3g} s", f"{s / base:.3g}x", f"{losses[n]:.9f}"] for n, s in seconds.items()]
-    return markdown(["reading included", "time", "to descend", "objective"], lines)
+    return markdown(["reading included", "time", "to the first", "objective"], lines)
 
 
 def objective(folder: str, w, alpha: float) -> float:

@@ -279,7 +279,7 @@ class LocalProcesses:
     def start(self, what: str, *options: str) -> subprocess.Popen[bytes]:
         """Start a scheduler or a worker."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "dask", what, *options],
+            [sys.executable, "-P", "-m", "dask", what, *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

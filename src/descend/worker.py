@@ -162,10 +162,10 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a worker of one thread: this package in reach, polars and BLAS on that thread."""
+    """The environment of a worker of one thread here: the caller's modules, polars and BLAS on that thread."""
     one = dict.fromkeys(("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-    path = os.pathsep.join([str(Path(descend.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, **one, "PYTHONPATH": path}
+    path = [str(Path(descend.__file__).parent.parent), *map(os.path.abspath, sys.path)]
+    return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _unpacked(what: bytes) -> Any:
