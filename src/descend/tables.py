@@ -73,6 +73,11 @@ class Table:
         return self.files[0].label if len(self.files) == 1 else f"{len(self.files)} files"
 
     @property
+    def file_bytes(self) -> int:
+        """The size of the files."""
+        return sum(file.path.stat().st_size for file in self.files)
+
+    @property
     def in_memory(self) -> bool:
         """Whether it is a frame whose rows need no reading."""
         return isinstance(self.frame, pl.DataFrame)
@@ -157,6 +162,13 @@ class Kept:
     budget: int
     every: int = 1
     _slices: dict[int, Slice] = field(default_factory=dict)
+
+    @staticmethod
+    def of(table: Table, budget: int) -> Kept:
+        """Nothing kept yet; of files that are much too large a quarter of the budget is meant to be filled."""
+        if table.file_bytes <= 2 * budget:
+            return Kept(budget)
+        return Kept(budget, 1 << (4 * table.file_bytes // max(budget, 1)).bit_length())
 
     def add(self, index: int, piece: Slice) -> None:
         """Keep the slice of this number, unless it is between those that are kept."""
