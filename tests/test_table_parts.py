@@ -62,7 +62,7 @@ def test_units_hold_whole_leaves_and_are_not_too_many():
         for total in (10, 10**6, 10**11):
             unit = unit_rows(total, columns)
             assert unit & (unit - 1) == 0
-            assert total / unit <= 4_096
+            assert total / unit <= 65_536
 
 
 def encoded(table):

@@ -19,7 +19,7 @@ from descend.errors import DataError
 from descend.table_files import TableFile
 from descend.tables import Slice, Table, regular, sliced
 
-MOST_RUNS = 4_096
+MOST_RUNS = 65_536
 """A table is cut into at most about so many runs: the list of them is sent to the workers."""
 
 
@@ -82,7 +82,7 @@ def unit_rows(total: int, columns: int) -> int:
     """Rows of a run: whole leaves of rows and of raw cells alike, and so that runs are not too many.
 
     >>> unit_rows(2_000_000, 28), unit_rows(10**10, 28)
-    (65536, 4194304)
+    (65536, 262144)
     """
     unit = 4 * leaf_rows(columns)
     while total > MOST_RUNS * unit:
