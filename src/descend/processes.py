@@ -26,7 +26,7 @@ class Processes(RemoteEngine):
 
     `memory` is how many bytes of blocks each may keep, a number or a text such as "500MB"; a quarter of
     the machine's memory for all together unless given. The parts of a process that is killed, or that is
-    more than `timeout` seconds behind the first to answer, go to the others. A `with` block around
+    more than `timeout` seconds and twice the time of the round behind, go to the others. A `with` block around
     several fits keeps the processes between them, which saves starting them again.
 
     >>> from descend.objective import Objective

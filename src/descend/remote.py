@@ -36,7 +36,7 @@ class Pool(Protocol):
     """What carries tasks to workers and answers back."""
 
     timeout: float
-    """Seconds that a worker may be behind the first to answer in a round."""
+    """Seconds that a worker may be behind the last answer in a round, beside twice what the round has taken."""
 
     def members(self) -> dict[str, int]:
         """The workers that are there now, each with its number of threads. Raises `EngineLostError`."""
@@ -209,6 +209,7 @@ class Round:
         self.flights: dict[str, _Flight] = {}
         self.allowed = pool.timeout
         self.deadline: float | None = None
+        self.began, self.handed_over = time.monotonic(), False
 
     def go(self, shares: dict[str, tuple[int, ...]], take: Callable[[Any], None]) -> None:
         """Send all tasks and wait until every part is answered for."""
@@ -229,10 +230,13 @@ class Round:
                     self.session._sent.get(flight.worker, set()).difference_update(answer.value)
                     self._send(flight.worker, flight.numbers)
                     continue
-                self.deadline = time.monotonic() + self.allowed
+                now = time.monotonic()
+                self.deadline = now + self.allowed + 2 * (now - self.began)
                 take(answer.value)
             if self.deadline is not None and time.monotonic() > self.deadline:
                 self._give_up_on_the_silent()
+        if self.handed_over:
+            log.warning("the round took %.2f s with the loss", time.monotonic() - self.began)
 
     def _patience(self) -> float:
         return 1.0 if self.deadline is None else min(max(self.deadline - time.monotonic(), 0.001), 1.0)
@@ -257,6 +261,7 @@ class Round:
 
     def _hand_over(self, flight: _Flight, why: str) -> None:
         """Share the parts of a lost task among the workers that are left."""
+        self.handed_over = True
         self.session._sent.pop(flight.worker, None)
         members = present(self.pool, f"worker {flight.worker} {why}", flight.worker)
         log.warning(

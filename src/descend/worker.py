@@ -156,7 +156,7 @@ def versions() -> dict[str, str]:
     return {
         "descend": descend.__version__,
         **packages,
-        "python": platform.python_version(),
+        "python": ".".join(platform.python_version_tuple()[:2]),
         "processor": processor(),
     }
 
