@@ -44,6 +44,7 @@ ORDER = [
     "engines",
     "worker",
     "links",
+    "shares",
     "remote",
     "processes",
     "cluster",

@@ -18,7 +18,8 @@ from descend.errors import DataError, DescendError, EngineLostError
 from descend.links import Link, LinkedPool
 from descend.losses import LOSSES
 from descend.moments import Moments
-from descend.remote import RemoteEngine, Shares, check_versions
+from descend.remote import RemoteEngine, check_versions
+from descend.shares import Shares
 from descend.statistics import LossAndGradient, TargetSum
 from descend.worker import Answer, Task, Worker
 
@@ -84,23 +85,27 @@ def expected():
 
 @settings(max_examples=200, deadline=None)
 @given(
-    count=st.integers(0, 60),
+    rows=st.lists(st.integers(1, 1_000), max_size=60),
     history=st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 4), min_size=1), min_size=1),
 )
-def test_every_part_has_one_worker_whoever_comes_and_goes(count, history):
-    shares = Shares(count)
+def test_every_part_has_one_worker_whoever_comes_and_goes(rows, history):
+    shares = Shares(rows)
     for members in history:
         held = shares.over(members)
-        assert sorted(number for numbers in held.values() for number in numbers) == list(range(count))
+        assert sorted(number for numbers in held.values() for number in numbers) == list(range(len(rows)))
         assert set(held) <= set(members)
 
 
 def test_parts_are_contiguous_at_first_and_in_proportion_to_the_threads():
-    assert Shares(9).over({"b": 2, "a": 1}) == {"a": (0, 1, 2), "b": (3, 4, 5, 6, 7, 8)}
+    assert Shares([1] * 9).over({"b": 2, "a": 1}) == {"a": (0, 1, 2), "b": (3, 4, 5, 6, 7, 8)}
+
+
+def test_large_parts_count_for_more():
+    assert Shares([90, 10, 10, 30, 40]).over({"a": 1, "b": 1}) == {"a": (0,), "b": (1, 2, 3, 4)}
 
 
 def test_a_lost_worker_moves_only_its_own_parts():
-    shares = Shares(12)
+    shares = Shares([1] * 12)
     before = shares.over({"a": 1, "b": 1, "c": 1})
     after = shares.over({"a": 1, "c": 1})
     assert set(before["a"]) <= set(after["a"])
@@ -188,7 +193,7 @@ def test_a_worker_that_joins_gets_parts_at_the_next_round(expected):
         assert bits(session) == expected["long"]
         engine.join("w9")
         assert bits(session) == expected["long"]
-        assert session.workers()["w9"] == 4
+        assert session.workers()["w9"] == 3
 
 
 def test_the_loss_of_all_workers_is_told():

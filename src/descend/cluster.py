@@ -48,8 +48,8 @@ class Cluster(RemoteEngine):
     cluster of `workers` processes is started on this machine and ended afterwards. Paths of files must
     mean the same to every worker. `memory` is how many bytes of blocks each worker may keep, a number or a
     text such as "2GB"; 40 percent of its limit unless given. The parts of a worker that is lost, or more
-    than `timeout` seconds and twice the time of the round behind, go to the others; a worker that joins gets parts at
-    the next round. Needs `pip install "descend[cluster]"`.
+    than `timeout` seconds and twice the time of the round behind, go to the others; a worker that joins gets
+    parts at the next round. Needs `pip install "descend[cluster]"`.
 
     Raises `EngineLostError` where the scheduler or all workers are gone, and `DescendError` where the
     workers have other versions. The Dask project: Rocklin, Dask: Parallel Computation with Blocked

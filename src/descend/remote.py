@@ -9,7 +9,6 @@ come in, so none of this changes a bit.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import pickle
 import threading
@@ -25,6 +24,7 @@ from descend.blocks import Block, Leaf, Source
 from descend.engines import Engine, Tree, hold_blas, release_blas
 from descend.errors import DataError, DescendError, EngineLostError
 from descend.links import Reply
+from descend.shares import Shares
 from descend.statistics import Statistic
 from descend.worker import Answer, Task
 
@@ -54,47 +54,10 @@ class Pool(Protocol):
         """Leave nothing running that the pool has started."""
 
 
-class Shares:
-    """Which worker has which parts: contiguous runs at first, and as few moves as may be afterwards.
-
-    >>> shares = Shares(8)
-    >>> shares.over({"a": 1, "b": 1})
-    {'a': (0, 1, 2, 3), 'b': (4, 5, 6, 7)}
-    >>> shares.over({"b": 1, "c": 1})
-    {'b': (4, 5, 6, 7), 'c': (0, 1, 2, 3)}
-    >>> shares.over({"b": 1, "c": 1, "d": 2})
-    {'b': (4, 5), 'c': (0, 1), 'd': (2, 3, 6, 7)}
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.held: dict[str, list[int]] = {}
-
-    def over(self, members: dict[str, int]) -> dict[str, tuple[int, ...]]:
-        """The parts of each of these workers, in proportion to its threads."""
-        if self.held.keys() != members.keys():
-            self._regroup(members)
-        return {worker: tuple(self.held[worker]) for worker in sorted(self.held) if self.held[worker]}
-
-    def _regroup(self, members: dict[str, int]) -> None:
-        targets = self._targets(members)
-        held = {worker: self.held.get(worker, []) for worker in members}
-        kept = {worker: numbers[: targets[worker]] for worker, numbers in held.items()}
-        taken = set(itertools.chain.from_iterable(kept.values()))
-        free = iter([number for number in range(self.count) if number not in taken])
-        for worker in sorted(members):
-            kept[worker] += itertools.islice(free, targets[worker] - len(kept[worker]))
-            kept[worker].sort()
-        self.held = kept
-
-    def _targets(self, members: dict[str, int]) -> dict[str, int]:
-        """How many parts each gets."""
-        total, given, seen, targets = sum(members.values()), 0, 0, {}
-        for worker in sorted(members):
-            seen += members[worker]
-            targets[worker] = self.count * seen // total - given
-            given += targets[worker]
-        return targets
+def _rows_of(part: Any) -> int:
+    """The rows of a handle, 1 where it does not say."""
+    rows = getattr(getattr(part, "rows", None), "rows", 1)
+    return max(int(rows), 1)
 
 
 @dataclass
@@ -163,7 +126,7 @@ class RemoteSession:
         """The workers, and how many parts each has."""
         pool = self._take()
         if self._shares is None:
-            self._shares = Shares(len(self.parts))
+            self._shares = Shares([_rows_of(part) for part in self.parts])
         held = {worker: len(numbers) for worker, numbers in self._shares.over(present(pool)).items()}
         if held != self.engine.told:
             self.engine.told = held
@@ -264,6 +227,7 @@ class Round:
         self.handed_over = True
         self.session._sent.pop(flight.worker, None)
         members = present(self.pool, f"worker {flight.worker} {why}", flight.worker)
+        shares = Shares([_rows_of(self.session.parts[number]) for number in flight.numbers])
         log.warning(
             "worker %s %s: its %d parts go to %d others",
             flight.worker,
@@ -271,7 +235,7 @@ class Round:
             len(flight.numbers),
             len(members),
         )
-        for worker, places in Shares(len(flight.numbers)).over(members).items():
+        for worker, places in shares.over(members).items():
             self._send(worker, tuple(flight.numbers[place] for place in places))
 
 
