@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import signal
 import subprocess
@@ -13,11 +14,13 @@ import numpy as np
 import polars as pl
 import pytest
 from fits import fitted, same, strike
+from rich.console import Console
 
 import descend
 from descend import processes
 from descend.errors import DescendError, EngineLostError
 from descend.processes import Processes
+from descend.terminal import print_run
 
 pytestmark = pytest.mark.usefixtures("hard_timeout")
 
@@ -98,7 +101,7 @@ def test_a_frozen_process_is_left_behind(folder, local, monkeypatch, nothing_lef
 
 
 @pytest.mark.filterwarnings("ignore::descend.DescendWarning")
-def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder, nothing_left):
+def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder, nothing_left, tmp_path):
     class Fatal(descend.GradientDescent):
         def step(self, objective, w, state):
             if state.number == 2:
@@ -113,6 +116,12 @@ def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder,
     assert len(run.history) == 3
     assert "gone" in run.warnings[-1]
     assert run.metrics == {}
+    run.save(tmp_path / "lost.model.json")
+    run.report(tmp_path / "lost.html")
+    assert descend.load(tmp_path / "lost.model.json").weights.tobytes() == run.weights.tobytes()
+    console = Console(file=io.StringIO())
+    print_run(console, run, "lost", {})
+    assert "the workers were lost" in console.file.getvalue()
 
 
 def test_an_error_on_a_worker_is_the_error_here(tmp_path):

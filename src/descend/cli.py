@@ -414,7 +414,7 @@ def _exit_code(run: Run, how: DescentOptions) -> int:
     """1 where no answer was reached: diverged, or short of a tolerance that was in force."""
     from descend.stopping import Outcome
 
-    if run.outcome is Outcome.DIVERGED:
+    if run.outcome in (Outcome.DIVERGED, Outcome.LOST):
         return 1
     asked = how.tolerance is not None or (how.steps is None and how.epochs is None and how.batch_size is None)
     return int(run.outcome is Outcome.STEP_LIMIT and asked)
