@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +121,10 @@ def _survey(
     question = replace(
         question, sums=numeric and (options.loss is None or isinstance(options.loss, SquaredError))
     )
+    unmarked = table.unmarked(question.columns)
+    if unmarked is not None:
+        with suppress(TypeConflict):
+            return unmarked, Survey.of(unmarked, question, options.engine)
     try:
         return table, Survey.of(table, question, options.engine)
     except TypeConflict as conflict:

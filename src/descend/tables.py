@@ -25,6 +25,9 @@ from descend.errors import DataError
 from descend.files import replacing
 from descend.table_files import TableFile, find_files, open_file
 
+LARGE = 2**26
+"""Bytes from which a saving in the reading of CSVs is worth a look at their first rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -132,6 +135,17 @@ class Table:
             return self
         whole = [name for name in columns if self.schema[name].is_integer()]
         return replace(self, schema={**self.schema, **dict.fromkeys(whole, pl.Float64())})
+
+    def unmarked(self, columns: Sequence[str]) -> Table | None:
+        """The same table whose CSVs are not searched for missing cells, where they are large and show none.
+
+        None where nothing would be gained. Reading it raises `TypeConflict` where there is one after all.
+        """
+        if self.file_bytes < LARGE or not all(isinstance(file, CsvFile) for file in self.files):
+            return None
+        types = {name: self.schema[name] for name in columns}
+        files = tuple(file.unmarked(types) for file in self.files if isinstance(file, CsvFile))
+        return None if any(file.marked for file in files) else replace(self, files=files)
 
     def widened(self) -> Table:
         """The same table with types that every cell of every CSV fits, which costs a read.
