@@ -59,6 +59,14 @@ def test_csv_files_and_frames_too(folder):
                 assert same(fitted(data, name, engine), fitted(data, name, descend.Threads(2)))
 
 
+def test_of_large_files_no_rows_are_kept_here(folder, local, monkeypatch):
+    monkeypatch.setattr("descend.survey.KEPT_BYTES", 1_000)
+    with Processes(2) as engine:
+        found = fitted(f"{folder}/*.parquet", "line exact", engine)
+    assert same(found, local["line exact"])
+    assert found.metrics["training"].rows == local["line exact"].metrics["training"].rows
+
+
 def test_arrays_in_any_order_of_memory():
     random = np.random.default_rng(1)
     X, y = random.normal(size=(100_000, 7)), random.normal(size=100_000)

@@ -199,7 +199,7 @@ class Kept:
     @property
     def partial(self) -> bool:
         """Whether some rows are there and others not."""
-        return self.every > 1
+        return self.every > 1 and bool(self._slices)
 
     @property
     def complete(self) -> bool:
