@@ -38,11 +38,13 @@ _HOME = {
     "SquaredError": "losses",
     "Step": "history",
     "Threads": "engines",
+    "Trajectory": "trajectory",
     "cross_entropy": "losses",
     "fit": "run",
     "load": "modelfile",
     "make_line": "datasets",
     "mse": "losses",
+    "path": "trajectory",
     "predict": "objective",
     "steps": "descent",
 }
