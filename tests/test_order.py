@@ -58,6 +58,10 @@ ORDER = [
     "scoring",
     "progress",
     "run",
+    "separation",
+    "findings",
+    "diagnosis",
+    "page",
     "terminal",
     "cli",
 ]
@@ -67,6 +71,7 @@ LATE = {
     "history.save": {"tables"},
     "history.load": {"tables"},
     "run.fit": {"progress"},
+    "diagnosis.__str__": {"page"},
 }
 """Functions that import a module inside their body, because it is heavy or stands later in the list."""
 

@@ -155,6 +155,61 @@ def fit(
 
 
 @app.command
+def diagnose(
+    *data: str,
+    target: str,
+    loss: str | None = None,
+    l2: float | None = None,
+    class_weight: str | None = None,
+    steps: int = 100,
+    memory: str | None = None,
+    columns: ColumnOptions = ColumnOptions(),
+    json: Annotated[Flag, Parameter(name="--json")] = False,
+) -> int:
+    """Say what a fit will meet: curvature, learning rates, columns that stand in the way, how far it is.
+
+    descend diagnose penguins.csv --target body_mass_g
+    descend diagnose loans.parquet --target default --l2 0 --json
+
+    Parameters
+    ----------
+    data
+        Files, globs or folders, as for `descend fit`.
+    target
+        The column to predict.
+    loss
+        squared-error, logistic or cross-entropy; the target tells unless given.
+    l2
+        Strength of the L2 penalty, as for `descend fit`.
+    class_weight
+        balanced: classes count alike, however many rows they have.
+    steps
+        How many steps of gradient descent to predict.
+    memory
+        Memory for decoded rows, 500MB or 2GB.
+    json
+        Print one JSON object instead of a page.
+    """
+    from descend.diagnosis import diagnose
+
+    found = diagnose(
+        list(data),
+        target=target,
+        loss=loss,
+        penalty=l2,
+        class_weight=class_weight,
+        memory=memory,
+        columns=_columns(columns),
+        steps=steps,
+    )
+    if json:
+        _print_json(found.to_dict())
+    else:
+        print(found)
+    return 0
+
+
+@app.command
 def predict(
     model: str,
     *data: str,
@@ -293,20 +348,8 @@ def _fit(
 ) -> Run:
     """Translate the flags and fit; what was left out is printed with the run, not as a warning."""
     from descend.errors import DescendWarning
-    from descend.problem import Columns
     from descend.run import fit
 
-    columns = Columns(
-        which.features,
-        which.drop,
-        which.categorical,
-        which.numeric,
-        _pairs(which.reference),
-        which.missing or None,
-        which.encoding,
-        which.weight,
-        which.group,
-    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)
         return fit(
@@ -318,7 +361,7 @@ def _fit(
             seed=how.seed,
             class_weight=how.class_weight,
             memory=how.memory,
-            columns=columns,
+            columns=_columns(which),
             optimizer=_optimizer(how),
             steps=how.steps,
             epochs=how.epochs,
@@ -329,6 +372,22 @@ def _fit(
             every=every,
             progress=progress,
         )
+
+
+def _columns(which: ColumnOptions) -> Any:
+    from descend.problem import Columns
+
+    return Columns(
+        which.features,
+        which.drop,
+        which.categorical,
+        which.numeric,
+        _pairs(which.reference),
+        which.missing or None,
+        which.encoding,
+        which.weight,
+        which.group,
+    )
 
 
 def _optimizer(how: DescentOptions) -> Any:

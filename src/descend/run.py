@@ -38,6 +38,8 @@ class Run:
     """Of the coefficients, named like them; None under a penalty, short of the minimum, or of collinear columns."""
     problem: Problem | None = field(default=None, repr=False)
     """Kept for arrays, whose memory is the caller's; None for tables."""
+    origin: tuple[Any, Any, ProblemOptions] | None = field(default=None, repr=False)
+    """What the problem was made of, so that it can be made again."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
 
     @property
@@ -148,7 +150,9 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
-        return _run(made, history, last, chosen)
+        run = _run(made, history, last, chosen)
+        run.origin = (data, y, problem)
+        return run
     finally:
         made.close()
 
@@ -175,7 +179,7 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
         problem.warnings,
         errors,
         problem if encoding is None else None,
-        metrics,
+        _metrics=metrics,
     )
 
 

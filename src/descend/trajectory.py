@@ -88,7 +88,7 @@ class Recurrence:
         target = share * (self.best if self.best > 1e-12 * (self.best + first) else first)
         if first <= target:
             return 0
-        if self.rate >= self.limit:
+        if self.rate > self.limit * (1 + 1e-9):
             return None
         high = 1
         while self.excess([high])[0] > target:
