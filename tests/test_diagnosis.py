@@ -132,7 +132,7 @@ def test_columns_are_told_in_the_words_of_the_data():
         "left out",
     }
     assert "`area` is" in of_kind(d, "scale").what
-    assert of_kind(d, "duplicate").columns == ("copy", "rooms")
+    assert of_kind(d, "duplicate").columns == ("rooms", "copy")
     assert of_kind(d, "collinear").what.startswith("`twice` = 2 `half` + 1")
     assert of_kind(d, "leakage").columns == ("answer",)
     assert of_kind(d, "heavy tails").columns == ("income",)
