@@ -27,4 +27,6 @@ def target_for(loss, signal):
     if loss == "squared-error":
         return signal
     noise = np.random.default_rng(len(signal)).normal(size=len(signal)) * np.median(np.abs(signal))
-    return np.digitize(signal + noise, np.quantile(signal + noise, [0.5] if loss == "logistic" else [0.3, 0.7]))
+    return np.digitize(
+        signal + noise, np.quantile(signal + noise, [0.5] if loss == "logistic" else [0.3, 0.7])
+    )

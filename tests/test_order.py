@@ -54,6 +54,7 @@ ORDER = [
     "stopping",
     "history",
     "descent",
+    "endings",
     "modelfile",
     "scoring",
     "progress",

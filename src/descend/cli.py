@@ -425,10 +425,10 @@ def _exit_code(run: Run, how: DescentOptions) -> int:
     """1 where no answer was reached: diverged, or short of a tolerance that was in force."""
     from descend.stopping import Outcome
 
-    if run.outcome is Outcome.DIVERGED:
+    if run.outcome in (Outcome.DIVERGED, Outcome.OSCILLATING):
         return 1
     asked = how.tolerance is not None or (how.steps is None and how.epochs is None and how.batch_size is None)
-    return int(run.outcome is Outcome.STEP_LIMIT and asked)
+    return int(run.outcome in (Outcome.STEP_LIMIT, Outcome.STALLED) and asked)
 
 
 def _run_object(run: Run) -> dict[str, Any]:

@@ -211,9 +211,11 @@ class Summed(Objective):
         return float(sums[2] / sums[1]) + self._add_penalty(w, gradient), gradient
 
     def hessian(self, w: Float) -> Float:
-        H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
-        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
-        return H
+        if self._curved is None or not np.array_equal(self._curved[0], w):
+            H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
+            H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+            self._curved = (w.copy(), H)
+        return self._curved[1].copy()
 
     @cached_property
     def moments(self) -> Moments:
@@ -263,6 +265,8 @@ class Summed(Objective):
         return self._totals
 
     _totals: tuple[int, float] | None = field(default=None, init=False)
+    _curved: tuple[Float, Float] | None = field(default=None, init=False, repr=False)
+    """The Hessian that was asked for last, and where."""
 
 
 def _largest_eigenvalue(m: Moments, intercept: bool) -> float:

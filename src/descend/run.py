@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from descend import descent
+from descend.endings import explain
 from descend.errors import DescendWarning
 from descend.history import History, Step
 from descend.inference import standard_errors
@@ -38,6 +39,8 @@ class Run:
     """Of the coefficients, named like them; None under a penalty, short of the minimum, or of collinear columns."""
     problem: Problem | None = field(default=None, repr=False)
     """Kept for arrays, whose memory is the caller's; None for tables."""
+    details: str = ""
+    """What the ending means: how far it still was, why it left, which argument to change."""
     origin: tuple[Any, Any, ProblemOptions] | None = field(default=None, repr=False)
     """What the problem was made of, so that it can be made again."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
@@ -51,6 +54,11 @@ class Run:
     def loss(self) -> float:
         """The final loss, penalty included."""
         return float(self.history.loss[-1])
+
+    @property
+    def message(self) -> str:
+        """How the run ended, and what that means."""
+        return f"{self.outcome.value}. {self.details}" if self.details else self.outcome.value
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -150,17 +158,20 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
-        run = _run(made, history, last, chosen)
+        names = (*made.feature_names, *(["(intercept)"] if objective.intercept else []))
+        details = explain(objective, chosen, history, last, names, batch_size is not None)
+        run = _run(made, history, last, chosen, details)
         run.origin = (data, y, problem)
         return run
     finally:
         made.close()
 
 
-def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -> Run:
+def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
+    model.facts["details"] = details
     errors, metrics = None, None
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
@@ -179,6 +190,7 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
         problem.warnings,
         errors,
         problem if encoding is None else None,
+        details=details,
         _metrics=metrics,
     )
 

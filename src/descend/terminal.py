@@ -39,6 +39,8 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print(
         f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(len(run.history) - 1, 'step')})"
     )
+    if run.details:
+        out.print(_escaped(run.details))
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
     out.print(coefficient_table(run.model))
@@ -116,6 +118,8 @@ def print_model(out: Console, model: Model, path: str) -> None:
     for line in facts["notes"]:
         out.print(f"[cyan]note[/cyan]: {_escaped(line)}")
     out.print(f"{facts['outcome']} ({facts['optimizer']}, {_count(facts['steps'], 'step')})")
+    if facts.get("details"):
+        out.print(_escaped(facts["details"]))
     out.print()
     metrics = {side: Metrics(**values) for side, values in facts.get("metrics", {}).items()}
     print_metrics(out, metrics, model.classes)
