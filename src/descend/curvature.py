@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from descend.blocks import Block
+from descend.blocks import ArraySource, Block
 from descend.least_squares import LeastSquares
 from descend.losses import Loss
 from descend.matrix import Float
 from descend.moments import Moments
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent
-from descend.statistics import linear_predictor
+from descend.statistics import HessianSum, LossAndGradient, linear_predictor
 
+ILL, CENTRED_WEIGHTS = 1e-8, 512
 FLAT = 1e-26
 """Below this share of the largest a curvature is rounding: the direction is flat."""
 
@@ -231,6 +232,74 @@ def bound_of(objective: Objective, moments: Moments, to: Coordinates) -> float:
     return largest + ridge * float(np.max(to.units**2, initial=0.0))
 
 
+@dataclass(frozen=True, slots=True)
+class CentredDerivatives:
+    """Gradient and Hessian of the sum of losses with respect to the weights of `X - mean`, raveled one after the other.
+
+    Far from zero a column and the intercept are the same to many digits; less its mean it is not.
+    """
+
+    loss: Loss
+    mean: Float
+
+    def of(self, block: Block, params: Float) -> Float:
+        w = params.copy()
+        w[-1] += self.mean @ params[:-1]
+        centred = Block(np.asarray(block.X, dtype=np.float64) - self.mean, block.y, block.sample_weight)
+        gradient = LossAndGradient(self.loss, True).of(centred, w)[3:]
+        return np.concatenate([gradient, HessianSum(self.loss, True).of(centred, w).ravel()])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.add(a, b, out=a)
+
+
+def newton_direction(objective: Objective, w: Float) -> tuple[Float, float]:
+    """`-H^-1 g` and the slope of the loss along it, of minimum norm in units of each weight's curvature.
+
+    Where `H` has lost too many digits, as it does where columns are far from zero, both are summed once
+    more about the means of the columns.
+    """
+    direction, slope, share = _solved(objective.hessian(w), objective.gradient(w).ravel())
+    if share < ILL and _can_be_centred(objective, w):
+        return _centred_direction(objective, w)
+    return direction.reshape(w.shape), slope
+
+
+def _solved(H: Float, g: Float) -> tuple[Float, float, float]:
+    """`-H^-1 g`, its product with `g`, and the smallest over the largest eigenvalue of `H` with a unit diagonal."""
+    diagonal = H.diagonal()
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    values, V = np.linalg.eigh(H / np.outer(scale, scale))
+    largest = max(float(values[-1]), 1e-300)
+    keep = values > largest * 1e-13 * len(values)
+    along = V.T @ (g / scale)
+    solved = np.where(keep, along / np.where(keep, values, 1.0), 0.0)
+    solution = np.where(diagonal > 0, V @ solved / scale, 0.0)
+    return -solution, -float(solved @ along), float(values[0]) / largest
+
+
+def _can_be_centred(objective: Objective, w: Float) -> bool:
+    """Whether the rows are the caller's own dense arrays, with an intercept that takes up the means."""
+    source = objective.session.source if objective.session is not None else None
+    few = w.size <= CENTRED_WEIGHTS and objective.intercept
+    return few and isinstance(source, ArraySource) and isinstance(source.X, np.ndarray)
+
+
+def _centred_direction(objective: Objective, w: Float) -> tuple[Float, float]:
+    whole = objective.hessian(w).reshape(len(w), -1, len(w), w.size // len(w))
+    border = np.einsum("ikk->i", whole[:, :, -1])
+    mean = border[:-1] / border[-1] if border[-1] > 0 else np.zeros(len(w) - 1)  # by each row's curvature
+    assert objective.session is not None
+    sums = objective.session.reduce(CentredDerivatives(objective.loss, mean), w) / objective.weight
+    gradient, H = sums[: w.size].reshape(w.shape), sums[w.size :].reshape(w.size, w.size)
+    objective._add_penalty(w, gradient)
+    H[np.diag_indices_from(H)] += objective._penalty_curvature(w)
+    direction, slope, _ = _solved(H, gradient.ravel())
+    direction = direction.reshape(w.shape)
+    direction[-1] -= mean @ direction[:-1]
+    return direction, slope
+
+
 def newton_decrement(objective: Objective, w: Float) -> float:
     """About how far the loss is above its minimum: `g' H^-1 g / 2`, what a Newton step would gain.
 
@@ -238,10 +307,4 @@ def newton_decrement(objective: Objective, w: Float) -> float:
     """
     if isinstance(objective, Quadratic):
         return max(objective.value(w) - objective.value(objective.minimizer()), 0.0)
-    g = objective.gradient(w).ravel()
-    H = objective.hessian(w)
-    scale = np.sqrt(np.where(H.diagonal() > 0, H.diagonal(), 1.0))
-    values, V = np.linalg.eigh(H / np.outer(scale, scale))
-    keep = values > max(float(values[-1]), 1e-300) * 1e-13 * len(values)
-    along = V.T @ (g / scale)
-    return 0.5 * float(np.sum(np.square(along[keep]) / values[keep]))
+    return -0.5 * newton_direction(objective, w)[1]

@@ -23,11 +23,11 @@ from descend.history import Step
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
-from descend.second_order import NEWTON_LIMIT, as_optimizer, auto_optimizer
+from descend.second_order import NEWTON_LIMIT, Newton, as_optimizer, auto_optimizer
 from descend.stopping import Divergence, Limits, Outcome, Patience
 
 DEFAULT_EPOCHS = 10
-SWINGS, SWING_CHECK = 16, 200
+SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
 """Weights that are looked back on to tell whether they swing, and how often a walk without a limit asks."""
 
 
@@ -111,7 +111,7 @@ class _Watch:
         self.patience = None if patience is None else Patience(patience)
         self.optimizer, self.verified, self.check_at, self.start = optimizer, verified, 0, math.nan
         swinging = isinstance(optimizer, GradientDescent) and not in_batches
-        bounded = swinging and bool(getattr(objective.loss, "bounded_slope", False))
+        bounded = swinging and _is_bounded(objective, optimizer)
         self.diverged = Divergence(lambda: objective.constant_loss, bounded)
         self.recent: deque[tuple[Float, float]] | None = deque(maxlen=SWINGS) if bounded else None
         self.began = time.perf_counter()
@@ -188,8 +188,8 @@ class _Watch:
         turns = np.einsum("ij,ij->i", moves[1:], moves[:-1]) < 0
         if not (turns.mean() > 0.5 or (np.diff(losses) > 0).any()):
             return False
-        H = self.objective.hessian(weights.mean(axis=0).reshape(self.objective.shape))
-        limit = self.optimizer.rate_limit(float(np.linalg.eigvalsh(H)[-1]))
+        middle = weights.mean(axis=0).reshape(self.objective.shape)
+        limit = limit_at_minimum(self.objective, self.optimizer, middle)
         return self.optimizer.rate(self.objective) > limit
 
     def _best(self, step: Step) -> Step:
@@ -204,6 +204,26 @@ class _Watch:
             validation_loss=self.patience.loss,
             weights=best,
         )
+
+
+def limit_at_minimum(objective: Objective, optimizer: GradientDescent, near: Float) -> float:
+    """The learning rate above which it cannot settle at the minimum, which Newton's method finds from `near`."""
+    newton, w = Newton(), near
+    for _ in range(NEWTON_STEPS):
+        update = newton.step(objective, w, None)
+        if update.stalled or np.abs(update.weights - w).max() <= 1e-6 * np.abs(w).max():
+            break
+        w = update.weights
+    return optimizer.rate_limit(float(np.linalg.eigvalsh(objective.hessian(w))[-1]))
+
+
+def _is_bounded(objective: Objective, optimizer: Optimizer) -> bool:
+    """Whether gradient descent cannot leave for infinity, because neither the loss nor the penalty throws it out."""
+    assert isinstance(optimizer, GradientDescent)
+    if not getattr(objective.loss, "bounded_slope", False) or objective.penalty.is_zero:
+        return bool(getattr(objective.loss, "bounded_slope", False))
+    rate, curvature = optimizer.schedule.rate, float(objective._penalty_curvature(objective.zeros()).max())
+    return isinstance(rate, str) or rate < optimizer.rate_limit(curvature)
 
 
 def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Iterator[Step]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from descend.blocks import ArraySource
 from descend.curvature import curvatures_at
+from descend.descent import limit_at_minimum
 from descend.history import History, Step
 from descend.matrix import Float
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic
@@ -36,7 +37,7 @@ def explain(
     if outcome is Outcome.DIVERGED and rate is not None:
         return _diverged(objective, optimizer, rate, history, last, names, in_batches)
     if outcome is Outcome.OSCILLATING and rate is not None and isinstance(optimizer, GradientDescent):
-        limit = optimizer.rate_limit(curvatures_at(objective, last.weights).largest)
+        limit = limit_at_minimum(objective, optimizer, last.weights)
         return (
             f"The learning rate {rate:.6g} is too large near the minimum, where about {limit:.4g} is the most. "
             f"{_remedies(objective, optimizer, min(limit, optimizer.rate_limit(objective.curvature_bound)))}"
