@@ -51,11 +51,13 @@ ORDER = [
     "problem",
     "table_problem",
     "trajectory",
+    "rates",
     "stopping",
     "history",
     "descent",
     "endings",
     "modelfile",
+    "summary",
     "scoring",
     "progress",
     "run",
@@ -72,6 +74,7 @@ LATE = {
     "history.save": {"tables"},
     "history.load": {"tables"},
     "run.fit": {"progress"},
+    "rates.plot": {"plots"},
     "diagnosis.__str__": {"page"},
 }
 """Functions that import a module inside their body, because it is heavy or stands later in the list."""

@@ -22,6 +22,7 @@ from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
 from descend.second_order import as_optimizer, auto_optimizer
 from descend.stopping import Outcome
+from descend.summary import Summary, summarise_model
 
 
 @dataclass
@@ -87,6 +88,16 @@ class Run:
     def predict_probabilities(self, data: Any) -> Float:
         """One probability per class; see `Model.predict_probabilities`."""
         return self.model.predict_probabilities(data)
+
+    def summary(self, level: float = 0.95) -> Summary:
+        """Coefficients with standard errors, intervals at `level`, t or z statistics and p-values.
+
+        Squared error: t with n - p degrees of freedom, R2, F; other losses: z from the observed information,
+        and the deviance. Under a penalty, short of the minimum or with collinear columns it says why there
+        are none. McCullagh and Nelder, Generalized Linear Models (1989). Raises `DescendError` for a `level`
+        that is none.
+        """
+        return summarise_model(self.model, level)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON; `descend.load` reads it."""
@@ -172,13 +183,17 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer, d
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
     model.facts["details"] = details
+    if isinstance(problem.objective, Quadratic):
+        moments = problem.objective.moments
+        about = moments.cross if model.intercept else moments.uncentred()
+        model.facts["variance"] = float(about[-1, -1] / moments.weight)
     errors, metrics = None, None
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
+    model.facts["standard_errors"] = errors
     if encoding is not None:
         metrics = problem.metrics(last.weights)
         model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
-        model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
     return Run(
         model,

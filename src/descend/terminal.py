@@ -13,6 +13,7 @@ from descend.history import History
 from descend.metrics import Metrics
 from descend.modelfile import Model
 from descend.run import Run
+from descend.summary import summarise_model
 from descend.table_problem import summarise
 
 LOSS_ROWS, COEFFICIENT_ROWS, CONFUSION_CLASSES = 10, 20, 12
@@ -124,6 +125,9 @@ def print_model(out: Console, model: Model, path: str) -> None:
     metrics = {side: Metrics(**values) for side, values in facts.get("metrics", {}).items()}
     print_metrics(out, metrics, model.classes)
     out.print(coefficient_table(model))
+    if "details" in facts:  # files of older versions know less
+        out.print()
+        out.print(_escaped(str(summarise_model(model))), soft_wrap=True)
 
 
 def model_object(model: Model) -> dict[str, Any]:
