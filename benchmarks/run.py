@@ -17,7 +17,7 @@ import platform
 import re
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 for tuning in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # as a user's machine is, before NumPy is there
@@ -27,15 +27,21 @@ ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "accuracy": "The same answer with nothing said but the target",
     "diagnosis": "What a diagnosis costs",
+    "flights": "A third of a million flights",
     "startup": "From prompt to prompt",
+    "reading": "As fast as a file can be read",
+    "memory": "Files larger than memory",
+    "minibatch": "Mini-batches",
+    "sparse": "Sparse matrices",
+    "pictures": "Something that moves",
 }
 HEADER = """# Benchmarks
 
 Written by `python benchmarks/run.py --data FOLDER --write docs/benchmarks.md`; `--quick` is a smoke test.
-Figures are medians of five rounds, smallest to largest in brackets. Rivals take turns with descend
-in the same run, so ratios travel between machines better than seconds do.
+Figures are medians of five rounds (three where a round takes long), smallest to largest in brackets.
+Rivals take turns with descend in the same run, so ratios travel between machines better than seconds do.
 """
-PACKAGES = ("numpy", "polars", "pandas", "scikit-learn")
+PACKAGES = ("numpy", "polars", "pandas", "scikit-learn", "torch")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,8 +79,16 @@ def write(path: Path, name: str, body: str) -> None:
 
 def machine() -> str:
     """What the figures were measured on, in a sentence."""
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    packages = ", ".join(found for name in PACKAGES if (found := installed(name)))
     return f"Measured with {os.cpu_count()} cores ({processor()}), Python {platform.python_version()}, {packages}."
+
+
+def installed(package: str) -> str | None:
+    """The package and its version, None where it is not there."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return None
 
 
 def processor() -> str:

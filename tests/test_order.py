@@ -17,6 +17,7 @@ SOURCE = Path(descend.__file__).parent
 ORDER = [
     "errors",
     "files",
+    "styles",
     "matrix",
     "blocks",
     "losses",
@@ -31,6 +32,7 @@ ORDER = [
     "encoding",
     "spool",
     "encoded",
+    "sampling",
     "moments",
     "collinearity",
     "raw_moments",
@@ -49,11 +51,20 @@ ORDER = [
     "metrics",
     "inference",
     "problem",
+    "advice",
     "table_problem",
     "trajectory",
     "rates",
     "stopping",
     "history",
+    "film",
+    "landscape",
+    "filming",
+    "page",
+    "panels",
+    "curves",
+    "plots",
+    "animation",
     "descent",
     "endings",
     "modelfile",
@@ -64,8 +75,12 @@ ORDER = [
     "separation",
     "findings",
     "diagnosis",
-    "page",
+    "diagnosis_page",
+    "top_losses",
+    "report",
+    "lesson",
     "terminal",
+    "cli_options",
     "cli",
 ]
 
@@ -73,21 +88,36 @@ LATE = {
     "problem.of": {"tables", "table_problem"},
     "history.save": {"tables"},
     "history.load": {"tables"},
+    "history.plot": {"plots"},
+    "history.plot_loss": {"plots"},
+    "history.plot_coefficients": {"plots"},
+    "history.surface": {"plots"},
+    "run.plot_top_losses": {"top_losses"},
+    "run.report": {"report"},
     "run.fit": {"progress"},
     "rates.plot": {"plots"},
-    "diagnosis.__str__": {"page"},
+    "diagnosis.__str__": {"diagnosis_page"},
+    "run.animate": {"filming"},
+    "history.animate": {"filming"},
+    "film.to_html": {"page"},
+    "film._repr_mimebundle_": {"page"},
+    "film.save": {"animation"},
 }
 """Functions that import a module inside their body, because it is heavy or stands later in the list."""
 
 OWNERS = {
     "sklearn": {"estimators"},
     "matplotlib": {"plots", "animation"},
+    "mpl_toolkits": {"plots"},
+    "PIL": {"animation"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
     "dask": {"cluster"},
     "distributed": {"cluster"},
     "torch": {"autograd"},
     "polars": {"csv_files", "table_files", "tables", "cells", "profiles", "encoding", "raw_cells", "survey"},
     "rich": {"progress", "terminal", "cli"},
-    "cyclopts": {"cli"},
+    "cyclopts": {"cli", "cli_options"},
     "starlette": {"live"},
 }
 
@@ -122,6 +152,11 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str, str | None]]:
 def test_every_module_has_its_place():
     assert {p.stem for p in MODULES} <= set(ORDER)
     assert len(ORDER) == len(set(ORDER))
+
+
+def test_the_order_is_the_one_that_is_written_down():
+    text = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text("utf-8")
+    assert " ".join(ORDER) in " ".join(text.split())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)

@@ -21,6 +21,7 @@ _HOME = {
     "DescendWarning": "errors",
     "Diagnosis": "diagnosis",
     "Exact": "second_order",
+    "Film": "film",
     "GradientDescent": "optimizers",
     "History": "history",
     "InverseTime": "schedules",
@@ -49,8 +50,10 @@ _HOME = {
     "make_line": "datasets",
     "mse": "losses",
     "path": "trajectory",
+    "plot": "plots",
     "predict": "objective",
     "steps": "descent",
+    "style": "plots",
 }
 
 __all__ = ["__version__", *_HOME]

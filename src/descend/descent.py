@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from descend.batches import Batches, Piece
-from descend.blocks import ArraySource
+from descend.blocks import ArraySource, check_seed
 from descend.curvature import newton_decrement
-from descend.errors import DescendError
+from descend.errors import DescendError, check_whole
 from descend.history import Step
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
@@ -69,7 +69,9 @@ def steps(
         )
     if limit is not None and epochs is not None:
         raise DescendError("give `steps` or `epochs`, not both: a step is one update, an epoch one pass.")
-    _check_epochs(epochs)
+    if epochs is not None:
+        check_whole("epochs", epochs)
+    check_seed(seed)
     w = objective.zeros() if start is None else objective.check_weights(start)
     chosen = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
     watch = _Watch(objective, validation, patience, batch_size is not None, chosen, tolerance is None)
@@ -88,11 +90,6 @@ def steps(
     total = limit if limit is not None else per_epoch * (epochs or DEFAULT_EPOCHS)
     limits = Limits.of(total, tolerance if given else tolerance or 1e-6, time_limit)
     return _batched(watch, batches, chosen.planned(total), limits, w)
-
-
-def _check_epochs(epochs: int | None) -> None:
-    if epochs is not None and (isinstance(epochs, bool) or epochs != int(epochs) or epochs < 1):
-        raise DescendError(f"`epochs` must be a whole number of at least 1, got {epochs!r}.")
 
 
 class _Watch:

@@ -174,7 +174,7 @@ class Diagnosis:
         }
 
     def __str__(self) -> str:
-        from descend.page import page
+        from descend.diagnosis_page import page
 
         return page(self)
 
@@ -191,7 +191,7 @@ def diagnose(data: Any, y: Any = None, *, steps: int = 100, **problem: Unpack[Pr
     >>> x, y = descend.make_line(100, seed=0)
     >>> d = descend.diagnose(x, y, intercept=False)
     >>> round(d.learning_rate_limit, 4), round(d.condition_number, 2), d.findings
-    (0.9856, 3.26, ())
+    (0.9856, 2.8, ())
     """
     if isinstance(steps, bool) or steps != int(steps) or steps < 0:
         raise DescendError(f"`steps` must be a whole number of at least 0, got {steps!r}.")

@@ -22,6 +22,19 @@ LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.S
 NEGLIGIBLE = 1e-6
 
 
+def announce(objective: Objective, optimizer: Optimizer) -> list[str]:
+    """Before step one: a learning rate above what a quadratic can stand."""
+    if not (isinstance(objective, Quadratic) and isinstance(optimizer, GradientDescent)):
+        return []
+    rate, limit = optimizer.rate(objective), optimizer.rate_limit(objective.curvature_bound)
+    if rate <= limit:
+        return []
+    return [
+        f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
+        f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
+    ]
+
+
 def explain(
     objective: Objective,
     optimizer: Optimizer,

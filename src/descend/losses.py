@@ -195,12 +195,15 @@ LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), Logistic
 
 
 def as_loss(loss: Loss | str) -> Loss:
-    """A loss by itself or by its name."""
-    if not isinstance(loss, str):
-        return loss
-    if loss not in LOSSES:
-        raise DescendError(f"`loss` must be one of {', '.join(LOSSES)}, got {loss!r}.")
-    return LOSSES[loss]
+    """A loss by itself or by its name. Raises `DescendError` where it is neither."""
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss]
+    if isinstance(loss, str | type) or not hasattr(loss, "value_and_gradient"):
+        raise DescendError(
+            f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "
+            f"got {loss!r}."
+        )
+    return loss
 
 
 def mse(y_hat: Any, y: Any) -> float:

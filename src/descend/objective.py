@@ -33,6 +33,9 @@ MOMENTS_COLUMNS = 2_048
 FACTOR_COLUMNS = 128
 """Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
 
+FEW_CELLS = 1 << 18
+"""Up to so many cells another pass costs nothing, and is made for the last digits too."""
+
 
 class Objective(ABC):
     """Mean loss plus penalty. Make one with `Objective.of(x, y)`.
@@ -157,7 +160,10 @@ class Objective(ABC):
 
     def check_weights(self, weights: Any, name: str = "start") -> Float:
         """A float64 copy of `weights`, or a `ShapeError` where its shape is not that of the weights."""
-        w: Float = np.array(weights, dtype=np.float64)
+        try:
+            w: Float = np.array(weights, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DescendError(f"`{name}` must hold numbers, one per weight, got {weights!r}.") from None
         if w.shape != self.shape:
             columns = self.shape[0] - self.intercept
             rule = f"one weight per feature ({columns})" + (
@@ -211,11 +217,9 @@ class Summed(Objective):
         return float(sums[2] / sums[1]) + self._add_penalty(w, gradient), gradient
 
     def hessian(self, w: Float) -> Float:
-        if self._curved is None or not np.array_equal(self._curved[0], w):
-            H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
-            H[np.diag_indices_from(H)] += self._penalty_curvature(w)
-            self._curved = (w.copy(), H)
-        return self._curved[1].copy()
+        H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
+        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+        return H
 
     @cached_property
     def moments(self) -> Moments:
@@ -265,8 +269,6 @@ class Summed(Objective):
         return self._totals
 
     _totals: tuple[int, float] | None = field(default=None, init=False)
-    _curved: tuple[Float, Float] | None = field(default=None, init=False, repr=False)
-    """The Hessian that was asked for last, and where."""
 
 
 def _largest_eigenvalue(m: Moments, intercept: bool) -> float:
@@ -317,7 +319,8 @@ class Quadratic(Objective):
         S = moments.cross if intercept else moments.uncentred()
         scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / moments.weight)
         scale = np.where(scale > 0, scale, 1.0)
-        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight)
+        near = 1e-3 if moments.rows * len(scale) <= FEW_CELLS else 1e-7
+        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight, near)
         wide = len(scale) > FACTOR_COLUMNS
         if session is not None and least.wants_more and not wide:
             mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
@@ -437,7 +440,10 @@ def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
 
 def check_sample_weight(sample_weight: Any, rows: int) -> Float:
     """Sample weights as float64, at least 0 each and not all 0."""
-    s = check_column(sample_weight, "sample_weight", rows).astype(np.float64)
+    s = check_column(sample_weight, "sample_weight", rows)
+    if s.dtype.kind not in "fiub":
+        raise DataError(f"`sample_weight` must hold numbers, got dtype {s.dtype}.")
+    s = s.astype(np.float64)
     if s.min() < 0 or s.max() == 0:
         raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
     return s

@@ -23,6 +23,9 @@ from descend.errors import DataError
 from descend.files import replacing
 from descend.table_files import TableFile, find_files, open_file
 
+LARGE = 2**26
+"""Bytes from which a saving in the reading of CSVs is worth a look at their first rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -67,6 +70,11 @@ class Table:
         if not self.files:
             return "frame"
         return self.files[0].label if len(self.files) == 1 else f"{len(self.files)} files"
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of the files."""
+        return sum(file.path.stat().st_size for file in self.files)
 
     @property
     def in_memory(self) -> bool:
@@ -116,6 +124,17 @@ class Table:
         whole = [name for name in columns if self.schema[name].is_integer()]
         return replace(self, schema={**self.schema, **dict.fromkeys(whole, pl.Float64())})
 
+    def unmarked(self, columns: Sequence[str]) -> Table | None:
+        """The same table whose CSVs are not searched for missing cells, where they are large and show none.
+
+        None where nothing would be gained. Reading it raises `TypeConflict` where there is one after all.
+        """
+        if self.file_bytes < LARGE or not all(isinstance(file, CsvFile) for file in self.files):
+            return None
+        types = {name: self.schema[name] for name in columns}
+        files = tuple(file.unmarked(types) for file in self.files if isinstance(file, CsvFile))
+        return None if any(file.marked for file in files) else replace(self, files=files)
+
     def widened(self) -> Table:
         """The same table with types that every cell of every CSV fits, which costs a read.
 
@@ -145,6 +164,13 @@ class Kept:
     budget: int
     every: int = 1
     _slices: dict[int, Slice] = field(default_factory=dict)
+
+    @staticmethod
+    def of(table: Table, budget: int) -> Kept:
+        """Nothing kept yet; of files that are much too large a quarter of the budget is meant to be filled."""
+        if table.file_bytes <= 2 * budget:
+            return Kept(budget)
+        return Kept(budget, 1 << (4 * table.file_bytes // max(budget, 1)).bit_length())
 
     def add(self, index: int, piece: Slice) -> None:
         """Keep the slice of this number, unless it is between those that are kept."""
@@ -250,8 +276,10 @@ def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
     if isinstance(data, pl.LazyFrame):
         return data
     try:
+        if hasattr(data, "columns") and not hasattr(data, "__arrow_c_stream__"):
+            raise ImportError
         return pl.DataFrame(data, strict=not isinstance(data, dict))
-    except ImportError:  # pandas without pyarrow: column by column
+    except ImportError:  # pandas without pyarrow, or a frame like it: column by column
         return pl.DataFrame({str(name): _values(data[name]) for name in data.columns}, strict=False)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(str(error))}.") from error
