@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +160,24 @@ def test_a_walk_without_a_limit_ends_where_it_swings():
     run = descend.fit(x, y, loss="logistic", penalty=0.01, optimizer=GradientDescent(150.0))
     assert run.outcome is Outcome.OSCILLATING
     assert len(run.history) < 1_000
+
+
+HERE = Path(__file__).parent
+SETS = {
+    HERE / "data" / "Advertising.csv": "Sales",
+    HERE / "data" / "R_datasets_faithful.csv": "eruptions",
+    HERE / "data" / "ucla_hsbdemo.csv": "prog",
+    HERE / "data" / "nist" / "Longley.csv": "y",
+    HERE.parent / "examples" / "penguins.csv": "species",
+}
+
+
+@pytest.mark.parametrize("way", AUTOMATIC)
+def test_the_automatic_rate_never_diverges_on_real_sets(way):
+    optimizer, batch_size = AUTOMATIC[way]
+    for path, target in SETS.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DescendWarning)
+            run = descend.fit(path, target=target, optimizer=optimizer, batch_size=batch_size, epochs=20)
+        assert run.outcome is Outcome.STEP_LIMIT
+        assert run.loss <= (1 if batch_size is None else 2) * run.history.loss[0]

@@ -51,3 +51,14 @@ def test_other_losses_have_a_safe_rate():
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(DescendError, match=message):
         descend.lr_find(X, Y, **options)
+
+
+def test_the_picture_marks_the_limit_and_the_suggestion():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    found = descend.lr_find(X, Y)
+    axes = found.plot()
+    marked = [line.get_xdata()[0] for line in axes.lines[1:]]
+    assert marked == [found.suggestion, found.limit]
+    assert axes.get_xscale() == "log"

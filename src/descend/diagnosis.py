@@ -113,7 +113,13 @@ class Gap:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` finds; prints as a page. `given` are the coordinates of the data, `standardised` the others."""
+    """What `diagnose` finds; prints as a page. `given` are the coordinates of the data, `standardised` the others.
+
+    >>> import descend
+    >>> d = descend.diagnose(*descend.make_line(100, seed=0), intercept=False)
+    >>> print(str(d).splitlines()[0])
+    Diagnosis: squared-error for `y`, 100 rows, 2 columns
+    """
 
     target: str
     loss: str

@@ -21,7 +21,11 @@ SPAN, STOP = 1e6, 4.0
 
 @dataclass(frozen=True)
 class LearningRates:
-    """Loss against learning rate, what is suggested, and the limit above which descent leaves; see `lr_find`."""
+    """Loss against learning rate, what is suggested, and the limit above which descent leaves; see `lr_find`.
+
+    >>> print(LearningRates(np.array([0.1, 1.0]), np.array([2.0, 1.0]), 0.5, 2.0, exact=True))
+    try `learning_rate=0.5`; above 2 the loss grows without end
+    """
 
     rates: Float
     losses: Float

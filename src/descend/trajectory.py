@@ -106,7 +106,13 @@ class Recurrence:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where gradient descent on squared error is at the steps `at`, and what it will take; see `path`."""
+    """Where gradient descent on squared error is at the steps `at`, and what it will take; see `path`.
+
+    >>> import descend
+    >>> track = descend.path(*descend.make_line(100, seed=0), intercept=False, at=[10**6])
+    >>> bool(np.allclose(track.weights[0], track.optimum))
+    True
+    """
 
     at: tuple[int, ...]
     optimum: Float
