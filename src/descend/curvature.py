@@ -259,14 +259,20 @@ def newton_direction(objective: Objective, w: Float) -> tuple[Float, float]:
     Where `H` has lost too many digits, as it does where columns are far from zero, both are summed once
     more about the means of the columns.
     """
-    direction, slope, share = _solved(objective.hessian(w), objective.gradient(w).ravel())
-    if share < ILL and _can_be_centred(objective, w):
-        return _centred_direction(objective, w)
+    direction, slope, share, rank = _solved(objective.hessian(w), objective.gradient(w).ravel())
+    full = w.size - (len(w) if w.ndim == 2 and objective.penalty.is_zero else 0)
+    if (share < ILL or rank < full) and _can_be_centred(objective, w):
+        centred, its_slope, its_rank = _centred_direction(objective, w)
+        if share < ILL or its_rank > rank:  # else columns are collinear, and nothing is gained
+            return centred, its_slope
     return direction.reshape(w.shape), slope
 
 
-def _solved(H: Float, g: Float) -> tuple[Float, float, float]:
-    """`-H^-1 g`, its product with `g`, and the smallest over the largest eigenvalue of `H` with a unit diagonal."""
+def _solved(H: Float, g: Float) -> tuple[Float, float, float, int]:
+    """`-H^-1 g`, its product with `g`, the smallest share of the largest eigenvalue that counts, and how many do.
+
+    The eigenvalues are those of `H` with a unit diagonal.
+    """
     diagonal = H.diagonal()
     scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     values, V = np.linalg.eigh(H / np.outer(scale, scale))
@@ -275,7 +281,12 @@ def _solved(H: Float, g: Float) -> tuple[Float, float, float]:
     along = V.T @ (g / scale)
     solved = np.where(keep, along / np.where(keep, values, 1.0), 0.0)
     solution = np.where(diagonal > 0, V @ solved / scale, 0.0)
-    return -solution, -float(solved @ along), float(values[0]) / largest
+    return (
+        -solution,
+        -float(solved @ along),
+        float(values[keep].min(initial=largest)) / largest,
+        int(keep.sum()),
+    )
 
 
 def _can_be_centred(objective: Objective, w: Float) -> bool:
@@ -285,7 +296,7 @@ def _can_be_centred(objective: Objective, w: Float) -> bool:
     return few and isinstance(source, ArraySource) and isinstance(source.X, np.ndarray)
 
 
-def _centred_direction(objective: Objective, w: Float) -> tuple[Float, float]:
+def _centred_direction(objective: Objective, w: Float) -> tuple[Float, float, int]:
     whole = objective.hessian(w).reshape(len(w), -1, len(w), w.size // len(w))
     border = np.einsum("ikk->i", whole[:, :, -1])
     mean = border[:-1] / border[-1] if border[-1] > 0 else np.zeros(len(w) - 1)  # by each row's curvature
@@ -294,10 +305,10 @@ def _centred_direction(objective: Objective, w: Float) -> tuple[Float, float]:
     gradient, H = sums[: w.size].reshape(w.shape), sums[w.size :].reshape(w.size, w.size)
     objective._add_penalty(w, gradient)
     H[np.diag_indices_from(H)] += objective._penalty_curvature(w)
-    direction, slope, _ = _solved(H, gradient.ravel())
+    direction, slope, _, rank = _solved(H, gradient.ravel())
     direction = direction.reshape(w.shape)
     direction[-1] -= mean @ direction[:-1]
-    return direction, slope
+    return direction, slope, rank
 
 
 def newton_decrement(objective: Objective, w: Float) -> float:
