@@ -87,9 +87,9 @@ class Curvatures:
     def fastest_momentum(self) -> tuple[float, float]:
         """The best pair of learning rate and momentum: `4 / (sqrt L + sqrt l)**2` and `((sqrt L - sqrt l) / (sqrt L + sqrt l))**2`.
 
-        Polyak (1964).
+        Polyak (1964). Beyond a condition number of 1e10 those of 1e10: rounding makes more momentum unstable.
         """
-        high, low = np.sqrt(self.largest), np.sqrt(self.smallest)
+        high, low = np.sqrt(self.largest), np.sqrt(max(self.smallest, 1e-10 * self.largest))
         total = float(high + low) or 1.0
         return 4.0 / total**2, (float(high - low) / total) ** 2
 
