@@ -34,6 +34,7 @@ SECTIONS = {
     "minibatch": "Mini-batches",
     "sparse": "Sparse matrices",
     "pictures": "Something that moves",
+    "cluster": "On a cluster",
 }
 HEADER = """# Benchmarks
 

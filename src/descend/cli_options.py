@@ -52,7 +52,7 @@ class DescentOptions:
     loss: str | None = None
     "squared-error, logistic or cross-entropy; the target tells unless given."
     optimizer: str = "auto"
-    "auto, exact, newton, lbfgs, gradient-descent or adam."
+    "auto, exact, newton, lbfgs, gradient-descent, adam or local-steps."
     learning_rate: float | None = None
     "Step size of gradient-descent and adam; found from the curvature unless given."
     schedule: str = "constant"
@@ -83,6 +83,8 @@ class DescentOptions:
     "balanced: classes count alike, however many rows they have."
     memory: str | None = None
     "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
+    cluster: str | None = None
+    "Work on a Dask cluster: the address of its scheduler, tcp://host:8786, or local:N for N processes here."
 
 
 COLUMNS, DESCENT = ColumnOptions(), DescentOptions()
@@ -116,3 +118,29 @@ def _pairs(items: list[str]) -> dict[str, str]:
         if "=" not in item:
             raise DescendError(f"`--reference` takes COL=LEVEL, got {item!r}.")
     return dict(item.split("=", 1) for item in items)
+
+
+def validation_of(value: str) -> float | str | None:
+    """`--valid` as a fraction, None for 0, or the name of a file."""
+    try:
+        return float(value) or None
+    except ValueError:
+        return value
+
+
+def optimizer_of(how: DescentOptions) -> Any:
+    """The optimizer that the flags describe; a learning rate, schedule or momentum means gradient descent."""
+    from descend.second_order import make_optimizer
+
+    settings: dict[str, Any] = {}
+    if how.learning_rate is not None or how.schedule != "constant":
+        settings["learning_rate"] = "auto" if how.learning_rate is None else how.learning_rate
+    if how.momentum is not None or how.nesterov:
+        settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
+    if how.optimizer == "local-steps" and how.batch_size is not None:
+        settings["batch_size"] = how.batch_size  # it makes its own
+    if how.optimizer == "auto" and not settings:
+        return "auto"
+    return make_optimizer(
+        "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
+    )

@@ -42,7 +42,10 @@ class TypeConflict(DataError):
             f"column `{column}` of {label!r} holds {cell!r}, which does not fit the rows before it. "
             f"If it stands for a missing value, add it to the `missing` cells (--missing {cell!r})."
         )
-        self.column, self.cell = column, cell
+        self.column, self.cell, self.label = column, cell, label
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TypeConflict, (self.column, self.cell, self.label)  # it travels from worker to caller
 
 
 @dataclass(frozen=True)

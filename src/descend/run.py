@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
 from descend.endings import announce, explain
-from descend.errors import DescendError, DescendWarning, check_whole
+from descend.engines import processor
+from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.history import History, Step
-from descend.inference import standard_errors
+from descend.inference import standard_errors, total_variance
 from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import Array, Float
 from descend.metrics import Metrics
@@ -227,10 +228,9 @@ class Run:
     def summary(self, level: float = 0.95) -> Summary:
         """Coefficients with standard errors, intervals at `level`, t or z statistics and p-values.
 
-        Squared error: t with n - p degrees of freedom, R2, F; other losses: z from the observed information,
-        and the deviance. Under a penalty, short of the minimum or with collinear columns it says why there
-        are none. McCullagh and Nelder, Generalized Linear Models (1989). Raises `DescendError` for a `level`
-        that is none.
+        Squared error: t, R2, F; other losses: z from the observed information, and the deviance. Where there
+        are none it says why. McCullagh and Nelder, Generalized Linear Models (1989). Raises `DescendError`
+        for a `level` that is none.
         """
         return summarise_model(self.model, level)
 
@@ -283,6 +283,8 @@ def fit(
     made = Problem.of(data, y, **problem)
     try:
         objective = made.objective
+        if hasattr(made.session, "workers"):
+            made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
             made.warnings += announce(objective, chosen)
@@ -320,16 +322,14 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer, d
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
     model.facts["details"] = details
-    if isinstance(problem.objective, Quadratic):
-        moments = problem.objective.moments
-        about = moments.cross if model.intercept else moments.uncentred()
-        model.facts["variance"] = float(about[-1, -1] / moments.weight)
+    model.facts["variance"] = total_variance(problem.objective)
     errors, metrics, seen = None, None, None
+    lost = last.outcome is Outcome.LOST
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
     model.facts["standard_errors"] = errors
     if encoding is not None:
-        metrics = problem.metrics(last.weights)
+        metrics = {} if lost else problem.metrics(last.weights)
         model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
         seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
@@ -383,19 +383,23 @@ def _check_settings(problem: ProblemOptions, every: int | None) -> None:
 
 
 def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
-    """Go through the walk, keep every step; Ctrl-C keeps what there is."""
+    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is."""
     intercept = ("(intercept)",) if problem.objective.intercept else ()
     history, last = History(names=(*problem.feature_names, *intercept)), None
+    outcome = Outcome.INTERRUPTED
     try:
         for last in walk:
             history.add(last)
             if every and last.outcome is None and last.number % every == 0:
                 print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EngineLostError) as error:
         if last is None:
             raise
+        if isinstance(error, EngineLostError):
+            outcome = Outcome.LOST
+            problem.warnings.append(str(error))
     assert last is not None
-    return history, last if last.outcome else last._replace(outcome=Outcome.INTERRUPTED)
+    return history, last if last.outcome else last._replace(outcome=outcome)
 
 
 def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
@@ -413,7 +417,7 @@ def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None)
     if not (problem.objective.penalty.is_zero and isinstance(problem.loss, LogisticLoss | CrossEntropy)):
         return False
     if metrics is not None:
-        return metrics["training"].values["accuracy"] > 1 - 1e-12
+        return bool(metrics) and metrics["training"].values["accuracy"] > 1 - 1e-12
     rows, weight = problem.objective.rows, problem.objective.weight
     return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
 
@@ -432,6 +436,7 @@ def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
         "rows": problem.rows,
         "constant": problem.constant.tolist(),
         "missing": problem.missing,
+        "processor": " ".join(sorted(getattr(problem.session, "processors", ()))) or processor(),
         "notes": [*problem.notes, *problem.warnings],
     }
     return Model(

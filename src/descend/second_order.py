@@ -10,6 +10,7 @@ import numpy as np
 from descend.curvature import newton_direction
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
+from descend.local_steps import LocalSteps
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
 from descend.optimizers import FIRST_ORDER, Optimizer, Update
@@ -92,7 +93,13 @@ class Exact:
         return Update(minimizer, None, stalled=np.array_equal(minimizer, w))
 
 
-OPTIMIZERS: dict[str, type[Any]] = {**FIRST_ORDER, "lbfgs": LBFGS, "newton": Newton, "exact": Exact}
+OPTIMIZERS: dict[str, type[Any]] = {
+    **FIRST_ORDER,
+    "lbfgs": LBFGS,
+    "newton": Newton,
+    "exact": Exact,
+    "local-steps": LocalSteps,
+}
 
 
 def auto_optimizer(objective: Objective) -> Optimizer:

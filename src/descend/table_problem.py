@@ -34,6 +34,7 @@ from descend.problem import (
     make_problem,
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
+from descend.remote import for_one_run
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.table_files import find_files
@@ -43,6 +44,7 @@ from descend.tables import Kept, Rows, Table, is_table, open_table
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
     """Learn the encoding from the training rows and put objectives over them."""
     with ExitStack() as opened:
+        options = replace(options, engine=opened.enter_context(for_one_run(options.engine)))
         table = open_table(
             data, missing=columns.missing, text_columns=columns.categorical, encoding=columns.encoding
         )
@@ -101,7 +103,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
-    if not survey.kept.complete:
+    if survey.kept.partial:
         problem.sampled = _sampled(survey.kept, table, whole, problem, options, opened)
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
