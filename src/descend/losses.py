@@ -98,6 +98,7 @@ class LogisticLoss:
 
     name: ClassVar[str] = "logistic"
     curvature_bound: ClassVar[float] = 0.25
+    bounded_slope: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z
@@ -152,6 +153,7 @@ class CrossEntropy:
 
     name: ClassVar[str] = "cross-entropy"
     curvature_bound: ClassVar[float] = 0.5
+    bounded_slope: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return self.value_and_gradient(z, y)[0]

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
+from descend.endings import announce, explain
 from descend.engines import processor
 from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.history import History, Step
-from descend.inference import standard_errors
+from descend.inference import standard_errors, total_variance
 from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import Array, Float
 from descend.metrics import Metrics
@@ -27,6 +28,7 @@ from descend.problem import Problem, ProblemOptions
 from descend.sampling import Sample, sample_of
 from descend.second_order import OPTIMIZERS, as_optimizer, auto_optimizer
 from descend.stopping import Outcome
+from descend.summary import Summary, summarise_model
 
 if TYPE_CHECKING:
     from descend.film import Film
@@ -63,6 +65,10 @@ class Run:
     """Of the coefficients, named like them; None under a penalty, short of the minimum, or of collinear columns."""
     problem: Problem | None = field(default=None, repr=False)
     """Kept for arrays, whose memory is the caller's; None for tables."""
+    details: str = ""
+    """What the ending means: how far it still was, why it left, which argument to change."""
+    origin: tuple[Any, Any, ProblemOptions] | None = field(default=None, repr=False)
+    """What the problem was made of, so that it can be made again."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
     _quadratic: Quadratic | None = field(default=None, repr=False)
@@ -76,6 +82,11 @@ class Run:
     def loss(self) -> float:
         """The final loss, penalty included."""
         return float(self.history.loss[-1])
+
+    @property
+    def message(self) -> str:
+        """How the run ended, and what that means."""
+        return f"{self.outcome.value}. {self.details}" if self.details else self.outcome.value
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -214,6 +225,15 @@ class Run:
         """One probability per class; see `Model.predict_probabilities`."""
         return self.model.predict_probabilities(data)
 
+    def summary(self, level: float = 0.95) -> Summary:
+        """Coefficients with standard errors, intervals at `level`, t or z statistics and p-values.
+
+        Squared error: t, R2, F; other losses: z from the observed information, and the deviance. Where there
+        are none it says why. McCullagh and Nelder, Generalized Linear Models (1989). Raises `DescendError`
+        for a `level` that is none.
+        """
+        return summarise_model(self.model, level)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON; `descend.load` reads it."""
         self.model.save(path)
@@ -267,7 +287,7 @@ def fit(
             made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
-            made.warnings += _announce(objective, chosen)
+            made.warnings += announce(objective, chosen)
         for warning in made.warnings:
             warnings.warn(warning, DescendWarning, stacklevel=2)
         walk = descent.steps(
@@ -288,23 +308,29 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
-        return _run(made, history, last, chosen)
+        names = (*made.feature_names, *(["(intercept)"] if objective.intercept else []))
+        details = explain(objective, chosen, history, last, names, batch_size is not None)
+        run = _run(made, history, last, chosen, details)
+        run.origin = (data, y, problem)
+        return run
     finally:
         made.close()
 
 
-def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -> Run:
+def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
+    model.facts["details"] = details
+    model.facts["variance"] = total_variance(problem.objective)
     errors, metrics, seen = None, None, None
     lost = last.outcome is Outcome.LOST
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
+    model.facts["standard_errors"] = errors
     if encoding is not None:
         metrics = {} if lost else problem.metrics(last.weights)
         model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
-        model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
         seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
     if _separated(problem, last, metrics):
@@ -321,7 +347,8 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
         problem.warnings,
         errors,
         problem if encoding is None else None,
-        metrics,
+        details=details,
+        _metrics=metrics,
     )
     if encoding is not None:
         run._sample, run._quadratic = seen, _without_rows(problem.objective)
@@ -380,19 +407,6 @@ def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | 
     if optimizer != "auto":
         return as_optimizer(optimizer)
     return auto_optimizer(objective) if batch_size is None else GradientDescent()
-
-
-def _announce(objective: Objective, optimizer: Optimizer) -> list[str]:
-    """Before step one: a learning rate above what a quadratic can stand."""
-    if not (isinstance(objective, Quadratic) and isinstance(optimizer, GradientDescent)):
-        return []
-    rate, limit = optimizer.rate(objective), optimizer.rate_limit(objective.curvature_bound)
-    if rate <= limit:
-        return []
-    return [
-        f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
-        f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
-    ]
 
 
 def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
