@@ -120,8 +120,8 @@ def _remaining(
     if last.loss is None or not np.isfinite(last.loss) or last.weights.size > NEWTON_LIMIT:
         return ""
     quadratic = isinstance(objective, Quadratic)
-    if last.outcome is Outcome.CONVERGED and not quadratic:
-        return ""
+    if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
+        return ""  # batches are for data whose passes are dear, and this would cost two
     state = _state(objective, last)
     excess = float(state.excess([0])[0])
     about = "" if quadratic else "about "
