@@ -115,7 +115,7 @@ class Cells:
         whole = [whole_numbers(self.numbers[:, j], present.get(j)) for j in range(len(names))]
         goal = self.numbers[:, -1].copy() if whole[-1] else None
         Z = self._filled(flagged, gaps, origins)
-        moments = self._moments(Z, weight, few)
+        moments = self._moments(Z, weight, few, gaps)
         profiles: dict[str, Profile] = {c.name: c.profile(c.counts(s)) for c in self.texts}
         for j, name in enumerate(names):
             place = len(flagged) + j if j < len(names) - 1 else -1
@@ -141,13 +141,13 @@ class Cells:
             Z[:, k] = gap.absent
         return Z
 
-    def _moments(self, Z: Float, weight: float, few: Sequence[Codes]) -> Moments:
+    def _moments(self, Z: Float, weight: float, few: Sequence[Codes], gaps: Sequence[_Gap]) -> Moments:
         """The moments of `[flags | numbers | levels | target]`; Z is overwritten."""
         s = self.weights
         each = np.ones(len(Z)) if s is None else s
         means = (each @ Z[:, :-1]) / (weight or 1.0)
         Z[:, :-1] -= means
-        return Moments.of_centred(Z, means, weight, _level_sums(few, Z, s), s)
+        return Moments.of_centred(Z, means, weight, _level_sums(few, Z, means, gaps, s), s)
 
 
 def _fill(out: Float, series: pl.Series) -> None:
@@ -255,8 +255,14 @@ class Codes:
         return profile
 
 
-def _level_sums(columns: Sequence[Codes], Z: Float, s: Float | None) -> tuple[Float, Float, Float] | None:
-    """Sums over the rows of each level: of `Z`, of the indicators of all levels, and of 1; by weight."""
+def _level_sums(
+    columns: Sequence[Codes], Z: Float, means: Float, gaps: Sequence[_Gap], s: Float | None
+) -> tuple[Float, Float, Float] | None:
+    """Sums over the rows of each level: of `Z`, of the indicators of all levels, and of 1; by weight.
+
+    The first columns of `Z` are flags less their means, summed over the few rows that are flagged; the
+    last is 1.
+    """
     if not columns:
         return None
     starts = np.cumsum([0, *(len(column.levels) for column in columns)])
@@ -265,9 +271,17 @@ def _level_sums(columns: Sequence[Codes], Z: Float, s: Float | None) -> tuple[Fl
     products, gram = np.empty((starts[-1], Z.shape[1])), np.zeros((starts[-1], starts[-1]))
     for group in _groups(columns):
         shape = tuple(len(column.levels) for column in group)
-        places = np.ravel_multi_index(tuple(column.codes for column in group), shape)
+        places, size = np.ravel_multi_index(tuple(column.codes for column in group), shape), math.prod(shape)
+        counts = np.bincount(places, s, size)
         for j in range(Z.shape[1]):
-            sums = np.bincount(places, Z[:, j] if s is None else s * Z[:, j], math.prod(shape)).reshape(shape)
+            if j < len(gaps):
+                rows = np.flatnonzero(gaps[j].absent)
+                sums = np.bincount(places[rows], None if s is None else s[rows], size) - means[j] * counts
+            elif j < Z.shape[1] - 1:
+                sums = np.bincount(places, Z[:, j] if s is None else s * Z[:, j], size)
+            else:
+                sums = counts
+            sums = sums.reshape(shape)
             for axis, column in enumerate(group):
                 others = tuple(k for k in range(len(shape)) if k != axis)
                 products[at[column.name], j] = sums.sum(axis=others)
