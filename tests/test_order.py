@@ -51,6 +51,7 @@ ORDER = [
     "table_problem",
     "stopping",
     "history",
+    "coordinates",
     "descent",
     "modelfile",
     "scoring",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Generic, TypeVar
 
@@ -149,6 +149,8 @@ class Batches:
 
     def _piece(self, segments: list[tuple[Block, Array]]) -> Piece:
         block = _gather(segments, self.objective.intercept)
+        if self.objective.coordinates is not None:
+            block = replace(block, X=self.objective.coordinates.rows(block.X))
         y, s = block.y, block.sample_weight
         z = np.empty((block.rows, *self.objective.shape[1:]))
         batches = []
@@ -184,7 +186,10 @@ class Batches:
         (ICML 2019), proposition 3.8.
         """
         assert self.objective.session is not None
-        norms = self.objective.session.reduce(RowNorms(self.objective.intercept))
+        units = self.objective.coordinates
+        norms = self.objective.session.reduce(
+            RowNorms(self.objective.intercept) if units is None else units.norms
+        )
         n, b = self.objective.rows, min(self.size, self.objective.rows)
         worst = self.objective.loss.curvature_bound * norms[2] / self.mean_weight
         if n > 1:

@@ -56,6 +56,8 @@ class Objective(ABC):
     """Where the rows are, None where nothing but moments is left."""
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
+    coordinates: Any = None
+    """The `Coordinates` that the weights are in, where these are not the units of the data."""
     _last: tuple[Float, float, Float] | None = None
     _last_value: tuple[Float, float] | None = None
 

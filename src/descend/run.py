@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from descend import descent
+from descend.coordinates import Coordinates
 from descend.errors import DescendWarning
 from descend.history import History, Step
 from descend.inference import standard_errors
@@ -100,6 +101,8 @@ def fit(
     time_limit: float | None = None,
     every: int | None = None,
     progress: bool = False,
+    standardize: bool = False,
+    watch: Callable[[Iterator[Step]], Iterator[Step]] | None = None,
     **problem: Unpack[ProblemOptions],
 ) -> Run:
     """Fit a linear model and return the Run.
@@ -108,7 +111,10 @@ def fit(
     `fit(frame, target="price")` encode a table. The keyword arguments in `problem` are those of
     `Problem.of`: `target`, `loss`, `penalty`, `intercept`, `sample_weight`, `valid`, `seed`,
     `columns`, `engine`. `batch_size` makes a first-order optimizer step on so many rows at a time, in
-    an order that `seed` decides; see `steps` for `epochs`, `patience` and the limits. `every` prints the loss every so many steps; `progress` shows a live line.
+    an order that `seed` decides; see `steps` for `epochs`, `patience` and the limits. `every` prints the
+    loss every so many steps; `progress` shows a live line; `watch` is a generator that the steps go through.
+    `standardize` makes the descent on arrays go through standardised coordinates (a table's always does):
+    learning rate and tolerance are then in those, start, weights and penalty in the units of the data.
     Ctrl-C ends the run and returns it as it is. Raises `DescendError` on bad input.
 
     >>> import descend
@@ -124,7 +130,11 @@ def fit(
     """
     made = Problem.of(data, y, **problem)
     try:
-        objective = made.objective
+        units, start = _units(made, standardize, batch_size, start)
+        objective, validation = made.objective, made.validation
+        if units is not None:
+            objective = units.applied(objective)
+            validation = None if validation is None else units.applied(validation)
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
             made.warnings += _announce(objective, chosen)
@@ -140,9 +150,11 @@ def fit(
             start=start,
             tolerance=tolerance,
             time_limit=time_limit,
-            validation=made.validation,
+            validation=validation,
             patience=patience,
         )
+        walk = walk if units is None else units.walk_back(walk)
+        walk = walk if watch is None else watch(walk)
         if progress:
             from descend.progress import watched
 
@@ -151,6 +163,16 @@ def fit(
         return _run(made, history, last, chosen)
     finally:
         made.close()
+
+
+def _units(
+    problem: Problem, standardize: bool, batch_size: int | None, start: Any
+) -> tuple[Coordinates | None, Any]:
+    """The coordinates of the descent where they are not those of the rows, and the start in them."""
+    if not standardize or problem.encoding is not None:
+        return None, start
+    units = Coordinates.of(problem.objective, batch_size is not None)
+    return units, None if start is None else units.to_descent(problem.objective.check_weights(start))
 
 
 def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -> Run:
