@@ -53,10 +53,13 @@ ORDER = [
     "history",
     "coordinates",
     "descent",
+    "incremental",
     "modelfile",
     "scoring",
     "progress",
     "run",
+    "parameters",
+    "estimators",
     "terminal",
     "cli",
 ]

@@ -26,6 +26,8 @@ _HOME = {
     "L2": "penalties",
     "LBFGS": "lbfgs",
     "LogisticLoss": "losses",
+    "LinearClassifier": "estimators",
+    "LinearRegressor": "estimators",
     "Model": "modelfile",
     "Moments": "moments",
     "Newton": "second_order",
