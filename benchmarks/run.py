@@ -32,6 +32,7 @@ SECTIONS = {
     "memory": "Files larger than memory",
     "minibatch": "Mini-batches",
     "sparse": "Sparse matrices",
+    "pictures": "Something that moves",
 }
 HEADER = """# Benchmarks
 

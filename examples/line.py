@@ -1,4 +1,6 @@
-"""The lesson's hundred points: a guess, a hundred steps downhill, the loss every ten."""
+"""The lesson's hundred points: a guess, a hundred steps downhill, the loss every ten, and a picture."""
+
+from pathlib import Path
 
 import descend
 
@@ -16,3 +18,7 @@ run = descend.fit(
     every=10,
 )
 print(f"mse of {run.weights.round(2).tolist()}: {run.loss:.2f}; {run.outcome.value}")
+
+picture = Path(__file__).with_suffix(".png")
+run.plot().figure.savefig(picture)
+print("the data, the start and the fit are in", picture.name)

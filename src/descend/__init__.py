@@ -20,6 +20,7 @@ _HOME = {
     "DescendError": "errors",
     "DescendWarning": "errors",
     "Exact": "second_order",
+    "Film": "film",
     "GradientDescent": "optimizers",
     "History": "history",
     "InverseTime": "schedules",
@@ -45,8 +46,10 @@ _HOME = {
     "load": "modelfile",
     "make_line": "datasets",
     "mse": "losses",
+    "plot": "plots",
     "predict": "objective",
     "steps": "descent",
+    "style": "plots",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -8,6 +8,8 @@ loop finds them ready.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -148,17 +150,21 @@ class Batches:
         return Ahead(self._piece(segments) for segments in _cut(_windows(source, self.seed, epoch), rows))
 
     def _piece(self, segments: list[tuple[Block, Array]]) -> Piece:
-        block = _gather(segments, self.objective.intercept)
+        block = _gather(segments, self.objective.intercept, self._buffers)
         if self.objective.coordinates is not None:
             block = replace(block, X=self.objective.coordinates.rows(block.X))
         y, s = block.y, block.sample_weight
-        z = np.empty((block.rows, *self.objective.shape[1:]))
+        z = self._buffers.empty((block.rows, *self.objective.shape[1:]))
         batches = []
         for start in range(0, block.rows, self.size):
             rows = slice(start, start + self.size)
             X = matrix.take_rows(block.X, rows)
             batches.append(Batch(self, X, y[rows], None if s is None else s[rows], z[rows]))
         return Piece(batches, z, y, s)
+
+    @cached_property
+    def _buffers(self) -> Buffers:
+        return Buffers()
 
     @property
     def source(self) -> Source:
@@ -202,33 +208,66 @@ def _windows(source: Source, seed: int, epoch: int) -> Iterator[tuple[Block, Arr
     random = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
     leaves = random.permutation(source.leaf_count)
     step = WINDOW_ROWS // leaf_rows(source.leaf_columns)
-    for start in range(0, len(leaves), step):
+
+    def window(start: int) -> tuple[Block, Array]:
         block, rows = source.window(leaves[start : start + step])
-        yield block, random.permutation(rows)
+        return block, random.permutation(rows)
+
+    yield from map(window, range(0, len(leaves), step))
 
 
 def _cut(windows: Iterator[tuple[Block, Array]], rows: int) -> Iterator[list[tuple[Block, Array]]]:
-    """Segments that make up `rows` rows each, the last ones fewer."""
+    """Segments that make up `rows` rows each, the last ones fewer.
+
+    What is left of a window is copied, so that the window is forgotten before the next one is read.
+    """
     held: list[tuple[Block, Array]] = []
     missing = rows
     for block, order in windows:
-        while len(order):
+        while len(order) >= missing:
             held.append((block, order[:missing]))
-            order, missing = order[missing:], missing - len(held[-1][1])
-            if missing == 0:
-                yield held
-                held, missing = [], rows
+            order = order[missing:]
+            yield held
+            held, missing = [], rows
+        if len(order):
+            held.append((block.take(order), np.arange(len(order))))
+            missing -= len(order)
+        del block
     if held:
         yield held
 
 
-def _gather(segments: list[tuple[Block, Array]], intercept: bool) -> Block:
+class Buffers:
+    """Arrays that are used again once nobody refers to them: fresh memory costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._known: list[Float] = []
+
+    def empty(self, shape: tuple[int, ...]) -> Float:
+        """An array whose content is whatever was there; views of it keep it from being used again."""
+        size = math.prod(shape)
+        for buffer in self._known:
+            if buffer.size >= size and sys.getrefcount(buffer) <= 3:  # the list's, the loop's and the call's
+                return buffer[:size].reshape(shape)
+        self._known.append(np.empty(size))
+        return self._known[-1].reshape(shape)
+
+
+def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffers) -> Block:
     """The rows of the segments as one block of float64, a column of ones last where there is an intercept."""
-    block = Block.joined([block.take(order) for block, order in segments])
-    X = matrix.with_ones(block.X) if intercept else block.X
-    if isinstance(X, np.ndarray):
-        X = np.ascontiguousarray(X, dtype=np.float64)
-    return Block(X, np.asarray(block.y, dtype=np.float64), block.sample_weight)
+    if not all(isinstance(block.X, np.ndarray) for block, _ in segments):
+        block = Block.joined([block.take(order) for block, order in segments])
+        X = matrix.with_ones(block.X) if intercept else block.X
+        return Block(X, np.asarray(block.y, dtype=np.float64), block.sample_weight)
+    columns = segments[0][0].X.shape[1]
+    X = buffers.empty((sum(len(order) for _, order in segments), columns + intercept))
+    start = 0
+    for block, order in segments:
+        X[start : (start := start + len(order)), :columns] = matrix.take_rows(block.X, order)
+    X[:, columns:] = 1.0
+    y = np.concatenate([block.y[order] for block, order in segments]).astype(np.float64, copy=False)
+    s = [b.sample_weight[order] for b, order in segments if b.sample_weight is not None]
+    return Block(X, y, np.concatenate(s) if s else None)
 
 
 class Ahead(Generic[T]):

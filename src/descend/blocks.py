@@ -116,6 +116,10 @@ class Source(Protocol):
     def leaf_count(self) -> int:
         """The number of leaves; known where all rows have been seen once."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether any leaf can be had without a read of all the data."""
+
     def parts(self) -> Sequence[Part]: ...
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
@@ -240,6 +244,10 @@ class ArraySource:
     @property
     def leaf_count(self) -> int:
         return -(-self.rows // leaf_rows(self.leaf_columns))
+
+    @property
+    def ready(self) -> bool:
+        return True
 
     def parts(self) -> list[ArrayPart]:
         return [ArrayPart(self)]

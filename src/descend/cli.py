@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as jsonlib
+import shlex
 import sys
 import warnings
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 Names = Annotated[list[str], Parameter(consume_multiple=True, negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Short = Annotated[str, Parameter(alias="-o")]
+
+_arguments: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+"""What the command line said, for the report."""
 
 app = App(
     name="descend",
@@ -105,10 +110,11 @@ def fit(
     descent: DescentOptions = DescentOptions(),
     columns: ColumnOptions = ColumnOptions(),
     every: int | None = None,
+    no_report: Flag = False,
     json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
-    """Fit a model to CSV or Parquet files and write it as NAME.model.json.
+    """Fit a model to CSV or Parquet files; write it as NAME.model.json, with a report and a film beside it.
 
     descend fit penguins.csv --target body_mass_g
     descend fit flights/*.parquet --target late --l2 0 --history late.csv
@@ -124,11 +130,13 @@ def fit(
     target
         The column to predict.
     out
-        The model file.
+        The model file; NAME.report.html, a page to read, and NAME.film.json, what it plays, lie beside it.
     history
         Also write the loss and the weights of every step, to .csv or .parquet.
     every
         Print the loss every so many steps.
+    no_report
+        Write neither report nor film.
     json
         Print one JSON object instead of tables.
     quiet
@@ -145,6 +153,11 @@ def fit(
     if history:
         run.history.save(history)
         files["history"] = history
+    if not no_report:
+        from descend.report import write_beside
+
+        named = label if data[0] == "-" else ", ".join(Path(name).name for name in data)
+        files |= write_beside(run, files["model"], shlex.join(["descend", *_arguments.get()]), named)
     if json:
         _print_json({**_run_object(run), "files": files})
     elif not quiet:
@@ -258,9 +271,58 @@ def show(model: str, *, json: Annotated[Flag, Parameter(name="--json")] = False)
     return 0
 
 
+@app.command
+def animate(film: str, *, out: Short) -> int:
+    """Draw a film again: as a page that plays it, a GIF, a video, a picture of its end.
+
+    descend animate penguins.film.json --out penguins.html
+    descend animate penguins.film.json --out penguins.gif
+
+    Parameters
+    ----------
+    film
+        A NAME.film.json, or a history.csv (losses and coefficients alone).
+    out
+        A file ending in .html, .gif, .mp4, .png or .json.
+    """
+    from descend.film import Film
+    from descend.history import History
+
+    whole = film.endswith(".json")
+    (Film.load(film) if whole else History.load(film).animate()).save(out)
+    print(out, file=sys.stderr)
+    return 0
+
+
+@app.command
+def lesson(name: str = "", *, list: Flag = False) -> int:
+    """Copy a lesson's notebook here, and open it where Jupyter is installed; the first unless named.
+
+    descend lesson --list
+    descend lesson 02_learning_rate
+
+    Parameters
+    ----------
+    name
+        The lesson's name, a part of it, or its number.
+    list
+        List the lessons.
+    """
+    from descend import lesson as lessons
+
+    if list:
+        for known, title in lessons.lessons().items():
+            print(f"{known:20s} {title}")
+        return 0
+    copied = lessons.copy_lesson(lessons.named(name or "1"), Path.cwd())
+    print(f"{copied.name} is here")
+    return lessons.show(copied)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0 for done, 1 for no answer reached, 2 for bad input."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _arguments.set(tuple(arguments))
     debug = "--debug" in arguments
     try:
         result = app(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -159,14 +160,33 @@ class EncodedSource:
     def leaf_count(self) -> int:
         return self.whole.leaf_count
 
+    @property
+    def ready(self) -> bool:
+        return self.whole.complete
+
     def parts(self) -> list[EncodedPart]:
         return [EncodedPart(self)]
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
-        blocks = [self.whole.kept(int(leaf))[self.held_out] for leaf in leaves]
-        present = [block for block in blocks if block is not None]
-        block = Block.joined(present) if present else self.whole.empty()
+        blocks = (self.whole.kept(int(leaf))[self.held_out] for leaf in leaves)
+        present = (block for block in blocks if block is not None)
+        block = _joined(present, len(leaves) * leaf_rows(self.leaf_columns)) or self.whole.empty()
         return block, np.arange(block.rows)
+
+
+def _joined(blocks: Iterator[Block], most: int) -> Block | None:
+    """Blocks of `most` rows at most, one below the other; dense ones are forgotten as soon as they are copied."""
+    first = next(blocks, None)
+    if first is None or not isinstance(first.X, np.ndarray):
+        return None if first is None else Block.joined([first, *blocks])
+    X, y = np.empty((most, first.X.shape[1])), np.empty(most)
+    s, rows = (None if first.sample_weight is None else np.empty(most)), 0
+    for block in chain([first], blocks):
+        at = slice(rows, rows := rows + block.rows)
+        X[at], y[at] = block.X, block.y
+        if s is not None:
+            s[at] = block.sample_weight
+    return Block(X[:rows], y[:rows], None if s is None else s[:rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import os
+from array import array
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from descend.errors import DataError, DescendError, ShapeError
 from descend.files import replacing
 from descend.matrix import Array, Float
 from descend.stopping import Outcome
+
+if TYPE_CHECKING:
+    from descend.film import Film
 
 
 class Step(NamedTuple):
@@ -47,7 +51,9 @@ class History:
     """The steps of a run in columns; filled by `fit`, or by anyone's loop through `record`.
 
     At most `frames` weight vectors are kept: when full, every second one is dropped, so that a
-    million steps cost bounded memory. Numbers are kept for every step.
+    million steps cost bounded memory. Numbers are kept for every step up to a million `rows`; then
+    every second row is dropped too, but for those with weights, the last, and in a mini-batch run the
+    losses over all rows. `number` tells which step a row is of.
 
     >>> history = History()
     >>> for a in (4.0, 2.0, 1.0):
@@ -56,15 +62,23 @@ class History:
     ([16.0, 4.0, 1.0], [[4.0], [2.0], [1.0]])
     """
 
-    def __init__(self, *, names: tuple[str, ...] | None = None, frames: int = 1_000) -> None:
-        if frames < 2:
-            raise DescendError(f"`frames` must be at least 2, the start and the end, got {frames!r}.")
+    def __init__(
+        self, *, names: tuple[str, ...] | None = None, frames: int = 1_000, rows: int = 1_000_000
+    ) -> None:
+        for name, limit, least in (("frames", frames, 2), ("rows", rows, 16)):
+            if limit < least:
+                raise DescendError(f"`{name}` must be at least {least}, got {limit!r}.")
         self.names = names
         """One name per weight, for tables and pictures."""
-        self.frames = frames
+        self.frames, self.rows = frames, rows
         self._numbers: list[tuple[float | None, ...]] = []
+        self._places = array("q")  # which of the rows recorded each row kept is
+        self._count = 0
+        self._stride = 1
+        self._loose = False  # whether the newest row goes when the next one comes
         self._weights: list[Float] = []
-        self._rows: list[int] = []  # the row that each kept weight vector belongs to
+        self._weight_places: list[int] = []
+        self._weight_count = 0
         self._every = 1
         self._last: tuple[int, Float] | None = None
 
@@ -82,13 +96,17 @@ class History:
         seconds: float | None = None,
         rows_seen: int | None = None,
     ) -> None:
-        """Add a row. `loss` is a number, a NumPy scalar or a tensor; `weights` anything array-like, copied."""
-        row = len(self._numbers)
+        """Add a row. `loss` is a number, a NumPy scalar or a tensor; `weights` is copied.
+
+        `weights` is anything array-like, a tensor or a Parameter, or several of them, as in
+        `model.parameters()`, which are laid end to end. Costs 1 to 2 microseconds for a few weights.
+        Raises `ShapeError` where their shape is not that of the rows before.
+        """
         if weights is not None:
-            self._keep(row, _copied(weights))
-        self._numbers.append(
+            self._keep(_copied(weights))
+        self._append(
             (
-                row if number is None else number,
+                self._count if number is None else number,
                 epoch,
                 _number(loss),
                 _number(batch_loss),
@@ -102,23 +120,55 @@ class History:
 
     def add(self, step: Step) -> None:
         """Add a row from a Step; its weights are kept as they are, not copied."""
-        self._keep(len(self._numbers), step.weights)
-        self._numbers.append(step[:9])
+        self._keep(step.weights)
+        self._append(step[:9])
 
-    def _keep(self, row: int, weights: Float) -> None:
+    def _keep(self, weights: Float) -> None:
         if self._last is not None and self._last[1].shape != weights.shape:
             raise ShapeError(f"`weights` had shape {self._last[1].shape} so far, got {weights.shape}.")
-        self._last = (row, weights)
-        if row % self._every:
+        self._last = (self._count, weights)
+        number = self._weight_count
+        self._weight_count += 1
+        if number % self._every:
             return
         if len(self._weights) >= self.frames - 1:  # one place stays free for the end
-            self._every *= 2
-            kept = [(r, w) for r, w in zip(self._rows, self._weights, strict=True) if r % self._every == 0]
-            self._rows, self._weights = [r for r, _ in kept], [w for _, w in kept]
-            if row % self._every:
+            self._thin_weights()
+            if number % self._every:
                 return
-        self._rows.append(row)
         self._weights.append(weights)
+        self._weight_places.append(self._count)
+
+    def _append(self, numbers: tuple[float | None, ...]) -> None:
+        """Add the numbers of a row whose weights, where it has any, are kept already."""
+        if self._loose and not (self._last is not None and self._places[-1] == self._last[0]):
+            self._numbers.pop()
+            self._places.pop()
+        self._numbers.append(numbers)
+        self._places.append(self._count)
+        if self._stride > 1:
+            framed = bool(self._weight_places) and self._weight_places[-1] == self._count
+            self._loose = not (framed or self._count % self._stride == 0 or _is_epoch(numbers))
+        self._count += 1
+        if len(self._numbers) > self.rows:
+            self._thin()
+
+    def _thin_weights(self) -> None:
+        self._every *= 2
+        self._weights, self._weight_places = self._weights[::2], self._weight_places[::2]
+
+    def _thin(self) -> None:
+        """Drop every second row; see the class for those that stay."""
+        self._stride *= 2
+        while len(self._weights) > self.rows // 8:
+            self._thin_weights()
+        framed = {*self._weight_places, self._places[-1]} | ({self._last[0]} if self._last else set())
+        epochs = sum(map(_is_epoch, self._numbers)) <= self.rows // 8
+        kept = [
+            (place, numbers)
+            for place, numbers in zip(self._places, self._numbers, strict=True)
+            if place % self._stride == 0 or place in framed or (epochs and _is_epoch(numbers))
+        ]
+        self._places, self._numbers = array("q", [p for p, _ in kept]), [n for _, n in kept]
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -132,19 +182,75 @@ class History:
     @property
     def weight_rows(self) -> Array:
         """The rows whose weights are kept; the last row is always among them."""
-        return np.array([row for row, _ in self._kept()], dtype=np.int64)
+        return np.searchsorted(
+            np.array(self._places, dtype=np.int64), [place for place, _ in self._kept()]
+        ).astype(np.int64)
 
     @property
     def weights(self) -> Float:
-        """The kept weights, of shape (frames, *weights.shape), for the rows in `weight_rows`."""
+        """The kept weights, of shape `(frames, *weights.shape)`, for the rows in `weight_rows`."""
         kept = [w for _, w in self._kept()]
         return np.stack(kept) if kept else np.empty((0, 0))
 
     def _kept(self) -> list[tuple[int, Float]]:
-        kept = list(zip(self._rows, self._weights, strict=True))
+        kept = list(zip(self._weight_places, self._weights, strict=True))
         if self._last is not None and (not kept or kept[-1][0] != self._last[0]):
             kept.append(self._last)
         return kept
+
+    def animate(self, x: Any = None, y: Any = None, **how: Any) -> Film:
+        """The history as a film on the data `(x, y)`: shows itself in a notebook; `save` writes a page, GIF or video.
+
+        The keyword arguments are those of `filming.film_of_history`: `loss`, "squared-error" unless
+        given, `classes`, `target` and `interval`. Without data losses and weights are shown.
+
+        >>> history = History(names=("slope",))
+        >>> for a in (4.0, 2.0, 1.0):
+        ...     history.record(loss=(a - 1) ** 2, weights=[a])
+        >>> history.animate([[1.0], [2.0]], [1.0, 2.0]).picture
+        'line'
+        """
+        from descend.filming import film_of_history
+
+        return film_of_history(self, x, y, **how)
+
+    def plot(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
+        """The data `(x, y)`, the start and the model of the last weights; returns the Axes.
+
+        The keyword arguments in `how` are those of `animate`.
+        """
+        from descend.plots import plot_model
+
+        return plot_model(self.animate(x, y, **how), ax=ax)
+
+    def plot_loss(self, *, ax: Any = None) -> Any:
+        """The losses step by step, on a log scale where they are above zero; returns the Axes.
+
+        >>> history = History()
+        >>> for a in (4.0, 2.0, 1.0):
+        ...     history.record(loss=a**2, weights=[a])
+        >>> history.plot_loss().lines[0].get_ydata().tolist()
+        [16.0, 4.0, 1.0]
+        """
+        from descend.plots import plot_loss
+
+        return plot_loss(self, ax=ax)
+
+    def plot_coefficients(self, *, ax: Any = None) -> Any:
+        """The weights step by step, the eight that move most, with their names; returns the Axes."""
+        from descend.plots import plot_coefficients
+
+        return plot_coefficients(self, ax=ax)
+
+    def surface(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
+        """Contours of the loss over two weights and the path there; returns the Axes.
+
+        Of more than two weights a slice through the two that moved most is drawn, and said to be one.
+        The keyword arguments in `how` are those of `animate`.
+        """
+        from descend.plots import plot_surface
+
+        return plot_surface(self.animate(x, y, **how), ax=ax)
 
     def columns(self) -> dict[str, list[Any]]:
         """The columns that hold anything, as lists with None where a row has no value, weights last."""
@@ -153,7 +259,7 @@ class History:
             for name, column in zip(NUMBERS, map(list, zip(*self._numbers, strict=True)), strict=True)
             if any(value is not None for value in column)
         }
-        kept = {row: w.ravel() for row, w in self._kept()}
+        kept = {row: w.ravel() for row, w in zip(self.weight_rows.tolist(), self.weights, strict=True)}
         if kept:
             size = next(iter(kept.values())).size
             names = self.names if self.names and len(self.names) == size else [str(i) for i in range(size)]
@@ -230,14 +336,33 @@ def _parsed(cell: str) -> float | int | None:
     return int(number) if cell.isdigit() else number
 
 
+def _is_epoch(numbers: tuple[float | None, ...]) -> bool:
+    """Whether a row of a mini-batch run holds the loss over all rows."""
+    return numbers[2] is not None and numbers[3] is not None
+
+
 def _number(value: Any) -> float | None:
-    """A loss as a plain number; tensors are detached by `float`, or by hand where they need it."""
+    """A loss as a plain number; `item` reads a tensor without its history of gradients."""
     if value is None or type(value) is float:
         return value
-    return float(value.detach() if hasattr(value, "detach") else value)
+    item = getattr(value, "item", None)
+    return float(value if item is None else item())
+
+
+FEW = 64
+"""Up to so many entries a tensor is copied faster through a list than through NumPy's view of it."""
 
 
 def _copied(weights: Any) -> Float:
+    if type(weights) is np.ndarray:
+        return weights.astype(np.float64)
     if hasattr(weights, "detach"):
-        weights = weights.detach().cpu().numpy()
+        if weights.numel() <= FEW:
+            return np.array(weights.tolist(), dtype=np.float64)
+        return np.array(weights.detach().cpu().double().numpy())
+    if not np.isscalar(weights) and not hasattr(weights, "__array__"):
+        several = list(weights)  # a list, or a generator such as `model.parameters()`
+        if several and hasattr(several[0], "detach"):
+            return np.concatenate([_copied(tensor).ravel() for tensor in several])
+        weights = several
     return np.array(weights, dtype=np.float64)

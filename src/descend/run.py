@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
 from descend.coordinates import Coordinates
-from descend.errors import DescendWarning
+from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
 from descend.inference import standard_errors
 from descend.matrix import Array, Float
@@ -20,8 +21,15 @@ from descend.modelfile import Model
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
+from descend.sampling import Sample, sample_of
 from descend.second_order import as_optimizer, auto_optimizer
 from descend.stopping import Outcome
+
+if TYPE_CHECKING:
+    from descend.film import Film
+
+MAX_WEIGHTS = 1_024
+"""Up to so many weights a table's run keeps its moments, for the loss surface."""
 
 
 @dataclass
@@ -40,6 +48,8 @@ class Run:
     problem: Problem | None = field(default=None, repr=False)
     """Kept for arrays, whose memory is the caller's; None for tables."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
+    _sample: Sample | None = field(default=None, repr=False)
+    _quadratic: Quadratic | None = field(default=None, repr=False)
 
     @property
     def weights(self) -> Float:
@@ -60,6 +70,115 @@ class Run:
             finally:
                 self.problem.close()
         return self._metrics or {}
+
+    @property
+    def sample(self) -> Sample | None:
+        """At most a thousand training rows as the descent saw them, for pictures."""
+        if self._sample is None and self.problem is not None:
+            self._sample = sample_of(self.problem.session.source, self.rows["training"])
+        return self._sample
+
+    @property
+    def quadratic(self) -> Quadratic | None:
+        """The squared error as a function of the weights, without any rows; None for other losses."""
+        if self._quadratic is None and self.problem is not None:
+            objective = self.problem.objective
+            self._quadratic = objective if isinstance(objective, Quadratic) else None
+        return self._quadratic
+
+    def animate(self, interval: float | None = None) -> Film:
+        """The run as a film, `interval` milliseconds a frame: shows itself in a notebook.
+
+        Unless given, a frame is shown for 20 milliseconds, or longer so that the film takes two seconds.
+        `.save("fit.html")` writes it as a page, and so do `.gif`, `.mp4`, `.png` and `.json`. Every step is
+        a frame up to 300, beyond that as many, evenly spaced along the path of the weights. Where the
+        optimizer needed no steps the walk of gradient descent to the same minimum is shown.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, optimizer=descend.GradientDescent(0.1), steps=100)
+        >>> film = run.animate(interval=20)
+        >>> film.frames, film.picture
+        (101, 'line')
+        """
+        from descend.filming import film_of_run
+
+        return film_of_run(self, interval)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """The model on (a sample of) the training rows; returns the Axes.
+
+        Regression: the data, the fit and the start's line with one feature, else actual against
+        predicted with the residuals below. Two classes: the sigmoid with one feature, the boundary with
+        two, else a histogram of probabilities by class; more classes: their regions with two features,
+        else the probability of the true class.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, start=(0.5, 0.75), optimizer="gradient-descent", steps=50)
+        >>> ax = run.plot()
+        >>> len(ax.collections[0].get_offsets()), len(ax.lines)
+        (100, 2)
+        """
+        from descend.plots import plot_model
+
+        return plot_model(self.animate(), ax=ax)
+
+    def plot_loss(self, *, ax: Any = None) -> Any:
+        """The training and the validation loss step by step; returns the Axes."""
+        return self.history.plot_loss(ax=ax)
+
+    def plot_coefficients(self, *, ax: Any = None) -> Any:
+        """The weights step by step, the eight that move most; standardised for a table. Returns the Axes."""
+        from descend.plots import plot_coefficients
+
+        names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
+        if self.weights.ndim == 2:
+            names = tuple(f"{name} ({label})" for name in names for label in self.model.classes or ())
+        return plot_coefficients(self.history, names=names, ax=ax)
+
+    def surface(self, *, ax: Any = None) -> Any:
+        """Contours of the loss over two weights and the path there; returns the Axes.
+
+        Exact for two weights; for more a slice through the two that moved most, and said to be one.
+        """
+        from descend.plots import plot_surface
+
+        return plot_surface(self.animate(), ax=ax)
+
+    def plot_confusion(self, *, ax: Any = None) -> Any:
+        """The confusion matrix of the validation rows, or of the training rows where none are held out.
+
+        Returns the Axes. Raises `DescendError` where there are no classes.
+        """
+        from descend.plots import plot_confusion
+
+        metrics = list(self.metrics.values())
+        if not metrics or metrics[-1].confusion is None:
+            raise DescendError("`plot_confusion` needs a classification; this model predicts numbers.")
+        return plot_confusion(metrics[-1].confusion, self.model.classes or (), ax=ax)
+
+    def plot_top_losses(self, count: int = 10, *, ax: Any = None) -> Any:
+        """The training rows that the model gets most wrong, of a table those of a sample; returns the Axes."""
+        from descend.plots import plot_top_losses
+        from descend.top_losses import top_losses
+
+        worst = top_losses(self, count)
+        labels, losses, holds = zip(*((str(r), r.loss, r.holds) for r in worst.rows), strict=True)
+        return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", ax=ax)
+
+    def report(self, path: str | os.PathLike[str], *, command: str | None = None, label: str = "") -> None:
+        """Write the report, one self-contained HTML file: metrics, film, coefficients, what went wrong.
+
+        `command` is the line that repeats the run, `label` names the data.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> descend.fit(x, y, intercept=False).report("line.html")
+        """
+        from descend.report import write_report
+
+        write_report(self, path, command=command, label=label)
 
     @property
     def coefficients(self) -> dict[str, Any]:
@@ -84,7 +203,8 @@ class Run:
         self.model.save(path)
 
     def __str__(self) -> str:
-        return f"{self.outcome.value} after {len(self.history) - 1} steps, loss {self.loss:.6g}"
+        steps = int(self.history.number[-1])
+        return f"{self.outcome.value} after {steps:,} step{'' if steps == 1 else 's'}, loss {self.loss:.6g}"
 
 
 def fit(
@@ -179,7 +299,7 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
-    errors, metrics = None, None
+    errors, metrics, seen = None, None, None
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
     if encoding is not None:
@@ -187,7 +307,8 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
         model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
         model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
-    return Run(
+        seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
+    run = Run(
         model,
         history,
         last.outcome,
@@ -199,6 +320,18 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
         problem if encoding is None else None,
         metrics,
     )
+    if encoding is not None:
+        run._sample, run._quadratic = seen, _without_rows(problem.objective)
+    return run
+
+
+def _without_rows(objective: Objective) -> Quadratic | None:
+    """Squared error as its moments alone, small enough to keep."""
+    if not isinstance(objective, Quadratic) or objective.shape[0] > MAX_WEIGHTS:
+        return None
+    kept = copy.copy(objective)
+    kept.session = None
+    return kept
 
 
 def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:

@@ -14,6 +14,7 @@ from descend.collinearity import collinear_note, relations
 from descend.csv_files import TypeConflict
 from descend.encoded import EncodedSource, EncodedTable
 from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
+from descend.engines import Session
 from descend.errors import DataError, DescendError
 from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.matrix import Float
@@ -33,7 +34,7 @@ from descend.problem import (
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
-from descend.tables import Rows, Table, open_table
+from descend.tables import Kept, Rows, Table, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -93,12 +94,8 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
-    if moments[0] is not None and not (survey.kept.complete or table.in_memory):
-        sample = EncodedTable(survey.kept, encoding, split, options.memory, weight=columns.weight)
-        opened.callback(sample.close)
-        problem.sampled["training"] = options.engine.open(sample.side(False))
-        if moments[1] is not None:
-            problem.sampled["validation"] = options.engine.open(sample.side(True))
+    if not survey.kept.complete:
+        problem.sampled = _sampled(survey.kept, table, whole, problem, options, opened)
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
@@ -140,6 +137,22 @@ def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | 
         for raw in survey.moments
     )
     return training, validation
+
+
+def _sampled(
+    kept: Kept, table: Table, whole: EncodedTable, problem: Problem, options: Any, opened: ExitStack
+) -> dict[str, Session]:
+    """Sessions over the rows that are kept of each side, where no others need be read again.
+
+    Without moments every pass reads all rows, as a frame in memory allows at no cost: the sample is forgotten.
+    """
+    if table.in_memory or not isinstance(problem.objective, Quadratic):
+        kept.close()
+        return {}
+    sample = EncodedTable(kept, whole.encoding, whole.split, options.memory, weight=whole.weight)
+    opened.callback(sample.close)
+    sides = {"training": False} | ({} if whole.split is None else {"validation": True})
+    return {side: options.engine.open(sample.side(held_out)) for side, held_out in sides.items()}
 
 
 def _collinear(objective: Objective, encoding: Encoding) -> list[str]:

@@ -37,7 +37,7 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print()
     out.print(loss_table(run.history))
     out.print(
-        f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(len(run.history) - 1, 'step')})"
+        f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(int(run.history.number[-1]), 'step')})"
     )
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
