@@ -41,6 +41,8 @@ _HOME = {
     "SquaredError": "losses",
     "Step": "history",
     "Threads": "engines",
+    "Torch": "autograd",
+    "TorchLoss": "autograd",
     "cross_entropy": "losses",
     "fit": "run",
     "load": "modelfile",

@@ -117,7 +117,10 @@ class Piece:
         """
         batches = self.batches[: len(weights)]
         ends = np.cumsum([0] + [batch.rows for batch in batches])
-        losses = batches[0].loss.value(self.z[: ends[-1]], self.y[: ends[-1]])
+        if getattr(batches[0].loss, "mean_only", False):
+            losses = np.concatenate([batch.loss.value(batch.z, batch.y) for batch in batches])
+        else:
+            losses = batches[0].loss.value(self.z[: ends[-1]], self.y[: ends[-1]])
         if self.s is not None:
             losses = losses * self.s[: ends[-1]]
         means = np.add.reduceat(losses, ends[:-1]) * [batch.scale for batch in batches]

@@ -298,8 +298,8 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
     """`x` as a matrix of numbers with two dimensions, or an error that says what it is instead."""
     if matrix.is_sparse(x):
         return x.tocsr()
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
+    array = x if matrix.is_elsewhere(x) else np.asarray(matrix.plain(x))
+    if not matrix.is_elsewhere(x) and array.dtype.kind not in "fiub":
         raise DataError(
             f"`{name}` must hold numbers, got dtype {array.dtype}. "
             "Columns of text belong in a DataFrame or a file, where they are encoded."
@@ -307,16 +307,25 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
     if array.ndim != 2:
         hint = f" Use `{name}.reshape(-1, 1)` for one feature." if array.ndim == 1 else ""
         raise ShapeError(
-            f"`{name}` must have two dimensions (rows, features), got shape {array.shape}.{hint}"
+            f"`{name}` must have two dimensions (rows, features), got shape {tuple(array.shape)}.{hint}"
         )
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ShapeError(f"`{name}` must have at least one row and one feature, got shape {array.shape}.")
-    if array.dtype.kind == "f" and not _all_finite(array):
+        raise ShapeError(
+            f"`{name}` must have at least one row and one feature, got shape {tuple(array.shape)}."
+        )
+    if not _is_finite(array):
         raise DataError(
             f"`{name}` holds NaN or infinity. Drop or fill those rows, "
             "or pass a DataFrame, where missing cells are filled and flagged."
         )
     return array
+
+
+def _is_finite(array: Any) -> bool:
+    """Whether an array, or a tensor on a device of its own, holds neither NaN nor infinity."""
+    if matrix.is_elsewhere(array):
+        return bool(array.isfinite().all())
+    return array.dtype.kind != "f" or _all_finite(array)
 
 
 def _all_finite(array: Array) -> bool:
@@ -329,7 +338,7 @@ def _all_finite(array: Array) -> bool:
 
 def check_column(column: Any, name: str, rows: int, against: str = "x") -> Array:
     """`column` as one finite value per row, or an error that says what it is instead."""
-    array = np.asarray(column)
+    array = np.asarray(matrix.plain(column))
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:

@@ -120,13 +120,14 @@ class _Linear(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self._instalments: Instalments | None = None
         if isinstance(objective, Quadratic):  # so that partial_fit may go on exactly
             self._instalments = Sums(self.fit_intercept, objective.moments, len(run.history) - 1)
-        self._learn(run.weights)
+        self._learn(run.model.weights)
         self.n_iter_ = max(len(run.history) - 1, 1)
         self.history_, self.outcome_ = run.history, run.outcome
         names = tuple(getattr(self, "feature_names_in_", run.model.feature_names))
         classes = tuple(self.classes_.tolist()) if hasattr(self, "classes_") else None
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
-        self.run_ = replace(run, model=replace(run.model, feature_names=names, classes=classes), problem=None)
+        model = replace(run.model, feature_names=names, classes=classes)
+        self.run_ = replace(run, model=model, problem=None, _sample=run.sample)
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
                 f"{type(self).__name__} {run.outcome.value} before the gradient norm fell to `tol` {self.tol:g}. "

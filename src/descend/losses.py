@@ -192,13 +192,27 @@ class CrossEntropy:
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogisticLoss(), CrossEntropy())}
 
 
-def as_loss(loss: Loss | str) -> Loss:
-    """A loss by itself or by its name."""
+def as_loss(loss: Any) -> Loss:
+    """A loss by itself, by its name, or from a function of torch tensors `(y_hat, y)`."""
+    if callable(loss) and not hasattr(loss, "value_and_gradient"):
+        from descend.autograd import TorchLoss
+
+        loss = TorchLoss.of(loss)
     if not isinstance(loss, str):
-        return loss
+        made: Loss = loss
+        return made
     if loss not in LOSSES:
         raise DescendError(f"`loss` must be one of {', '.join(LOSSES)}, got {loss!r}.")
     return LOSSES[loss]
+
+
+def check_weighted(loss: Loss, weighted: Any) -> None:
+    """Raise `DescendError` where rows have weights (not None or False) and the loss tells only their mean."""
+    if weighted is not None and weighted is not False and getattr(loss, "mean_only", False):
+        raise DescendError(
+            f"sample weights need the loss of each row, and `loss` {loss.name} returns a mean. "
+            "Return one value per row: drop the `.mean()`."
+        )
 
 
 def mse(y_hat: Any, y: Any) -> float:

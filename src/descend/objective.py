@@ -21,7 +21,7 @@ from descend.blocks import ArraySource, Block, check_column, check_matrix
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.least_squares import LeastSquares
-from descend.losses import CrossEntropy, Loss, SquaredError, as_loss
+from descend.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted
 from descend.matrix import Float
 from descend.moments import MeanSquares, Moments, Triangle
 from descend.penalties import Penalty, as_penalty
@@ -79,6 +79,7 @@ class Objective(ABC):
         loss, x = as_loss(loss), check_matrix(x)
         y = check_column(y, "y", x.shape[0])
         loss.check_target(y)
+        check_weighted(loss, sample_weight)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, x.shape[0])
         session = (engine or Threads()).open(ArraySource(x, y, sample_weight))

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
+
 from descend import descent
 from descend.coordinates import Coordinates
 from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
 from descend.inference import standard_errors
-from descend.matrix import Array, Float
+from descend.matrix import empty_like, like_tensor
 from descend.metrics import Metrics
 from descend.modelfile import Model
 from descend.objective import Objective, Quadratic
@@ -50,11 +52,13 @@ class Run:
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
     _quadratic: Quadratic | None = field(default=None, repr=False)
+    like: Any = field(default=None, repr=False)
+    """An empty tensor of the kind that the rows came in: weights and predictions come back as such."""
 
     @property
-    def weights(self) -> Float:
-        """The final weights of the descent, the intercept last; standardised for a table."""
-        return self.model.weights
+    def weights(self) -> Any:
+        """The final weights of the descent, the intercept last; standardised for a table, a tensor for tensors."""
+        return like_tensor(self.model.weights, self.like)
 
     @property
     def loss(self) -> float:
@@ -66,7 +70,7 @@ class Run:
         """Metrics of the "training" and, where rows were held out, the "validation" rows."""
         if self._metrics is None and self.problem is not None:
             try:
-                self._metrics = self.problem.metrics(self.weights)
+                self._metrics = self.problem.metrics(self.model.weights)
             finally:
                 self.problem.close()
         return self._metrics or {}
@@ -133,7 +137,7 @@ class Run:
         from descend.plots import plot_coefficients
 
         names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
-        if self.weights.ndim == 2:
+        if self.model.weights.ndim == 2:
             names = tuple(f"{name} ({label})" for name in names for label in self.model.classes or ())
         return plot_coefficients(self.history, names=names, ax=ax)
 
@@ -185,18 +189,52 @@ class Run:
         """Weights in original units by feature name, `(intercept)` last; one per class where there are several."""
         names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
         if self.model.encoding is None:
-            return dict(zip(names, self.weights.tolist(), strict=True))
-        listed, intercepts = self.model.encoding.coefficients(self.weights)
+            return dict(zip(names, self.model.weights.tolist(), strict=True))
+        listed, intercepts = self.model.encoding.coefficients(self.model.weights)
         values = {c.name: c.values for c in listed} | {"(intercept)": intercepts}
-        return {name: values[name] if self.weights.ndim == 2 else values[name][0] for name in names}
+        return {name: values[name] if self.model.weights.ndim == 2 else values[name][0] for name in names}
 
-    def predict(self, data: Any) -> Array:
+    def predict(self, data: Any) -> Any:
         """Numbers for a regression, labels for a classification; see `Model.predict`."""
         return self.model.predict(data)
 
-    def predict_probabilities(self, data: Any) -> Float:
+    def predict_probabilities(self, data: Any) -> Any:
         """One probability per class; see `Model.predict_probabilities`."""
         return self.model.predict_probabilities(data)
+
+    def to_torch(self) -> Any:
+        """The model as an `nn.Linear` in float64, its scaling folded in; see `Model.to_torch`."""
+        return self.model.to_torch()
+
+    @staticmethod
+    def from_torch(layer: Any, x: Any, y: Any, *, loss: Any = None, history: History | None = None) -> Run:
+        """A linear layer trained elsewhere as a Run, for its plots, film, report and model file.
+
+        `x` and `y` are its training rows, arrays or tensors; `loss` is squared-error for one output and
+        cross-entropy for several, unless given. `history`, as recorded by the loop, ends at the layer.
+        Raises `ShapeError` where the layer does not fit the rows.
+
+        >>> import torch, descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.Run.from_torch(torch.nn.Linear(2, 1, bias=False), x, y)
+        >>> run.outcome.name, run.weights.shape
+        ('ELSEWHERE', (2,))
+        """
+        from descend.autograd import from_linear
+
+        weights, intercept = from_linear(layer)
+        chosen = loss or ("squared-error" if weights.ndim == 1 else "cross-entropy")
+        problem = Problem.of(x, y, loss=chosen, intercept=intercept)
+        try:
+            w = problem.objective.check_weights(weights, "layer")
+            history = History() if history is None else history
+            value = problem.objective.value(w)
+            if not len(history) or not np.array_equal(history.weights[-1].ravel(), w.ravel()):
+                history.record(loss=value, weights=w)
+            last = Step(len(history) - 1, loss=value, weights=w, outcome=Outcome.ELSEWHERE)
+            return _run(problem, history, last, GradientDescent())
+        finally:
+            problem.close()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON; `descend.load` reads it."""
@@ -280,7 +318,9 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
-        return _run(made, history, last, chosen)
+        run = _run(made, history, last, chosen)
+        run.like = empty_like(data)
+        return run
     finally:
         made.close()
 

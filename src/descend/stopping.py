@@ -28,6 +28,7 @@ class Outcome(Enum):
     DIVERGED = "diverged: the loss grew without end; the last finite weights are kept"
     EARLY_STOP = "stopped early: the validation loss no longer fell; the best weights are kept"
     INTERRUPTED = "interrupted: the run so far is kept"
+    ELSEWHERE = "trained elsewhere: the loop was not ours"
 
     @property
     def converged(self) -> bool:

@@ -16,7 +16,7 @@ from descend.encoded import EncodedSource, EncodedTable
 from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
 from descend.engines import Session
 from descend.errors import DataError, DescendError
-from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
+from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, check_weighted
 from descend.matrix import Float
 from descend.moments import DenseMoments, Moments
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic, Summed
@@ -32,6 +32,7 @@ from descend.problem import (
     make_problem,
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
+from descend.sampling import sample_of
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.tables import Kept, Rows, Table, open_table
@@ -39,6 +40,8 @@ from descend.tables import Kept, Rows, Table, open_table
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
     """Learn the encoding from the training rows and put objectives over them."""
+    if options.loss is not None:
+        check_weighted(options.loss, columns.weight)
     with ExitStack() as opened:
         table = open_table(
             data, missing=columns.missing, text_columns=columns.categorical, encoding=columns.encoding
@@ -96,6 +99,9 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
     if not survey.kept.complete:
         problem.sampled = _sampled(survey.kept, table, whole, problem, options, opened)
+    if loss.name not in LOSSES:
+        sample = sample_of(problem.session.source, survey.rows["training"])
+        loss.check_target(np.zeros(1) if sample is None else sample.y)
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
@@ -286,7 +292,7 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
 
 
 def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
-    if penalty is not None or isinstance(loss, SquaredError):
+    if penalty is not None or not isinstance(loss, LogisticLoss | CrossEntropy):
         return as_penalty(penalty)
     what = (
         "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"
