@@ -71,10 +71,14 @@ ORDER = [
     "run",
     "parameters",
     "estimators",
+    "formula",
+    "onnx_graph",
+    "codegen",
     "top_losses",
     "report",
     "lesson",
     "terminal",
+    "cli_export",
     "cli",
 ]
 
@@ -108,9 +112,10 @@ OWNERS = {
     "dask": {"cluster"},
     "distributed": {"cluster"},
     "torch": {"autograd"},
+    "onnx": {"onnx_graph"},
     "polars": {"csv_files", "table_files", "tables", "cells", "profiles", "encoding", "raw_cells", "survey"},
     "rich": {"progress", "terminal", "cli"},
-    "cyclopts": {"cli"},
+    "cyclopts": {"cli", "cli_export"},
     "starlette": {"live"},
 }
 

@@ -44,6 +44,7 @@ _HOME = {
     "Torch": "autograd",
     "TorchLoss": "autograd",
     "cross_entropy": "losses",
+    "export": "codegen",
     "fit": "run",
     "load": "modelfile",
     "make_line": "datasets",
