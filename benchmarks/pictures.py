@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import timeit
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from timing import Times, in_turns, markdown
 
 import descend
@@ -44,8 +48,30 @@ def measure(data: Path, quick: bool) -> str:
             )
             if kind == "page":
                 assert ours.stat().st_size < 130_000, f"the page has {ours.stat().st_size:,} bytes"
+    costs = ", ".join(f"{name} {cost:.2g} microseconds" for name, cost in _recording(quick).items())
     header = ["", "descend", "size", "rival", "time", "size", "times as long"]
-    return f"{ABOUT}\n\n{markdown(header, rows)}"
+    return f"{ABOUT}\n\n{markdown(header, rows)}\n\nA call of `history.record(loss=..., weights=...)` with two weights: {costs}."
+
+
+def _recording(quick: bool) -> dict[str, float]:
+    """Microseconds of a call of `History.record`, the least of several rounds, by the kind of weights.
+
+    Raises `AssertionError` where it is 5 or more.
+    """
+    a = np.array([1.0, 2.0])
+    kinds: dict[str, tuple[Any, Any]] = {"a list": (0.5, [1.0, 2.0]), "an array": (a.mean(), a)}
+    if find_spec("torch"):
+        import torch
+
+        parameter = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+        kinds["a Parameter"] = ((parameter**2).sum(), parameter)
+    costs = {}
+    for name, (loss, weights) in kinds.items():
+        history, number = descend.History(), 1_000 if quick else 20_000
+        work = partial(history.record, loss=loss, weights=weights)
+        costs[name] = 1e6 * min(timeit.repeat(work, number=number, repeat=10)) / number
+        assert quick or costs[name] < 5, f"recording {name} costs {costs[name]:.2g} microseconds"
+    return costs
 
 
 def _ours(run: descend.Run, path: Path, many: int) -> Callable[[], object]:

@@ -20,6 +20,7 @@ from descend.blocks import (
     check_column,
     check_fraction,
     check_matrix,
+    check_seed,
     leaf_rows,
     matrix_bytes,
 )
@@ -285,9 +286,43 @@ def test_what_is_no_matrix_of_numbers_is_refused(x, error, said):
         check_matrix(x, "new")
 
 
-def test_sums_that_overflow_are_not_taken_for_infinities():
-    for big in (np.full((9, 1), 1e308), np.full((9, 1), 3e38, np.float32), np.full((9, 1), 6e4, np.float16)):
+def test_squares_that_overflow_are_not_taken_for_infinities():
+    for big in (np.full((9, 1), 1e150), np.full((9, 1), 3e38, np.float32), np.full((9, 1), 6e4, np.float16)):
         assert check_matrix(big) is big
+
+
+@pytest.mark.parametrize("make", [np.array, csr_array], ids=["array", "CSR"])
+def test_numbers_whose_squares_are_infinite_are_refused(make):
+    with pytest.raises(DataError, match=r"`x` holds numbers beyond 1e\+150.* Scale it"):
+        check_matrix(make([[1.0], [-1e200]]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_sparse_matrix_is_looked_through_too(value):
+    with pytest.raises(DataError, match="`x` holds NaN or infinity"):
+        check_matrix(csr_array([[0.0, 1.0], [value, 0.0]]))
+
+
+def test_masked_values_are_refused_and_a_mask_of_none_is_not():
+    x = np.ma.array(np.ones((3, 2)), mask=np.zeros((3, 2), bool))
+    assert check_matrix(x).shape == (3, 2)
+    x[1, 1] = np.ma.masked
+    with pytest.raises(DataError, match=r"`x` has masked values\. .*`x\.filled\(\.\.\.\)`"):
+        check_matrix(x)
+
+
+def test_rows_of_unequal_length_are_refused():
+    with pytest.raises(ShapeError, match="`x` must have rows of equal length"):
+        check_matrix([[1.0, 2.0], [3.0]])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "7", None, float("nan")])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(DescendError, match="`seed` must be a whole number of at least 0, got"):
+        check_seed(seed)
+    check_seed(np.int64(3))
+    with pytest.raises(DescendError, match="`seed` must fit into 64 bits"):
+        check_seed(2**64)
 
 
 def test_a_nan_in_the_last_leaf_is_found():

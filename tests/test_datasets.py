@@ -70,10 +70,15 @@ def test_the_global_random_state_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("rows", "weights", "got"), [(0, (3, 2), "0 and 2"), (-5, (1,), "-5 and 1"), (9, (), "9 and 0")]
+    ("rows", "weights", "message"),
+    [
+        (0, (3, 2), "`rows` must be a whole number of at least 1, got 0"),
+        (-5, (1,), "`rows` must be a whole number of at least 1, got -5"),
+        ("a", (1,), "`rows` must be a whole number of at least 1, got 'a'"),
+        (9, (), r"`weights` must be a list of at least one number, got \(\)"),
+        (9, 3, "`weights` must be a list of at least one number, got 3"),
+    ],
 )
-def test_no_rows_or_no_weights_are_refused(rows, weights, got):
-    with pytest.raises(
-        DescendError, match=rf"`rows` and the number of `weights` must be at least 1, got {got}"
-    ):
+def test_no_rows_or_no_weights_are_refused(rows, weights, message):
+    with pytest.raises(DescendError, match=message):
         make_line(rows, weights)

@@ -260,7 +260,9 @@ def test_threads_are_one_per_core_unless_said():
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_fewer_than_one_thread_is_refused(count):
-    with pytest.raises(DescendError, match=f"`count` of Threads must be at least 1, got {count}"):
+    with pytest.raises(
+        DescendError, match=f"`count` of Threads must be a whole number of at least 1, got {count}"
+    ):
         Threads(count)
 
 

@@ -107,7 +107,7 @@ def test_saving(tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(DescendError, match=r"saved as \.html, \.json, \.gif, \.mp4, \.png, got .*a\.avi"):
         film.save(tmp_path / "a.avi")
-    with pytest.raises(DataError, match="Is the folder there"):
+    with pytest.raises(DataError, match=r"the folder .* is not there"):
         film.save(tmp_path / "nowhere" / "a.json")
 
 

@@ -308,7 +308,9 @@ def test_a_table_without_a_column_is_refused_by_name():
 def test_arrays_of_another_width_are_refused_with_both_shapes():
     with pytest.raises(ShapeError, match=r"shape \(5, 3\).*fitted on 2 features"):
         MODELS["array"].predict(np.zeros((5, 3)))
-    with pytest.raises(DataError, match="cannot read ndarray as a table"):
+    with pytest.raises(
+        DataError, match=r"this model was fitted on a table: .* the columns `x`, .*, got ndarray"
+    ):
         MODELS["number"].predict(np.zeros((5, 5)))
 
 

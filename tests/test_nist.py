@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +62,55 @@ def test_a_table_has_the_certified_digits_too():
     run = descend.fit(DATA / "Longley.csv", target="y", optimizer="exact")
     found = [run.coefficients["(intercept)"], *(run.coefficients[f"x{i}"] for i in range(1, 7))]
     assert correct_digits(found, np.array(CERTIFIED["Longley"]["certified"]["coef"])) >= 7
+
+
+POLYNOMIALS = {
+    "Pontius": (2, 11),
+    "Wampler3": (5, 9),
+    "Wampler4": (5, 7.5),
+    "Wampler5": (5, 5.5),
+    "Filip": (10, 6.5),
+}
+"""Degree, and the digits reached: the powers of Filip's x, rounded to float64, allow 7.6."""
+
+
+def exactly(x, y, degree):
+    """The coefficients of the least-squares polynomial of the decimal data, in rational arithmetic."""
+    X = [[Fraction(v) ** power for power in range(degree + 1)] for v in x]
+    rows = [(*row, Fraction(v)) for row, v in zip(X, y, strict=True)]
+    A = [[sum(row[i] * row[j] for row in rows) for j in range(degree + 2)] for i in range(degree + 1)]
+    for i in range(degree + 1):
+        A[i] = [a / A[i][i] for a in A[i]]
+        for k in range(degree + 1):
+            if k != i:
+                A[k] = [a - A[k][i] * b for a, b in zip(A[k], A[i], strict=True)]
+    return np.array([float(row[-1]) for row in A])
+
+
+@pytest.mark.parametrize("kind", ["array", "table"])
+@pytest.mark.parametrize("name", POLYNOMIALS)
+def test_polynomials_of_the_collection(name, kind):
+    degree, digits = POLYNOMIALS[name]
+    with (DATA / f"{name}.csv").open() as file:
+        y, x = zip(*list(csv.reader(file))[1:], strict=True)
+    powers = np.array(x, dtype=float)[:, None] ** np.arange(1, degree + 1)
+    target = np.array(y, dtype=float)
+    expected = exactly(x, y, degree)
+    if kind == "array":
+        found = np.roll(descend.fit(powers, target, optimizer=Exact()).weights, 1)
+    else:
+        frame = {f"x{power}": powers[:, power - 1] for power in range(1, degree + 1)}
+        run = descend.fit({**frame, "y": target}, target="y")
+        found = [run.coefficients["(intercept)"], *(run.coefficients[name] for name in frame)]
+    assert correct_digits(found, expected) >= digits
+
+
+def test_the_rational_oracle_is_what_nist_certifies():
+    """Wampler's polynomials have coefficients of one; the leading ones of Filip are printed by NIST."""
+    x, y = zip(*[(str(i), str(sum(i**power for power in range(6)))) for i in range(21)], strict=True)
+    assert exactly(x, y, 5).tolist() == [1.0] * 6
+    with (DATA / "Filip.csv").open() as file:
+        y, x = zip(*list(csv.reader(file))[1:], strict=True)
+    assert exactly(x, y, 10)[:3] == pytest.approx(
+        [-1467.48961422980, -2772.17959193342, -2316.37108160893], rel=1e-13
+    )

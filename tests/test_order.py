@@ -51,6 +51,7 @@ ORDER = [
     "metrics",
     "inference",
     "problem",
+    "advice",
     "table_problem",
     "stopping",
     "history",
@@ -68,7 +69,9 @@ ORDER = [
     "modelfile",
     "scoring",
     "progress",
+    "arguments",
     "run",
+    "layers",
     "parameters",
     "estimators",
     "formula",
@@ -79,6 +82,7 @@ ORDER = [
     "lesson",
     "terminal",
     "cli_export",
+    "cli_options",
     "cli",
 ]
 
@@ -93,6 +97,7 @@ LATE = {
     "run.plot_top_losses": {"top_losses"},
     "run.report": {"report"},
     "run.fit": {"progress"},
+    "run.from_torch": {"layers"},
     "losses.as_loss": {"autograd"},
     "run.animate": {"filming"},
     "history.animate": {"filming"},
@@ -115,7 +120,7 @@ OWNERS = {
     "onnx": {"onnx_graph"},
     "polars": {"csv_files", "table_files", "tables", "cells", "profiles", "encoding", "raw_cells", "survey"},
     "rich": {"progress", "terminal", "cli"},
-    "cyclopts": {"cli", "cli_export"},
+    "cyclopts": {"cli", "cli_export", "cli_options"},
     "starlette": {"live"},
 }
 
@@ -150,6 +155,11 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str, str | None]]:
 def test_every_module_has_its_place():
     assert {p.stem for p in MODULES} <= set(ORDER)
     assert len(ORDER) == len(set(ORDER))
+
+
+def test_the_order_is_the_one_that_is_written_down():
+    text = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text("utf-8")
+    assert " ".join(ORDER) in " ".join(text.split())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)

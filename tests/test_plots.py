@@ -175,7 +175,7 @@ class TestPictures:
 
     def test_without_rows_the_model_cannot_be_drawn(self):
         film = Film("weights", np.arange(2), np.ones((2, 1)), ("a",))
-        with pytest.raises(DescendError, match="there are no rows to draw the model on"):
+        with pytest.raises(DescendError, match="there is nothing to draw the model on: no row"):
             plots.plot_model(film)
 
 

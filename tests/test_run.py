@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +13,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import descend
-from descend import DescendError, DescendWarning, GradientDescent, Outcome
+from descend import DescendError, DescendWarning, GradientDescent, Outcome, Threads
 from descend.errors import ShapeError
 from descend.optimizers import Update
 
@@ -94,7 +96,7 @@ def test_the_line_is_the_one_asked_for():
         np.testing.assert_array_equal(again, first)
     assert not np.array_equal(descend.make_line(50, seed=8)[0], x)
     assert descend.make_line(5, (1, 2, 3, 4), seed=0)[0].shape == (5, 4)
-    with pytest.raises(DescendError, match="at least 1, got 0 and 2"):
+    with pytest.raises(DescendError, match="at least 1, got 0"):
         descend.make_line(0)
 
 
@@ -120,6 +122,126 @@ def test_a_wrong_shape_is_refused_with_both_shapes(act, shapes):
     assert isinstance(caught.value, ShapeError)
     for shape in shapes:
         assert caught.match(shape)
+
+
+WEIGHTED = pd.DataFrame({"a": X[:, 0], "c": "t", "y": Y})
+MISTAKES = {
+    "a setting of the optimizer": (
+        lambda: descend.fit(X, Y, learning_rate=0.1),
+        r"no parameter `learning_rate`\. It is a setting .* optimizer=descend\.GradientDescent\(learning_rate=",
+    ),
+    "a slip of the pen": (lambda: descend.fit(X, Y, penality=1), "`penality`. Did you mean `penalty`"),
+    "no such thing": (lambda: descend.fit(X, Y, zzz=1), "`zzz`. It takes target, loss, penalty"),
+    "an optimizer's class": (
+        lambda: descend.fit(X, Y, optimizer=descend.Adam),
+        r"`optimizer` must be .* an object such as descend\.Adam\(\), got <class",
+    ),
+    "no optimizer": (lambda: descend.fit(X, Y, optimizer=None), "`optimizer` must be .*, got None"),
+    "a loss's class": (lambda: descend.fit(X, Y, loss=descend.SquaredError), "`loss` must be .* got <class"),
+    "a penalty by name": (lambda: descend.fit(X, Y, penalty="l2"), "`penalty` must be a number, .* got 'l2'"),
+    "an engine's class": (lambda: descend.fit(X, Y, engine=descend.Serial), "`engine` must be .* got <class"),
+    "an engine by name": (lambda: descend.fit(X, Y, engine="threads"), "`engine` must be .* got 'threads'"),
+    "a start of text": (lambda: descend.fit(X, Y, start="abc"), "`start` must hold numbers.* got 'abc'"),
+    "weights of text": (
+        lambda: descend.fit(X, Y, sample_weight=["a"] * 100),
+        "`sample_weight` must hold numbers, got dtype <U1",
+    ),
+    "a negative seed": (lambda: descend.fit(X, Y, seed=-1), "`seed` must be a whole number .* got -1"),
+    "every -1": (lambda: descend.fit(X, Y, every=-1), "`every` must be a whole number of at least 0, got -1"),
+    "text for the intercept": (
+        lambda: descend.fit(X, Y, intercept="no"),
+        "`intercept` must be True or False",
+    ),
+    "text for a momentum": (lambda: GradientDescent(0.1, momentum="x"), "`momentum` must be at least 0 and"),
+    "text for threads": (lambda: Threads("2"), "`count` of Threads must be a whole number .* got '2'"),
+    "a file object": (
+        lambda: descend.fit(io.StringIO("x,y\n1,2\n"), target="y"),
+        "with `target` the data must be a path, several paths or a frame, got StringIO",
+    ),
+    "too few to hold out": (lambda: descend.fit(X[:2], Y[:2], valid=0.01), "of 2 rows none is held out"),
+    "too few to learn": (lambda: descend.fit(X[:2], Y[:2], valid=0.99), "of 2 rows none is left to learn"),
+    "a column by place": (lambda: descend.fit(WEIGHTED, "y"), "the name of a column is `target='y'`"),
+    "text beside y": (
+        lambda: descend.fit(WEIGHTED[["a", "c"]], WEIGHTED["y"]),
+        r"got dtype object\. .* fit\(table, target=",
+    ),
+    "columns by dict": (
+        lambda: descend.fit(WEIGHTED, target="y", columns={"drop": ["c"]}),
+        r"`columns` must be descend\.Columns\(\.\.\.\), got dict",
+    ),
+    "a name in place of names": (
+        lambda: descend.fit(WEIGHTED, target="y", columns=descend.Columns(drop="c")),
+        r"`drop` of Columns must be a list, got 'c': write \['c'\]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_the_call_is_named_and_told_how_to_mend(act, message):
+    with pytest.raises(DescendError, match=message):
+        act()
+
+
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs"])
+def test_separation_is_named(loss, optimizer):
+    x = np.array([[0.0], [1.0], [2.0], [3.0]])
+    how = {"loss": loss, "optimizer": optimizer}
+    with pytest.warns(
+        DescendWarning, match="the classes are separated: without a penalty no weights are the"
+    ):
+        run = descend.fit(x, [0, 0, 1, 1], **how)
+    assert run.warnings
+    frame = pd.DataFrame({"x": x[:, 0], "y": ["a", "a", "b", "b"]})
+    with pytest.warns(DescendWarning, match="the classes are separated"):
+        run = descend.fit(frame, target="y", penalty=0, **how)
+    assert any("separated" in note for note in run.model.facts["notes"])
+    for y in (
+        [0, 1, 0, 1],
+        [0, 0, 1, 1],
+    ):  # mixed, and separated with a penalty: no warning, which would raise
+        descend.fit(x, y, penalty=0.0 if y[1] else 0.01, **how)
+        descend.fit(
+            frame.assign(y=np.array(list("ab"))[y]), target="y", penalty=None if y[1] else 0.01, **how
+        )
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, int])
+def test_numbers_of_numpy_are_numbers(kind):
+    run = descend.fit(X[:, :1], Y, intercept=False, optimizer=GradientDescent(kind(1)), steps=kind(3))
+    expected = descend.fit(X[:, :1], Y, intercept=False, optimizer=GradientDescent(1.0), steps=3)
+    np.testing.assert_array_equal(run.history.loss, expected.history.loss)
+
+
+def test_arrays_may_be_lists_and_of_any_numbers():
+    expected = descend.fit(X, Y).weights
+    np.testing.assert_array_equal(descend.fit(X.tolist(), Y.tolist()).weights, expected)
+    np.testing.assert_array_equal(descend.fit(X, Y[:, None]).weights, expected)
+    np.testing.assert_array_equal(descend.fit(pd.DataFrame(X), pd.Series(Y)).weights, expected)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"optimizer": "exact"},
+        {"optimizer": "gradient-descent", "steps": 3, "loss": "logistic"},
+        {"optimizer": "adam", "batch_size": 256, "epochs": 1, "loss": "logistic"},
+    ],
+    ids=["exact", "gradient descent", "batches"],
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_float32_is_not_copied_whole(how, order):
+    rng = np.random.default_rng(0)
+    x = np.asarray(rng.normal(size=(400_000, 40)), np.float32, order=order)
+    y = (x[:, 0] > 0).astype(np.float32)
+    descend.fit(x[:1000], y[:1000], **how)
+    tracemalloc.start()
+    try:
+        descend.fit(x, y, engine=Threads(2), **how)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.8 * x.nbytes  # 64 MB; leaves and the order of rows take about 30
 
 
 def test_predictions_of_weights_need_no_run():

@@ -428,7 +428,8 @@ REFUSED = {
     "target dropped": ({"columns": Columns(drop=["y"])}, "`y` is the target"),
     "nothing left": ({"columns": Columns(drop=["x", "c"])}, "no column to predict `y` from"),
     "fraction": ({"valid": 1.5}, "`valid` as a fraction must lie between 0 and 1, got 1.5"),
-    "arrays to validate": ({"valid": (np.ones((2, 1)), np.ones(2))}, "cannot read tuple as a table"),
+    "arrays to validate": ({"valid": (np.ones((2, 1)), np.ones(2))}, "`valid` must be .*, got tuple"),
+    "a decimal comma": ({"valid": "0,2"}, "`valid` is neither a share .*: found no file '0,2'"),
 }
 
 
@@ -437,6 +438,33 @@ def test_what_does_not_fit_the_table_is_refused(options, message):
     data = {"x": [1.0, 2, 4], "c": ["a", "b", "a"], "y": [1.0, 3, 2]}
     with pytest.raises(DescendError, match=message):
         fit(data, **{"target": "y", **options})
+
+
+NOT_USABLE = {
+    "the target": ({"x": [1.0, 2, 3], "y": [[1], [2], [3]]}, {}, r"`y` is the target, but its type List"),
+    "the weights": (
+        {"x": [1.0, 2, 3], "w": [[1], [2], [3]], "y": [1.0, 2, 4]},
+        {"columns": Columns(weight="w")},
+        r"`w` is the weights, but its type List",
+    ),
+    "all features": (
+        {"x": [[1], [2], [3]], "y": [1.0, 2, 4]},
+        {},
+        r"no column to predict `y` from. column `x` is left out: its type List\(Int64\) is",
+    ),
+    "no columns": (pd.DataFrame(), {}, "has no column `y`. It has none"),
+}
+
+
+@pytest.mark.parametrize(("data", "options", "message"), NOT_USABLE.values(), ids=NOT_USABLE)
+def test_types_that_cannot_be_used_are_named(data, options, message):
+    with pytest.raises(DataError, match=message):
+        fit(data if isinstance(data, pd.DataFrame) else pl.DataFrame(data), **options)
+
+
+def test_names_that_are_numbers():
+    frame = pd.DataFrame({0: [1.0, 2, 4], 1: [1.0, 3, 2]})
+    assert fit(frame, 1).model.feature_names == ("0",)
 
 
 # ---- targets -----------------------------------------------------------------------------------------
@@ -450,12 +478,17 @@ INFERRED = {
     "zero and one": ([0, 1, 0], "logistic", (0, 1), "--loss squared-error for a number"),
     "one and two as floats": ([1.0, 2.0, NAN, 1.0], "logistic", (1, 2), "holds only 1 and 2"),
     "two broken numbers": ([0.5, 1.5, 0.5], "squared-error", None, None),
-    "one number": ([2.0, 2.0, 2.0], "squared-error", None, None),
+    "one number": ([2.0, 2.0, 2.0], "squared-error", None, "always has the same value (2)"),
     "truth": ([True, False, True], "logistic", (False, True), None),
     "two texts": (["no", "yes", "no"], "logistic", ("no", "yes"), None),
     "three texts": (["c", "a", "b"], "cross-entropy", ("a", "b", "c"), None),
     "a hundred texts": ([f"{i:03}" for i in range(100)], "cross-entropy", None, None),
-    "dates": ([dt.date(2020, 1, 1), dt.date(2020, 1, 9), dt.date(2021, 1, 1)], "squared-error", None, None),
+    "dates": (
+        [dt.date(2020, 1, 1), dt.date(2020, 1, 9), dt.date(2021, 1, 1)],
+        "squared-error",
+        None,
+        "holds dates: taken as days since 1970-01-01",
+    ),
 }
 
 
@@ -503,9 +536,9 @@ TARGETS_REFUSED = {
     ),
     "too many numbers as classes": (list(range(101)), "cross-entropy", "more than 100 distinct values"),
     "text as a number": (["a", "b"], "squared-error", "holds text, which the loss squared-error cannot fit"),
-    "infinite": ([1.0, INF, 2.0], None, "target `y` holds 1 infinite values"),
-    "never there": ([None, None], None, "no row of 'frame' has a value of the target `y`"),
-    "never a number": ([NAN, NAN], None, "no row of 'frame' has a value of the target `y`"),
+    "infinite": ([1.0, INF, 2.0], None, "target `y` holds 1 number.s. that are infinite"),
+    "never there": ([None, None], None, "'frame' has no row with a value of the target `y`"),
+    "never a number": ([NAN, NAN], None, "'frame' has no row with a value of the target `y`"),
 }
 
 
@@ -588,8 +621,13 @@ def test_where_no_row_happens_to_be_held_out_it_is_said():
     assert run.rows["validation"] == 0
     assert set(run.metrics) == {"training"}
     assert any("no row was held out" in note for note in run.notes)
-    with pytest.raises(DataError, match="no row of 'frame' has a value of the target"):
+    with pytest.raises(
+        DataError, match="'frame' has no row left to learn from: every one is held out by `valid`"
+    ):
         fit(data, valid=0.999)
+    weightless = {"x": [1.0, 2, 4], "n": [0, 0, 0], "y": [1.0, 3, 2]}
+    with pytest.raises(DataError, match="'frame' has no row of a weight `n` above 0"):
+        fit(weightless, columns=Columns(weight="n"))
 
 
 def test_rows_held_out_of_a_class_that_training_lacks_are_not_counted_as_validation():
@@ -613,15 +651,18 @@ def test_metrics_that_have_no_value_do_not_stop_a_model_from_being_saved(tmp_pat
 
 FILES_REFUSED = {
     "empty": ("", "cannot read"),
-    "header only": ("x,y\n", "no row of 'a.csv' has a value of the target"),
+    "header only": ("x,y\n", "'a.csv' has no rows"),
     "ragged": ("x,y\n1,2\n3,4,5\n", "cannot read"),
     "all cells missing": ("x,y\n,1\n,2\n", "no column is left to learn from: .*every cell is missing"),
     "one row": ("x,y\n1,2\n", "no column is left to learn from: .*constant"),
     "target alone": ("y\n1\n2\n", "no column to predict `y` from"),
-    "infinite": ("x,y\n1,2\ninf,3\n2,5\n", "column `x` holds 1 infinite values.*--drop x"),
-    "infinite below": ("x,y\n1,2\n-inf,3\n2,5\n", "column `x` holds 1 infinite values"),
-    "too large": ("x,y\n1,2\n1e300,3\n2,5\n", "column `x` holds 1 infinite values \\(or beyond 1e\\+150\\)"),
-    "names only": ("x,y", "no row of 'a.csv' has a value of the target"),
+    "infinite": ("x,y\n1,2\ninf,3\n2,5\n", "column `x` holds 1 number.s. that are infinite.*--drop x"),
+    "infinite below": ("x,y\n1,2\n-inf,3\n2,5\n", "column `x` holds 1 number.s. that are infinite"),
+    "too large": (
+        "x,y\n1,2\n1e300,3\n2,5\n",
+        "column `x` holds 1 number.s. that are infinite, or beyond 1e.150",
+    ),
+    "names only": ("x,y", "'a.csv' has no rows"),
 }
 
 
@@ -683,6 +724,23 @@ def test_a_target_that_changes_its_type_late(tmp_path):
     run = fit(path)
     assert run.model.loss.name == "squared-error"
     assert run.rows["training"] == 10_101
+
+
+def test_what_the_settings_say_of_a_column_must_agree():
+    data = {"x": [1.0, 2, 4], "c": ["a", "b", "a"], "y": [1.0, 3, 2]}
+    with pytest.raises(DescendError, match="`c` is named both `numeric` and `categorical`: choose one"):
+        fit(data, columns=Columns(numeric=["c"], categorical=["c"]))
+    with pytest.raises(DescendError, match="`reference` names `x`, which is a column of numbers: name it"):
+        fit(data, columns=Columns(reference={"x": "1"}))
+    with pytest.raises(DescendError, match="`reference` names `c`, which is not among the features"):
+        fit(data, columns=Columns(drop=["c"], reference={"c": "a"}))
+
+
+def test_one_cell_that_makes_a_target_text_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n" + "".join(f"{i % 7},{i % 200}\n" for i in range(10_100)) + "1,abc\n")
+    with pytest.raises(DataError, match=r"target `y` holds 201 distinct texts.* holds 'abc', which does not"):
+        fit(path)
 
 
 def test_types_that_differ_between_files(tmp_path):

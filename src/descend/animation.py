@@ -208,7 +208,7 @@ def _gif_frame(image: Array, before: Array | None, delay: int) -> bytes:
         place = (slice(y, int(rows[-1]) + 1), slice(x, int(columns[-1]) + 1))
         image = np.where(changed[place], image[place], np.uint8(TRANSPARENT))
     control = struct.pack("<2sBBHBB", b"\x21\xf9", 4, 0x04 | (before is not None), delay, TRANSPARENT, 0)
-    part = Image.fromarray(np.ascontiguousarray(image), mode="P")
+    part = Image.frombytes("P", image.shape[::-1], image.tobytes())
     return control + b"".join(GifImagePlugin.getdata(part, (x, y)))
 
 

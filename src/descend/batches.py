@@ -20,7 +20,7 @@ import numpy as np
 
 from descend import matrix
 from descend.blocks import Block, Source, leaf_rows
-from descend.errors import DescendError
+from descend.errors import DescendError, check_whole
 from descend.matrix import Array, Float, Matrix
 from descend.objective import Objective
 from descend.penalties import Penalty
@@ -139,8 +139,7 @@ class Batches:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or self.size != int(self.size) or self.size < 1:
-            raise DescendError(f"`batch_size` must be a whole number of at least 1, got {self.size!r}.")
+        check_whole("batch_size", self.size)
         if self.objective.session is None:
             raise DescendError(
                 "`batch_size` needs an objective over data; this one holds nothing but moments."

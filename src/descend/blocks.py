@@ -14,10 +14,15 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from descend import matrix
-from descend.errors import DataError, DescendError, ShapeError
+from descend.errors import DataError, DescendError, ShapeError, check_whole
 from descend.matrix import Array, Matrix
 
 LEAF_CELLS = 2**19  # float64 cells of a leaf: 4 MiB, small enough for a processor's cache
+HUGE = 1e150
+"""Numbers beyond this have squares that are infinite."""
+
+FILL = "Drop or fill those rows, or pass a DataFrame, where missing cells are filled and flagged."
+
 MASK = np.uint64(2**64 - 1)
 
 
@@ -37,6 +42,10 @@ class Block:
 
     `X` has shape (rows, features): a NumPy array, a scipy CSR matrix or a `Mixed`; `y`,
     `sample_weight` and `offset` (added to the linear predictor) have shape (rows,).
+
+    >>> block = Block(np.eye(3), np.arange(3.0))
+    >>> block.rows, block.take(np.array([2, 0])).y.tolist()
+    (3, [2.0, 0.0])
     """
 
     X: Matrix
@@ -201,6 +210,12 @@ def check_fraction(fraction: float) -> None:
         )
 
 
+def check_seed(seed: Any) -> None:
+    """Raise `DescendError` unless `seed` is a whole number of at least 0 that 64 bits hold."""
+    if check_whole("seed", seed, 0) >= 2**64:
+        raise DescendError(f"`seed` must fit into 64 bits, got {seed!r}.")
+
+
 def _mix(x: Any) -> Any:
     with np.errstate(over="ignore"):
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -297,48 +312,42 @@ class ArrayLeaf:
 def check_matrix(x: Any, name: str = "x") -> Matrix:
     """`x` as a matrix of numbers with two dimensions, or an error that says what it is instead."""
     if matrix.is_sparse(x):
-        return x.tocsr()
-    array = x if matrix.is_elsewhere(x) else np.asarray(matrix.plain(x))
-    if not matrix.is_elsewhere(x) and array.dtype.kind not in "fiub":
-        raise DataError(
-            f"`{name}` must hold numbers, got dtype {array.dtype}. "
-            "Columns of text belong in a DataFrame or a file, where they are encoded."
-        )
+        x = x.tocsr()
+        _check_values(x.data, name, FILL)
+        return x
+    if matrix.is_elsewhere(x):
+        return _check_tensor(x, name)
+    array = _as_array(x, name)
+    if array.dtype.kind not in "fiub":
+        hint = "Columns of text belong in a DataFrame or a file, where they are encoded."
+        if hasattr(x, "columns"):
+            hint = "Columns of text are encoded where the target is a column too: fit(table, target=...)."
+        raise DataError(f"`{name}` must hold numbers, got dtype {array.dtype}. {hint}")
     if array.ndim != 2:
         hint = f" Use `{name}.reshape(-1, 1)` for one feature." if array.ndim == 1 else ""
         raise ShapeError(
-            f"`{name}` must have two dimensions (rows, features), got shape {tuple(array.shape)}.{hint}"
+            f"`{name}` must have two dimensions (rows, features), got shape {array.shape}.{hint}"
         )
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ShapeError(
-            f"`{name}` must have at least one row and one feature, got shape {tuple(array.shape)}."
-        )
-    if not _is_finite(array):
-        raise DataError(
-            f"`{name}` holds NaN or infinity. Drop or fill those rows, "
-            "or pass a DataFrame, where missing cells are filled and flagged."
-        )
+        raise ShapeError(f"`{name}` must have at least one row and one feature, got shape {array.shape}.")
+    _check_values(array, name, FILL)
     return array
 
 
-def _is_finite(array: Any) -> bool:
-    """Whether an array, or a tensor on a device of its own, holds neither NaN nor infinity."""
-    if matrix.is_elsewhere(array):
-        return bool(array.isfinite().all())
-    return array.dtype.kind != "f" or _all_finite(array)
-
-
-def _all_finite(array: Array) -> bool:
-    """Whether every value is finite, a leaf at a time so that nothing large is allocated."""
-    step = leaf_rows(array.shape[1] if array.ndim == 2 else 1)
-    pieces = (array[i : i + step] for i in range(0, array.shape[0], step))
-    with np.errstate(over="ignore", invalid="ignore"):  # a finite sum is proof, and three times as fast
-        return all(bool(np.isfinite(piece.sum()) or np.isfinite(piece).all()) for piece in pieces)
+def _check_tensor(x: Any, name: str) -> Any:
+    """A tensor on a device of its own, left there."""
+    if x.ndim != 2 or not x.numel():
+        raise ShapeError(
+            f"`{name}` must have two dimensions (rows, features) and be not empty, got shape {tuple(x.shape)}."
+        )
+    if not bool(x.isfinite().all()):
+        raise DataError(f"`{name}` holds NaN or infinity. {FILL}")
+    return x
 
 
 def check_column(column: Any, name: str, rows: int, against: str = "x") -> Array:
     """`column` as one finite value per row, or an error that says what it is instead."""
-    array = np.asarray(matrix.plain(column))
+    array = _as_array(column, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -348,6 +357,36 @@ def check_column(column: Any, name: str, rows: int, against: str = "x") -> Array
             f"`{against}` has {rows} rows and `{name}` has shape {array.shape}: "
             "both must have the same number of rows."
         )
-    if array.dtype.kind == "f" and not _all_finite(array):
-        raise DataError(f"`{name}` holds NaN or infinity. Drop those rows first.")
+    _check_values(array, name)
     return array
+
+
+def _as_array(data: Any, name: str) -> Array:
+    """`data` as an array, without a copy where it is one."""
+    if isinstance(data, np.ma.MaskedArray) and data.mask.any():
+        raise DataError(f"`{name}` has masked values. Drop or fill those rows: `{name}.filled(...)`.")
+    try:
+        return np.asarray(matrix.plain(data))
+    except ValueError:
+        raise ShapeError(f"`{name}` must have rows of equal length.") from None
+
+
+def _check_values(array: Array, name: str, hint: str = "Drop those rows first.") -> None:
+    """Raise `DataError` where a value is NaN, infinite, or too large to be squared.
+
+    A leaf at a time, so that nothing large is allocated; finite squares are proof, and quick.
+    """
+    if array.dtype.kind != "f":
+        return
+    step = leaf_rows(array.shape[1] if array.ndim == 2 else 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, array.shape[0], step):
+            piece = array[start : start + step].ravel(order="K")
+            if np.isfinite(np.dot(piece, piece)):
+                continue
+            if not np.isfinite(piece).all():
+                raise DataError(f"`{name}` holds NaN or infinity. {hint}")
+            if np.abs(piece).max() > HUGE:
+                raise DataError(
+                    f"`{name}` holds numbers beyond {HUGE:g}, whose squares are infinite. Scale it."
+                )

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from descend import __version__
+from descend.cli_options import COLUMNS, DESCENT, ColumnOptions, DescentOptions, Files, Flag, Names, Short
 from descend.errors import DescendError
+from descend.files import check_writable
 
 if TYPE_CHECKING:
     from descend.run import Run
-
-Names = Annotated[list[str], Parameter(consume_multiple=True, negative="")]
-Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-Short = Annotated[str, Parameter(alias="-o")]
 
 _arguments: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
 """What the command line said, for the report."""
@@ -32,83 +31,21 @@ app = App(
     help="Fit linear models by gradient descent, and watch it happen. "
     "Add --debug to any command for the traceback of an error.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class ColumnOptions:
-    """Which columns to use, and how."""
-
-    features: Names = field(default_factory=list)
-    "Columns to use; all but the target unless given."
-    drop: Names = field(default_factory=list)
-    "Columns to leave out."
-    categorical: Names = field(default_factory=list)
-    "Columns to take as categories, whatever they look like."
-    numeric: Names = field(default_factory=list)
-    "Columns to take as numbers; cells that are none count as missing."
-    reference: Names = field(default_factory=list)
-    "COL=LEVEL: the level that the other levels of a column are compared with."
-    missing: Names = field(default_factory=list)
-    "Cells of a CSV that count as missing, in place of: empty, NA, N/A, NaN, null."
-    encoding: str | None = None
-    "Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16."
-    weight: str | None = None
-    "Column of sample weights, at least 0; not a feature."
-    group: str | None = None
-    "Column whose equal values are held out together; not a feature."
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class DescentOptions:
-    """How to descend, and when to stop."""
-
-    loss: str | None = None
-    "squared-error, logistic or cross-entropy; the target tells unless given."
-    optimizer: str = "auto"
-    "auto, exact, newton, lbfgs, gradient-descent or adam."
-    learning_rate: float | None = None
-    "Step size of gradient-descent and adam; found from the curvature unless given."
-    schedule: str = "constant"
-    "How the learning rate goes on: constant, cosine, one-cycle or inverse-time."
-    momentum: float | None = None
-    "Momentum of gradient-descent, 0.9 for example."
-    nesterov: Flag = False
-    "Use Nesterov's momentum."
-    batch_size: int | None = None
-    "Step on so many rows at a time, in an order that the seed decides."
-    epochs: int | None = None
-    "Make so many passes over the rows."
-    patience: int | None = None
-    "Stop when the validation loss has not fallen so many times in a row."
-    steps: int | None = None
-    "Make exactly this many steps; otherwise stop when the gradient is zero."
-    tolerance: float | None = None
-    "The gradient norm that counts as zero, 1e-6 unless given."
-    time_limit: float | None = None
-    "Stop after this many seconds and keep the run so far."
-    l2: float | None = None
-    "Strength of the L2 penalty alpha/2 |w|^2; classifications default to 1/rows, 0 turns it off."
-    valid: str = "0.2"
-    "Share of rows to hold out, last:0.2 for the last fifth in order, or a file to validate on; 0 for none."
-    seed: int = 0
-    "Decides which rows are held out."
-    class_weight: str | None = None
-    "balanced: classes count alike, however many rows they have."
-    memory: str | None = None
-    "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
+HYPHEN = "./-"
+"""Stands for - on its own while the arguments are parsed: cyclopts would take it for a flag."""
 
 
 @app.command
 def fit(
-    *data: str,
+    *data: Files,
     target: str,
     out: Short | None = None,
     history: str | None = None,
-    descent: DescentOptions = DescentOptions(),
-    columns: ColumnOptions = ColumnOptions(),
+    descent: DescentOptions = DESCENT,
+    columns: ColumnOptions = COLUMNS,
     every: int | None = None,
     no_report: Flag = False,
     json: Annotated[Flag, Parameter(name="--json")] = False,
@@ -142,35 +79,35 @@ def fit(
     quiet
         Print nothing.
     """
-    run = _fit(data, target, descent, columns, None if json or quiet else every, not (json or quiet))
-    label = (
-        Path(data[0].removesuffix(".gz").removesuffix(".zst")).stem
-        if len(data) == 1 and data[0] != "-"
-        else "model"
-    )
-    files = {"model": out or f"{label}.model.json"}
+    paths = _hyphens(data)
+    files = {"model": out or f"{_stem(paths)}.model.json"}
+    files |= {"history": history} if history else {}
+    check_writable(files["model"])
+    if history:
+        check_writable(history, (".csv", ".parquet"))
+    run = _fit(paths, target, descent, columns, None if json or quiet else every, not (json or quiet))
     run.save(files["model"])
     if history:
         run.history.save(history)
-        files["history"] = history
     if not no_report:
         from descend.report import write_beside
 
-        named = label if data[0] == "-" else ", ".join(Path(name).name for name in data)
+        named = ", ".join(Path(name).name for name in paths) if "-" not in paths else _stem(paths)
         files |= write_beside(run, files["model"], shlex.join(["descend", *_arguments.get()]), named)
     if json:
         _print_json({**_run_object(run), "files": files})
     elif not quiet:
         from descend.terminal import console, print_run
 
-        print_run(console(), run, ", ".join(data), files)
+        print_run(console(), run, ", ".join(paths), files)
     return _exit_code(run, descent)
 
 
 @app.command
 def predict(
     model: str,
-    *data: str,
+    /,
+    *data: Files,
     out: Short | None = None,
     keep: Names = (),  # type: ignore[assignment]
     encoding: str | None = None,
@@ -196,10 +133,10 @@ def predict(
     from descend.modelfile import load
     from descend.scoring import write_predictions
 
-    rows, unknown = write_predictions(load(model), list(data), out, keep, encoding=encoding)
+    rows, unknown = write_predictions(load(model), _hyphens(data), out, keep, encoding=encoding)
     if unknown:
         print(
-            f"{unknown:,} cells held a level that the model has never seen; the reference stood in",
+            f"{unknown:,} cells held a level that the model has never seen; the reference or `(other)` stood in",
             file=sys.stderr,
         )
     if out:
@@ -210,7 +147,8 @@ def predict(
 @app.command
 def score(
     model: str,
-    *data: str,
+    /,
+    *data: Files,
     encoding: str | None = None,
     weight: str | None = None,
     json: Annotated[Flag, Parameter(name="--json")] = False,
@@ -237,18 +175,19 @@ def score(
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, list(data), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, _hyphens(data), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
     from descend.terminal import console, print_metrics
 
-    print_metrics(console(), {f"{metrics.rows:,} rows": metrics}, loaded.classes)
+    rows = f"{metrics.rows:,} row{'' if metrics.rows == 1 else 's'}"
+    print_metrics(console(), {rows: metrics}, loaded.classes)
     return 0
 
 
 @app.command
-def show(model: str, *, json: Annotated[Flag, Parameter(name="--json")] = False) -> int:
+def show(model: str, /, *, json: Annotated[Flag, Parameter(name="--json")] = False) -> int:
     """Show what a model file holds: how it was fitted, and its coefficients in original units.
 
     descend show penguins.model.json
@@ -272,7 +211,7 @@ def show(model: str, *, json: Annotated[Flag, Parameter(name="--json")] = False)
 
 
 @app.command
-def animate(film: str, *, out: Short) -> int:
+def animate(film: str, /, *, out: Short) -> int:
     """Draw a film again: as a page that plays it, a GIF, a video, a picture of its end.
 
     descend animate penguins.film.json --out penguins.html
@@ -295,7 +234,7 @@ def animate(film: str, *, out: Short) -> int:
 
 
 @app.command
-def lesson(name: str = "", *, list: Flag = False) -> int:
+def lesson(name: str = "", /, *, list: Flag = False) -> int:
     """Copy a lesson's notebook here, and open it where Jupyter is installed; the first unless named.
 
     descend lesson --list
@@ -329,7 +268,7 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         result = app(
-            [a for a in arguments if a != "--debug"],
+            [HYPHEN if a == "-" else a for a in arguments if a != "--debug"],
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -338,18 +277,25 @@ def main(argv: list[str] | None = None) -> int:
     except (DescendError, CycloptsError) as error:
         if debug:
             raise
-        print(f"descend: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"descend: {' '.join(str(error).split())}{_hint(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("descend: interrupted before the first step", file=sys.stderr)
+        print("descend: interrupted; nothing was written", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone: `descend predict ... | head`
         sys.stderr.close()
         return 0
 
 
+def _hint(error: Exception) -> str:
+    """What to do where the files are missing: a flag of several values before them has taken them."""
+    if isinstance(error, MissingArgumentError) and error.argument and error.argument.name == "DATA":
+        return " Give files before the flags, or after -- at the end; - is standard input."
+    return ""
+
+
 def _fit(
-    data: tuple[str, ...],
+    data: list[str],
     target: str,
     how: DescentOptions,
     which: ColumnOptions,
@@ -367,7 +313,7 @@ def _fit(
         which.categorical,
         which.numeric,
         _pairs(which.reference),
-        which.missing or None,
+        _hyphens(which.missing) or None,
         which.encoding,
         which.weight,
         which.group,
@@ -375,7 +321,7 @@ def _fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)
         return fit(
-            list(data),
+            data,
             target=target,
             loss=how.loss,
             penalty=how.l2,
@@ -418,6 +364,19 @@ def _validation(value: str) -> float | str | None:
         return float(value) or None
     except ValueError:
         return value
+
+
+def _hyphens(arguments: Sequence[str]) -> list[str]:
+    """The arguments as they were given."""
+    return ["-" if argument == HYPHEN else argument for argument in arguments]
+
+
+def _stem(paths: Sequence[str]) -> str:
+    """What the model is named after: a file or folder, where it is one."""
+    if len(paths) != 1 or not os.path.exists(paths[0]):
+        return "model"
+    name = os.path.basename(os.path.abspath(paths[0]))
+    return Path(name.removesuffix(".gz").removesuffix(".zst")).stem or "model"
 
 
 def _pairs(items: list[str]) -> dict[str, str]:

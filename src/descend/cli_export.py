@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
-def export(model: str, *, to: str, out: Annotated[str | None, Parameter(alias="-o")] = None) -> int:
+def export(model: str, /, *, to: str, out: Annotated[str | None, Parameter(alias="-o")] = None) -> int:
     """Write a model as a program, its encoding included: onnx, torch, sql or python.
 
     descend export penguins.model.json --to sql

@@ -109,10 +109,37 @@ class Coordinates:
             return _quadratic(objective, self)
         return Standardised(objective, self)
 
+    def taken_to(
+        self, objective: Objective, validation: Objective | None, start: Any
+    ) -> tuple[Objective, Objective | None, Any]:
+        """Both objectives and the start of a descent in these coordinates."""
+        if start is not None:
+            start = self.to_descent(objective.check_weights(start))
+        return self.applied(objective), None if validation is None else self.applied(validation), start
+
     def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
         """The steps of a walk in these coordinates, with weights in the units of the data."""
         for step in walk:
             yield step._replace(weights=self.to_original(step.weights))
+
+
+class DataUnits:
+    """No change of coordinates: the descent is in the units of the rows as they are."""
+
+    def taken_to(
+        self, objective: Objective, validation: Objective | None, start: Any
+    ) -> tuple[Objective, Objective | None, Any]:
+        """All three as they are."""
+        return objective, validation, start
+
+    def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
+        """The walk as it is."""
+        return walk
+
+
+def coordinates_of(objective: Objective, standardize: bool, in_batches: bool) -> Coordinates | DataUnits:
+    """Those that a descent on this objective goes through."""
+    return Coordinates.of(objective, in_batches) if standardize else DataUnits()
 
 
 def _shaped(scale: Float, w: Float) -> Float:

@@ -165,9 +165,10 @@ def open_csv(
             original.close()
     with reading(label):
         lines = pl.scan_lines(path, n_rows=SNIFF_ROWS, glob=False).collect().to_series().to_list()
+    if lines:
+        lines[0] = lines[0].removeprefix("\ufeff")
     if not any(lines):
         raise DataError(f"cannot read {label!r}: it is empty, it has no columns.")
-    lines[0] = lines[0].removeprefix("\ufeff")
     separator = "\t" if re.search(r"\.(tsv|tab)(\.|$)", label.lower()) else sniff_separator(lines)
     header = next(csv.reader(lines, delimiter=separator))
     repeated = sorted({name for name in header if name and header.count(name) > 1})

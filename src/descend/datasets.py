@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from descend.errors import DescendError
+from descend.errors import DescendError, check_whole
 from descend.matrix import Float
 
 
@@ -22,11 +22,10 @@ def make_line(
     >>> x.shape, y.shape, x[:, 1].min()
     ((100, 2), (100,), np.float64(1.0))
     """
-    if rows < 1 or len(weights) < 1:
-        raise DescendError(
-            f"`rows` and the number of `weights` must be at least 1, got {rows} and {len(weights)}."
-        )
-    rng = np.random.default_rng(seed)
+    rows = check_whole("rows", rows)
+    if np.ndim(weights) != 1 or not len(weights):
+        raise DescendError(f"`weights` must be a list of at least one number, got {weights!r}.")
+    rng = np.random.default_rng(None if seed is None else check_whole("seed", seed, 0))
     x = np.ones((rows, len(weights)))
     x[:, :-1] = rng.uniform(-1.0, 1.0, size=(rows, len(weights) - 1))
     return x, x @ np.asarray(weights, dtype=np.float64) + rng.uniform(0.0, 1.0, size=rows)

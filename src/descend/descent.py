@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from descend.batches import Batches, Piece
-from descend.errors import DescendError
+from descend.blocks import check_seed
+from descend.errors import DescendError, check_whole
 from descend.history import Step
 from descend.matrix import Float
 from descend.objective import Objective
@@ -63,7 +64,9 @@ def steps(
         )
     if limit is not None and epochs is not None:
         raise DescendError("give `steps` or `epochs`, not both: a step is one update, an epoch one pass.")
-    _check_epochs(epochs)
+    if epochs is not None:
+        check_whole("epochs", epochs)
+    check_seed(seed)
     w = objective.zeros() if start is None else objective.check_weights(start)
     watch = _Watch(objective, validation, patience, batch_size is not None)
     if batch_size is None:
@@ -82,11 +85,6 @@ def steps(
     total = limit if limit is not None else per_epoch * (epochs or DEFAULT_EPOCHS)
     limits = Limits.of(total, tolerance if given else tolerance or 1e-6, time_limit)
     return _batched(watch, batches, chosen.planned(total), limits, w)
-
-
-def _check_epochs(epochs: int | None) -> None:
-    if epochs is not None and (isinstance(epochs, bool) or epochs != int(epochs) or epochs < 1):
-        raise DescendError(f"`epochs` must be a whole number of at least 1, got {epochs!r}.")
 
 
 class _Watch:

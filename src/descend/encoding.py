@@ -45,7 +45,7 @@ class Number:
     def learn(name: str, profile: NumberProfile, centred: bool) -> Number:
         if profile.infinite:
             raise DataError(
-                f"column `{name}` holds {profile.infinite} infinite values (or beyond {HUGE:g}): "
+                f"column `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
                 f"replace them, or --drop {name}."
             )
         share = profile.missing / max(profile.count + profile.missing, 1)

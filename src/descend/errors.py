@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 
 class DescendError(ValueError):
     """Something in the input or the request is wrong; the message says what, and what to do.
@@ -34,4 +38,40 @@ class MissingExtraError(DescendError, ImportError):
 
 
 class DescendWarning(UserWarning):
-    """Something worth knowing that does not stop the work, a dropped column for example."""
+    """Something worth knowing that does not stop the work, a dropped column for example.
+
+    >>> import warnings, descend
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = descend.fit({"x": [1, 2, 4], "same": [7, 7, 7], "y": [1.5, 2.0, 3.5]}, target="y")
+    >>> print(caught[0].message)
+    column `same` is left out: constant (7)
+    """
+
+
+def check_whole(name: str, value: Any, least: int = 1, of: str = "") -> int:
+    """`value` as an int. Raises `DescendError` unless it is a whole number of at least `least`.
+
+    >>> check_whole("steps", 3.0)
+    3
+    """
+    try:
+        if not isinstance(value, bool | str) and value == int(value) and value >= least:
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise DescendError(f"`{name}`{of} must be a whole number of at least {least}, got {value!r}.")
+
+
+def check_number(name: str, value: Any, rule: str, allowed: Callable[[float], bool], of: str = "") -> float:
+    """`value` as a float. Raises `DescendError` unless it is a finite number that is `allowed`, as `rule` says.
+
+    >>> check_number("alpha", 1, "a number above 0", lambda alpha: alpha > 0)
+    1.0
+    """
+    try:
+        if not isinstance(value, bool | str) and math.isfinite(value) and allowed(value):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise DescendError(f"`{name}`{of} must be {rule}, got {value!r}.")

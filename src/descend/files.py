@@ -6,11 +6,22 @@ import errno
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from descend.errors import DataError
+
+
+def check_writable(path: str | os.PathLike[str], endings: Collection[str] = ()) -> None:
+    """Raise `DataError` before long work where `path` cannot be a file, or has none of these endings."""
+    target = Path(path)
+    if target.is_dir():
+        raise DataError(f"cannot write {str(target)!r}: it is a folder. Give the name of a file.")
+    if not target.parent.is_dir():
+        raise DataError(f"cannot write {str(target)!r}: the folder {str(target.parent)!r} is not there.")
+    if endings and target.suffix.lower() not in endings:
+        raise DataError(f"cannot write {str(target)!r}: its ending must be {' or '.join(endings)}.")
 
 
 @contextmanager
@@ -28,14 +39,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     whole 1
     """
     target = Path(path)
-    if target.is_dir():
-        raise DataError(f"cannot write {str(target)!r}: it is a folder. Give the name of a file.")
+    check_writable(target)
     try:
         handle, name = tempfile.mkstemp(
             dir=target.parent or ".", prefix=f".{target.name}.", suffix=target.suffix
         )
     except OSError as error:
-        raise DataError(f"cannot write {str(target)!r}: {error.strerror}. Is the folder there?") from error
+        raise DataError(f"cannot write {str(target)!r}: {error.strerror}.") from error
     os.close(handle)
     temporary = Path(name)
     try:

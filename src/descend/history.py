@@ -28,6 +28,12 @@ class Step(NamedTuple):
     `loss` includes the penalty and is over all training rows (None in the middle of a mini-batch
     epoch); `batch_loss` that of the batch about to be stepped on; `seconds` since the start;
     `outcome` is set on the last one.
+
+    >>> import descend
+    >>> objective = descend.Objective.of([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> *_, last = descend.steps(objective, descend.Exact())
+    >>> last.number, last.weights.round(12).tolist(), last.outcome.name
+    (1, [2.0, 1.0], 'CONVERGED')
     """
 
     number: int
@@ -360,8 +366,8 @@ def _copied(weights: Any) -> Float:
         if weights.numel() <= FEW:
             return np.array(weights.tolist(), dtype=np.float64)
         return np.array(weights.detach().cpu().double().numpy())
-    if not np.isscalar(weights) and not hasattr(weights, "__array__"):
-        several = list(weights)  # a list, or a generator such as `model.parameters()`
+    if not hasattr(weights, "__array__") and hasattr(weights, "__iter__"):
+        several = weights if type(weights) is list else list(weights)  # it may be `model.parameters()`
         if several and hasattr(several[0], "detach"):
             return np.concatenate([_copied(tensor).ravel() for tensor in several])
         weights = several

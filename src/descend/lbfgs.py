@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from descend.errors import DescendError
+from descend.errors import check_whole
 from descend.matrix import Float
 from descend.objective import Objective
 from descend.optimizers import Update
@@ -59,8 +59,7 @@ class LBFGS:
     first_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.memory, bool) or self.memory != int(self.memory) or self.memory < 1:
-            raise DescendError(f"`memory` must be a whole number of at least 1, got {self.memory!r}.")
+        check_whole("memory", self.memory)
 
     def planned(self, steps: int | None) -> LBFGS:
         return self

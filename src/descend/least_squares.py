@@ -23,8 +23,8 @@ class LeastSquares:
     """Whether another pass over the rows would give digits that these cross products have lost."""
 
     @staticmethod
-    def from_cross_products(C: Float) -> LeastSquares:
-        """From `C = Z'Z / n`, by its eigenvalues; small ones count as zero."""
+    def from_cross_products(C: Float, near: float = 1e-7) -> LeastSquares:
+        """From `C = Z'Z / n`, by its eigenvalues; small ones count as zero, and below `near` as lost digits."""
         values, V = np.linalg.eigh(C[:-1, :-1])
         largest = max(float(values[-1]), 1e-300)
         keep = values > largest * 1e-12
@@ -32,7 +32,7 @@ class LeastSquares:
         solution = V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0)
         residual = max(float(C[-1, -1] - C[:-1, -1] @ solution), 0.0)
         factor = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T
-        wants_more = values[0] < 1e-7 * largest or residual < 1e-4 * float(C[-1, -1])
+        wants_more = values[0] < near * largest or residual < 1e-4 * float(C[-1, -1])
         return LeastSquares(factor, solution, residual, int(keep.sum()), bool(wants_more))
 
     def solve(self, g: Float) -> Float:

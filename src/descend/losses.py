@@ -193,17 +193,23 @@ LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), Logistic
 
 
 def as_loss(loss: Any) -> Loss:
-    """A loss by itself, by its name, or from a function of torch tensors `(y_hat, y)`."""
-    if callable(loss) and not hasattr(loss, "value_and_gradient"):
+    """A loss by itself, by its name, or from a function of torch tensors `(y_hat, y)`.
+
+    Raises `DescendError` where it is none of these.
+    """
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss]
+    if callable(loss) and not isinstance(loss, type) and not hasattr(loss, "value_and_gradient"):
         from descend.autograd import TorchLoss
 
         loss = TorchLoss.of(loss)
-    if not isinstance(loss, str):
-        made: Loss = loss
-        return made
-    if loss not in LOSSES:
-        raise DescendError(f"`loss` must be one of {', '.join(LOSSES)}, got {loss!r}.")
-    return LOSSES[loss]
+    if isinstance(loss, str | type) or not hasattr(loss, "value_and_gradient"):
+        raise DescendError(
+            f"`loss` must be one of {', '.join(LOSSES)}, an object such as descend.LogisticLoss(), "
+            f"or a function of torch tensors, got {loss!r}."
+        )
+    made: Loss = loss
+    return made
 
 
 def check_weighted(loss: Loss, weighted: Any) -> None:

@@ -105,6 +105,14 @@ def scratch(name: str, shape: tuple[int, ...], order: str = "C") -> Float:
     return buffer[:size].reshape(shape, order="F" if order == "F" else "C")
 
 
+def scratch_columns(name: str, rows: int, count: int) -> Float:
+    """Scratch in Fortran order for columns that are used together.
+
+    Columns a power of two apart would fall on the same few places of the cache: there is a gap between.
+    """
+    return scratch(name, (rows + 24, count), "F")[:rows]
+
+
 def memory_order(X: Array) -> str:
     """`"F"` where columns lie contiguous in memory, else `"C"`."""
     return "F" if X.ndim == 2 and X.strides[0] < X.strides[1] else "C"

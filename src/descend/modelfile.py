@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from descend.blocks import Block, check_matrix, leaf_rows
-from descend.errors import DescendError, ModelFileError, ShapeError
+from descend.errors import DataError, DescendError, ModelFileError, ShapeError
 from descend.files import replacing
 from descend.losses import LOSSES, CrossEntropy, Loss
 from descend.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
@@ -31,6 +31,13 @@ class Model:
 
     `weights` are those of the descent (standardised where there is an `encoding`); `classes` the
     labels in the order of their codes; `facts` what is worth keeping about the fit, plain values.
+
+    >>> import descend
+    >>> model = descend.fit("examples/penguins.csv", target="species").model
+    >>> model.classes
+    ('Adelie', 'Chinstrap', 'Gentoo')
+    >>> model.predict("examples/penguins.csv")[-3:].tolist()
+    ['Chinstrap', 'Chinstrap', 'Chinstrap']
     """
 
     loss: Loss
@@ -80,7 +87,14 @@ class Model:
                 yield self.linear_predictor(take_rows(X, slice(start, start + leaf_rows(X.shape[1]))))
             return
         from descend.encoding import open_encoded
+        from descend.tables import is_table
 
+        if not is_table(data):
+            listed = ", ".join(f"`{name}`" for name in self.encoding.names[:8])
+            raise DataError(
+                f"this model was fitted on a table: give a file or a frame with the columns {listed}, "
+                f"got {type(data).__name__}."
+            )
         table = open_encoded(data, self.encoding, self.facts.get("missing"))
         for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
             yield self.linear_predictor(self.encoding.transform(piece.frame)[0])
@@ -134,7 +148,14 @@ class Model:
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """Read a model that `save` wrote. Raises `ModelFileError` where the file is something else."""
+    """Read a model that `save` wrote. Raises `ModelFileError` where the file is something else.
+
+    >>> import descend
+    >>> run = descend.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> run.save("line.model.json")
+    >>> load("line.model.json").predict([[10.0]]).round(9).tolist()
+    [21.0]
+    """
     name = str(path)
     try:
         content = json.loads(Path(path).read_text("utf-8"))

@@ -33,6 +33,9 @@ MOMENTS_COLUMNS = 2_048
 FACTOR_COLUMNS = 128
 """Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
 
+FEW_CELLS = 1 << 18
+"""Up to so many cells another pass costs nothing, and is made for the last digits too."""
+
 
 class Objective(ABC):
     """Mean loss plus penalty. Make one with `Objective.of(x, y)`.
@@ -56,8 +59,7 @@ class Objective(ABC):
     """Where the rows are, None where nothing but moments is left."""
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
-    coordinates: Any = None
-    """The `Coordinates` that the weights are in, where these are not the units of the data."""
+    coordinates: Any = None  # those that the weights are in, where they are not the units of the data
     _last: tuple[Float, float, Float] | None = None
     _last_value: tuple[Float, float] | None = None
 
@@ -80,8 +82,7 @@ class Objective(ABC):
         y = check_column(y, "y", x.shape[0])
         loss.check_target(y)
         check_weighted(loss, sample_weight)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, x.shape[0])
+        sample_weight = None if sample_weight is None else check_sample_weight(sample_weight, x.shape[0])
         session = (engine or Threads()).open(ArraySource(x, y, sample_weight))
         outputs = int(y.max()) + 1 if isinstance(loss, CrossEntropy) else None
         return Objective.over(
@@ -160,7 +161,10 @@ class Objective(ABC):
 
     def check_weights(self, weights: Any, name: str = "start") -> Float:
         """A float64 copy of `weights`, or a `ShapeError` where its shape is not that of the weights."""
-        w: Float = np.array(weights, dtype=np.float64)
+        try:
+            w: Float = np.array(weights, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DescendError(f"`{name}` must hold numbers, one per weight, got {weights!r}.") from None
         if w.shape != self.shape:
             columns = self.shape[0] - self.intercept
             rule = f"one weight per feature ({columns})" + (
@@ -316,7 +320,8 @@ class Quadratic(Objective):
         S = moments.cross if intercept else moments.uncentred()
         scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / moments.weight)
         scale = np.where(scale > 0, scale, 1.0)
-        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight)
+        near = 1e-3 if moments.rows * len(scale) <= FEW_CELLS else 1e-7
+        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight, near)
         wide = len(scale) > FACTOR_COLUMNS
         if session is not None and least.wants_more and not wide:
             mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
@@ -436,7 +441,10 @@ def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
 
 def check_sample_weight(sample_weight: Any, rows: int) -> Float:
     """Sample weights as float64, at least 0 each and not all 0."""
-    s = check_column(sample_weight, "sample_weight", rows).astype(np.float64)
+    s = check_column(sample_weight, "sample_weight", rows)
+    if s.dtype.kind not in "fiub":
+        raise DataError(f"`sample_weight` must hold numbers, got dtype {s.dtype}.")
+    s = s.astype(np.float64)
     if s.min() < 0 or s.max() == 0:
         raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
     return s

@@ -51,9 +51,8 @@ class _Graph:
     def constant(self, name: str, values: Any) -> str:
         values = np.asarray(values)
         if values.dtype.kind in "US":
-            tensor = helper.make_tensor(
-                name, TensorProto.STRING, values.shape, [str(v).encode() for v in values]
-            )
+            texts: list[Any] = [str(v).encode() for v in values]
+            tensor = helper.make_tensor(name, TensorProto.STRING, values.shape, texts)
         else:
             tensor = numpy_helper.from_array(values, name)
         self.constants.append(tensor)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from descend.errors import DescendError
+from descend.errors import DescendError, check_number
 from descend.matrix import Float
 from descend.objective import Objective
 from descend.schedules import Rate, Schedule, as_schedule
@@ -61,7 +61,9 @@ class _Scheduled:
     def planned(self, steps: int | None) -> Any:
         rate = self.learning_rate
         return (
-            self if isinstance(rate, float | int | str) else replace(self, learning_rate=rate.planned(steps))
+            replace(self, learning_rate=as_schedule(rate).planned(steps))
+            if hasattr(rate, "planned")
+            else self
         )
 
     @property
@@ -100,8 +102,7 @@ class GradientDescent(_Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.momentum < 1:
-            raise DescendError(f"`momentum` must be at least 0 and below 1, got {self.momentum!r}.")
+        check_number("momentum", self.momentum, "at least 0 and below 1", lambda m: 0 <= m < 1)
         if self.nesterov and self.momentum == 0:
             raise DescendError("`nesterov` needs a `momentum` above 0, 0.9 for example.")
 
@@ -170,10 +171,8 @@ class Adam(_Scheduled):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
-            if not 0 <= beta < 1:
-                raise DescendError(f"`{name}` must be at least 0 and below 1, got {beta!r}.")
-        if self.epsilon <= 0:
-            raise DescendError(f"`epsilon` must be above 0, got {self.epsilon!r}.")
+            check_number(name, beta, "at least 0 and below 1", lambda b: 0 <= b < 1)
+        check_number("epsilon", self.epsilon, "above 0", lambda e: e > 0)
 
     def init(self, w: Float) -> AdamState:
         """No steps made, both means zero."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from descend.errors import DescendError
+from descend.errors import DescendError, check_number
 from descend.matrix import Float
 
 
@@ -51,8 +51,7 @@ class L2:
     smooth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.alpha) and self.alpha >= 0):
-            raise DescendError(f"`alpha` of a penalty must be a number of at least 0, got {self.alpha!r}.")
+        check_number("alpha", self.alpha, "a number of at least 0", lambda alpha: alpha >= 0, " of a penalty")
 
     @property
     def is_zero(self) -> bool:
@@ -72,10 +71,15 @@ class L2:
 
 
 def as_penalty(penalty: Any) -> Penalty:
-    """A penalty by itself, from a number (the alpha of `L2`), or none from None."""
+    """A penalty by itself, from a number (the alpha of `L2`), or none from None.
+
+    Raises `DescendError` where it is none of these.
+    """
     if penalty is None:
         return L2(0.0)
     if isinstance(penalty, int | float):
         return L2(float(penalty))
+    if isinstance(penalty, str | type) or not hasattr(penalty, "prox"):
+        raise DescendError(f"`penalty` must be a number, descend.L2(alpha) or None, got {penalty!r}.")
     result: Penalty = penalty
     return result

@@ -172,8 +172,8 @@ def plot_model(film: Film, *, ax: Axes | None = None) -> Axes:
     """
     if film.picture == "none":
         raise DescendError(
-            "there are no rows to draw the model on: they are kept where the data is given, "
-            "`history.plot(x, y)` for example."
+            "there is nothing to draw the model on: no row, or no column that varies. "
+            "A history has rows where they are given, `history.plot(x, y)`."
         )
     several = film.picture == "fit"
     with drawing(ax, (5.0, 5.8) if several else (5.4, 3.9)) as (ax, look):

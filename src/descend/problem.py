@@ -15,7 +15,16 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from descend.blocks import AnySplit, ArraySource, LastRows, Source, Split, check_column, check_matrix
+from descend.blocks import (
+    AnySplit,
+    ArraySource,
+    LastRows,
+    Source,
+    Split,
+    check_column,
+    check_matrix,
+    check_seed,
+)
 from descend.collinearity import collinear_note, relations
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
@@ -41,6 +50,12 @@ class Columns:
     replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
     UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
     together; neither is a feature.
+
+    >>> import descend
+    >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})
+    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", columns=columns, penalty=0)
+    >>> [name for name in run.coefficients if name.startswith("island")]
+    ['island=Biscoe', 'island=Dream']
     """
 
     features: Sequence[str] = ()
@@ -52,6 +67,11 @@ class Columns:
     encoding: str | None = None
     weight: str | None = None
     group: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("features", "drop", "categorical", "numeric", "missing"):
+            if isinstance(given := getattr(self, name), str):
+                raise DescendError(f"`{name}` of Columns must be a list, got {given!r}: write [{given!r}].")
 
     def named(self) -> set[str]:
         """Every column that is mentioned."""
@@ -77,7 +97,13 @@ class ProblemOptions(TypedDict, total=False):
 
 @dataclass
 class Problem:
-    """A training and a validation objective, and what their weights mean."""
+    """A training and a validation objective, and what their weights mean. Made by `Problem.of`.
+
+    >>> problem = Problem.of("examples/penguins.csv", target="body_mass_g", valid=0.2)
+    >>> problem.loss.name, problem.rows
+    ('squared-error', {'training': 265, 'validation': 77, 'without_target': 2})
+    >>> problem.close()
+    """
 
     objective: Objective
     session: Session
@@ -125,6 +151,17 @@ class Problem:
         """
         from descend.tables import is_table
 
+        if isinstance(y, str):
+            raise DescendError(f"`y` must be an array; the name of a column is `target={y!r}`.")
+        if isinstance(engine, type) or not (engine is None or hasattr(engine, "open")):
+            raise DescendError(f"`engine` must be Serial(), Threads() or None, got {engine!r}.")
+        if not isinstance(columns, Columns | None):
+            raise DescendError(
+                f"`columns` must be descend.Columns(...), got {type(columns).__name__}: Columns(drop=[...])."
+            )
+        if not isinstance(intercept, bool | np.bool_):
+            raise DescendError(f"`intercept` must be True or False, got {intercept!r}.")
+        check_seed(seed)
         loss = None if loss is None else as_loss(loss)
         if class_weight not in (None, "balanced"):
             raise DescendError(f'`class_weight` must be None or "balanced", got {class_weight!r}.')
@@ -137,7 +174,11 @@ class Problem:
                 raise DescendError("`sample_weight` goes with arrays; a table takes `Columns(weight=...)`.")
             from descend.table_problem import from_table
 
-            return from_table(data, target, columns or Columns(), options)
+            return from_table(data, str(target), columns or Columns(), options)
+        if y is None and target is not None:
+            raise DescendError(
+                f"with `target` the data must be a path, several paths or a frame, got {type(data).__name__}."
+            )
         if y is None:
             raise DescendError("`y` is needed with an array `x`; a table takes `target=` instead.")
         if target is not None or columns is not None:
@@ -148,6 +189,7 @@ class Problem:
 
     @property
     def loss(self) -> Loss:
+        """What is minimised, without the penalty."""
         return self.objective.loss
 
     @cached_property
@@ -262,6 +304,10 @@ def _array_sources(
         return ArraySource(x, y, sample_weight), None
     split = as_split(valid, options.seed, lambda: ((0,), x.shape[0]))
     if split is not None:
+        count = int(split.held_out(0, 0, x.shape[0]).sum())
+        if count in (0, x.shape[0]):
+            side = "held out" if count == 0 else "left to learn from"
+            raise DataError(f"of {x.shape[0]} rows none is {side} by `valid` {valid!r}: there are too few.")
         return (
             ArraySource(x, y, sample_weight, split=split),
             ArraySource(x, y, sample_weight, split=split, held_out=True),

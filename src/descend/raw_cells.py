@@ -46,7 +46,7 @@ class Cells:
         """Some columns of a frame."""
         columns = {series.name: series for series in frame.get_columns()}
         numbers = tuple(name for name in names if name not in texts)
-        wide = matrix.scratch("raw cells", (frame.height, 2 * len(numbers) + 1), "F")
+        wide = matrix.scratch_columns("raw cells", frame.height, 2 * len(numbers) + 1)
         for j, name in enumerate(numbers, len(numbers)):
             _fill(wide[:, j], columns[name])
         wide[:, -1] = 1.0
@@ -75,7 +75,7 @@ class Cells:
         if mask.all():
             return self
         rows = np.flatnonzero(mask)
-        wide = matrix.scratch("chosen cells", (len(rows), self.wide.shape[1]), "F")
+        wide = matrix.scratch_columns("chosen cells", len(rows), self.wide.shape[1])
         for j in range(len(self.names), wide.shape[1]):
             np.take(self.wide[:, j], rows, out=wide[:, j], mode="clip")
         texts = tuple(codes.take(rows) for codes in self.texts)
@@ -111,7 +111,8 @@ class Cells:
         gaps = [_Gap.of(self.numbers[:, j], s) for j in flagged]
         for j, gap in zip(flagged, gaps, strict=True):
             low[j], high[j] = gap.low, gap.high
-        whole = [whole_numbers(self.numbers[:, j]) for j in range(len(names))]
+        present = {j: ~gap.absent for j, gap in zip(flagged, gaps, strict=True)}
+        whole = [whole_numbers(self.numbers[:, j], present.get(j)) for j in range(len(names))]
         goal = self.numbers[:, -1].copy() if whole[-1] else None
         Z = self._filled(flagged, gaps, origins)
         moments = self._moments(Z, weight, few)

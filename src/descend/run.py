@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 import warnings
@@ -10,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-
 from descend import descent
-from descend.coordinates import Coordinates
+from descend.arguments import check_settings
+from descend.coordinates import coordinates_of
 from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
 from descend.inference import standard_errors
+from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import empty_like, like_tensor
 from descend.metrics import Metrics
 from descend.modelfile import Model
@@ -33,10 +34,23 @@ if TYPE_CHECKING:
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
 
+SEPARATED = (
+    "the classes are separated: without a penalty no weights are the best, larger ones are always better. "
+    "Give a `penalty`, 0.01 for example (--l2 0.01)"
+)
+
 
 @dataclass
 class Run:
-    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean."""
+    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean.
+
+    >>> import descend
+    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", valid=0.2)
+    >>> print(run)
+    converged: the gradient is zero within the tolerance after 1 step, loss 76590.9
+    >>> run.rows, round(run.metrics["validation"].values["r2"], 3)
+    ({'training': 265, 'validation': 77, 'without_target': 2}, 0.865)
+    """
 
     model: Model
     history: History
@@ -220,21 +234,9 @@ class Run:
         >>> run.outcome.name, run.weights.shape
         ('ELSEWHERE', (2,))
         """
-        from descend.autograd import from_linear
+        from descend.layers import run_of_layer
 
-        weights, intercept = from_linear(layer)
-        chosen = loss or ("squared-error" if weights.ndim == 1 else "cross-entropy")
-        problem = Problem.of(x, y, loss=chosen, intercept=intercept)
-        try:
-            w = problem.objective.check_weights(weights, "layer")
-            history = History() if history is None else history
-            value = problem.objective.value(w)
-            if not len(history) or not np.array_equal(history.weights[-1].ravel(), w.ravel()):
-                history.record(loss=value, weights=w)
-            last = Step(len(history) - 1, loss=value, weights=w, outcome=Outcome.ELSEWHERE)
-            return _run(problem, history, last, GradientDescent())
-        finally:
-            problem.close()
+        return run_of_layer(layer, x, y, loss, history)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON; `descend.load` reads it."""
@@ -286,13 +288,11 @@ def fit(
     >>> run.weights.round(2).tolist(), run.outcome.name
     ([3.12, 2.52], 'STEP_LIMIT')
     """
+    check_settings(problem, inspect.signature(fit).parameters, every)
     made = Problem.of(data, y, **problem)
     try:
-        units, start = _units(made, standardize, batch_size, start)
-        objective, validation = made.objective, made.validation
-        if units is not None:
-            objective = units.applied(objective)
-            validation = None if validation is None else units.applied(validation)
+        units = coordinates_of(made.objective, standardize and made.encoding is None, batch_size is not None)
+        objective, validation, start = units.taken_to(made.objective, made.validation, start)
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
             made.warnings += _announce(objective, chosen)
@@ -311,31 +311,21 @@ def fit(
             validation=validation,
             patience=patience,
         )
-        walk = walk if units is None else units.walk_back(walk)
+        walk = units.walk_back(walk)
         walk = walk if watch is None else watch(walk)
         if progress:
             from descend.progress import watched
 
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
-        run = _run(made, history, last, chosen)
+        run = finished(made, history, last, chosen)
         run.like = empty_like(data)
         return run
     finally:
         made.close()
 
 
-def _units(
-    problem: Problem, standardize: bool, batch_size: int | None, start: Any
-) -> tuple[Coordinates | None, Any]:
-    """The coordinates of the descent where they are not those of the rows, and the start in them."""
-    if not standardize or problem.encoding is not None:
-        return None, start
-    units = Coordinates.of(problem.objective, batch_size is not None)
-    return units, None if start is None else units.to_descent(problem.objective.check_weights(start))
-
-
-def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -> Run:
+def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer) -> Run:
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
@@ -348,6 +338,10 @@ def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer) -
         model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
         seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
+    if _separated(problem, last, metrics):
+        problem.warnings.append(SEPARATED)
+        model.facts["notes"].append(SEPARATED)
+        warnings.warn(SEPARATED, DescendWarning, stacklevel=3)
     run = Run(
         model,
         history,
@@ -408,6 +402,19 @@ def _announce(objective: Objective, optimizer: Optimizer) -> list[str]:
         f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
         f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
     ]
+
+
+def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
+    """Whether every training row is on its own side: then no weights are best, without a penalty.
+
+    Of arrays, whose metrics cost a pass, it is known where no row can have a loss of log 2.
+    """
+    if not (problem.objective.penalty.is_zero and isinstance(problem.loss, LogisticLoss | CrossEntropy)):
+        return False
+    if metrics is not None:
+        return metrics["training"].values["accuracy"] > 1 - 1e-12
+    rows, weight = problem.objective.rows, problem.objective.weight
+    return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
 
 
 def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:

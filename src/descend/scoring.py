@@ -66,6 +66,11 @@ def write_predictions(
         absent = [name for name in keep if name not in table.names]
         if absent:
             raise DataError(f"{table.label!r} has no column `{absent[0]}` to keep.")
+        taken = ["prediction", *(f"probability:{label_text(c)}" for c in model.classes or ())]
+        if clash := [name for name in keep if name in taken]:
+            raise DataError(
+                f"`keep` names `{clash[0]}`, which is a column of the predictions: rename it first."
+            )
         counts = [0, 0]
         write_frames(_predictions(model, table, list(keep), counts), path)
         return counts[0], counts[1]

@@ -113,8 +113,15 @@ def auto_optimizer(objective: Objective) -> Optimizer:
 
 
 def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
-    """An optimizer by itself or by its name."""
-    return make_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+    """An optimizer by itself or by its name. Raises `DescendError` where it is neither."""
+    if isinstance(optimizer, str):
+        return make_optimizer(optimizer)
+    if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
+        raise DescendError(
+            f"`optimizer` must be auto, one of {', '.join(OPTIMIZERS)}, "
+            f"or an object such as descend.Adam(), got {optimizer!r}."
+        )
+    return optimizer
 
 
 def make_optimizer(name: str, schedule: str = "constant", **settings: Any) -> Optimizer:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from descend.errors import DescendError
+from descend.errors import check_number, check_whole
 from descend.matrix import Float
 
 TOLERANCE = 1e-6
@@ -55,14 +55,14 @@ class Limits:
     @staticmethod
     def of(steps: int | None = None, tolerance: float | None = None, seconds: float | None = None) -> Limits:
         """Check the three and fill in what was not given."""
-        if steps is not None and (isinstance(steps, bool) or steps != int(steps) or steps < 0):
-            raise DescendError(f"`steps` must be a whole number of at least 0, got {steps!r}.")
+        if steps is not None:
+            steps = check_whole("steps", steps, 0)
         for name, number in (("tolerance", tolerance), ("time_limit", seconds)):
-            if number is not None and not (math.isfinite(number) and number > 0):
-                raise DescendError(f"`{name}` must be a number above 0, got {number!r}.")
+            if number is not None:
+                check_number(name, number, "a number above 0", lambda n: n > 0)
         if steps is None:
             return Limits(DEFAULT_LIMIT, tolerance or TOLERANCE, seconds)
-        return Limits(int(steps), tolerance, seconds)
+        return Limits(steps, tolerance, seconds)
 
     def reached(self, number: int, gradient_norm: float | None, elapsed: float) -> Outcome | None:
         """The outcome of a run that has made `number` steps, None while it goes on."""
@@ -82,9 +82,7 @@ class Patience:
     """
 
     def __init__(self, limit: int) -> None:
-        if isinstance(limit, bool) or limit != int(limit) or limit < 1:
-            raise DescendError(f"`patience` must be a whole number of at least 1, got {limit!r}.")
-        self.limit, self.waited, self.loss = int(limit), 0, math.inf
+        self.limit, self.waited, self.loss = check_whole("patience", limit), 0, math.inf
         self.weights: Float | None = None
 
     def __call__(self, validation_loss: float, weights: Float) -> bool:

@@ -76,7 +76,7 @@ class Survey:
     def of(table: Table, question: Question, engine: Engine) -> Survey:
         """Read the table once."""
         budget = min(KEPT_BYTES, question.memory) if question.sums else question.memory
-        source = RawSource(table, question, Kept(budget))
+        source = RawSource(table, question, Kept.of(table, budget))
         session = engine.open(cast(Source, source))  # it has the leaves of one, and nothing else is asked
         try:
             survey: Survey = session.reduce(Scan(question, source.texts, source.origins))

@@ -83,7 +83,9 @@ def find_files(paths: Paths) -> list[Path]:
     items: Iterable[Any] = [paths] if isinstance(paths, str | os.PathLike) else paths
     found: list[Path] = []
     for item in items:
-        path = Path(item)
+        if not os.fspath(item):
+            raise DataError("a path is empty: give the name of a file, . for the current folder.")
+        path = Path(item).expanduser()
         if path.is_dir():
             inside = sorted(
                 p for p in path.iterdir() if TABLE_NAME.search(p.name) and not p.name.startswith(".")
@@ -91,8 +93,12 @@ def find_files(paths: Paths) -> list[Path]:
         elif path == STDIN or path.exists():
             inside = [path]
         else:
-            inside = sorted(Path(name) for name in glob.glob(str(item), recursive=True))
+            inside = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         if not inside:
+            if "://" in str(item):
+                raise DataError(
+                    f"found no file {str(item)!r}: download it first, or pipe it to standard input."
+                )
             raise DataError(
                 f"found no file {str(item)!r}. Is the path right, seen from {os.path.basename(os.getcwd())!r}?"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from descend.advice import rounded_numbers, stray_texts
 from descend.cells import weights_of
 from descend.collinearity import collinear_note, relations
 from descend.csv_files import TypeConflict
@@ -35,7 +37,8 @@ from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boole
 from descend.sampling import sample_of
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
-from descend.tables import Kept, Rows, Table, open_table
+from descend.table_files import find_files
+from descend.tables import Kept, Rows, Table, is_table, open_table
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -57,26 +60,30 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     names, warnings = _feature_names(table, target, columns)
     split = as_split(options.valid, options.seed, table.starts, columns.group)
     own = options.valid is None or split is not None
+    if not own:
+        _check_validation(options.valid)
     notes: list[str] = []
-    question = Question(
-        target,
-        tuple(names),
-        columns.categorical,
-        columns.numeric,
-        split,
-        columns.weight,
-        memory=options.memory // 2,
-    )
+    roles = columns.categorical, columns.numeric
+    question = Question(target, tuple(names), *roles, split, columns.weight, memory=options.memory // 2)
+    narrow = table
     table, survey = _survey(table, question, columns, options, notes)
     if split is not None and not survey.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
     if not survey.rows["training"]:
-        raise DataError(f"no row of {table.label!r} has a value of the target `{target}` to learn from.")
-    loss, goal = _infer_target(target, survey.target, options.loss, notes)
+        raise DataError(f"{table.label!r} has {_lack(survey, question)}.")
+    hints = stray_texts({target: survey.target, **survey.features}, narrow, columns)
+    try:
+        loss, goal = _infer_target(target, survey.target, options.loss, notes)
+    except DataError as error:
+        widened = narrow.schema[target].is_numeric() and isinstance(survey.target, TextProfile)
+        more = f" Its {notes[0]}." if widened else f" {hints[target]}." if target in hints else ""
+        raise DataError(f"{error}{more}") from error
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
     used, dropped = _usable(survey, columns)
+    dropped += [hint for name, hint in hints.items() if name in used or name == target]
+    dropped += rounded_numbers(used, narrow)
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
     penalty = _penalty(options.penalty, loss, survey, notes)
     if penalty.is_zero:
@@ -190,16 +197,23 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
     """The columns that may become features, and warnings for those that cannot."""
     unknown = [name for name in {target, *columns.named()} if name not in table.schema]
     if unknown:
-        known = ", ".join(f"`{name}`" for name in table.names[:20])
+        known = ", ".join(f"`{name}`" for name in table.names[:20]) or "none"
         raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
     apart = {columns.group: "groups", columns.weight: "weights", target: "target"}
     for name, role in apart.items():
         if name in columns.features or name in columns.drop:
             raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
+    for name in filter(None, apart):
+        if not is_usable(dtype := table.schema[name]):
+            raise DataError(
+                f"`{name}` is the {apart[name]}, but its type {dtype} is neither number, text nor date."
+            )
     if target in (columns.weight, columns.group) or (
         columns.weight is not None and columns.weight == columns.group
     ):
         raise DescendError("the target, the weights and the groups must be columns of their own.")
+    if both := set(columns.numeric) & set(columns.categorical):
+        raise DescendError(f"`{min(both)}` is named both `numeric` and `categorical`: choose one.")
     wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
     names, warnings = [], []
     for name in wanted:
@@ -211,8 +225,19 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
         else:
             warnings.append(f"column `{name}` is left out: its type {dtype} is neither number, text nor date")
     if not names:
-        raise DataError(f"{table.label!r} has no column to predict `{target}` from.")
+        raise DataError(
+            ". ".join([f"{table.label!r} has no column to predict `{target}` from", *warnings]) + "."
+        )
     return names, warnings
+
+
+def _lack(survey: Survey, question: Question) -> str:
+    """Why there is nothing to learn from."""
+    if survey.rows["validation"]:
+        return "no row left to learn from: every one is held out by `valid`"
+    if survey.rows["without_target"]:
+        return f"no row with a value of the target `{question.target}` to learn from"
+    return "no rows" if question.weight is None else f"no row of a weight `{question.weight}` above 0"
 
 
 def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str]) -> tuple[Loss, Target]:
@@ -234,7 +259,7 @@ def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[st
         raise DataError(f"target `{name}` holds text, which the loss {loss.name} cannot fit.")
     if profile.infinite:
         raise DataError(
-            f"target `{name}` holds {profile.infinite} infinite values (or beyond {HUGE:g}): "
+            f"target `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
             "leave those rows out."
         )
     return loss, Target(name)
@@ -260,6 +285,11 @@ def _infer_loss(name: str, profile: Profile, classes: tuple[Any, ...] | None, no
                 f"target `{name}` always has the same value {classes}: there is nothing to learn."
             )
         return LogisticLoss() if len(classes) == 2 else CrossEntropy()
+    if profile.dated:
+        notes.append(f"`{name}` holds dates: taken as days since 1970-01-01")
+        return SquaredError()
+    if profile.low == profile.high:
+        notes.append(f"`{name}` always has the same value ({profile.low:g}): there is nothing to learn")
     if classes is not None and len(classes) == 2:
         notes.append(
             f"`{name}` holds only {classes[0]} and {classes[1]}: taken as two classes (--loss squared-error for a number)"
@@ -286,6 +316,12 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
                 f"column `{name}` has {len(profile.levels)} levels: the {MAX_LEVELS} most frequent are kept, "
                 "the rest is `(other)`"
             )
+    for name in columns.reference:
+        if not isinstance(used.get(name), TextProfile):
+            what = (
+                "a column of numbers: name it `categorical` too" if name in used else "not among the features"
+            )
+            raise DescendError(f"`reference` names `{name}`, which is {what}.")
     if not used:
         raise DataError(f"no column is left to learn from: {'; '.join(warnings)}.")
     return used, warnings
@@ -309,6 +345,21 @@ def _counts(profile: Profile, goal: Target) -> Float:
     return np.array(
         [counts.get(label_text(c) if isinstance(c, bool) else c, 0.0) for c in goal.classes or ()]
     )
+
+
+def _check_validation(valid: Any) -> None:
+    """Raise `DataError` before anything is read where `valid` is neither a share of the rows nor a table."""
+    if not is_table(valid):
+        raise DataError(
+            f'`valid` must be a fraction, "last:" and one, a file or a frame, got {type(valid).__name__}.'
+        )
+    if isinstance(valid, str | os.PathLike | list | tuple):
+        try:
+            find_files(valid)
+        except DataError as error:
+            raise DataError(
+                f"`valid` is neither a share of the rows, 0.2 for example, nor a file: {error}"
+            ) from None
 
 
 def _validation(

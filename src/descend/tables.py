@@ -69,6 +69,11 @@ class Table:
         return self.files[0].label if len(self.files) == 1 else f"{len(self.files)} files"
 
     @property
+    def file_bytes(self) -> int:
+        """The size of the files."""
+        return sum(file.path.stat().st_size for file in self.files)
+
+    @property
     def in_memory(self) -> bool:
         """Whether it is a frame whose rows need no reading."""
         return isinstance(self.frame, pl.DataFrame)
@@ -145,6 +150,13 @@ class Kept:
     budget: int
     every: int = 1
     _slices: dict[int, Slice] = field(default_factory=dict)
+
+    @staticmethod
+    def of(table: Table, budget: int) -> Kept:
+        """Nothing kept yet; of files that are much too large a quarter of the budget is meant to be filled."""
+        if table.file_bytes <= 2 * budget:
+            return Kept(budget)
+        return Kept(budget, 1 << (4 * table.file_bytes // max(budget, 1)).bit_length())
 
     def add(self, index: int, piece: Slice) -> None:
         """Keep the slice of this number, unless it is between those that are kept."""
@@ -250,8 +262,10 @@ def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
     if isinstance(data, pl.LazyFrame):
         return data
     try:
+        if hasattr(data, "columns") and not hasattr(data, "__arrow_c_stream__"):
+            raise ImportError
         return pl.DataFrame(data, strict=not isinstance(data, dict))
-    except ImportError:  # pandas without pyarrow: column by column
+    except ImportError:  # pandas without pyarrow, or a frame like it: column by column
         return pl.DataFrame({str(name): _values(data[name]) for name in data.columns}, strict=False)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(str(error))}.") from error

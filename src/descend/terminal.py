@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from descend.history import History
@@ -15,7 +17,7 @@ from descend.modelfile import Model
 from descend.run import Run
 from descend.table_problem import summarise
 
-LOSS_ROWS, COEFFICIENT_ROWS, CONFUSION_CLASSES = 10, 20, 12
+LOSS_ROWS, COEFFICIENT_ROWS, MOST_CLASSES = 10, 20, 12
 
 
 def console() -> Console:
@@ -29,32 +31,32 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print(
         f"[bold]{_escaped(label)}[/bold]: {run.model.loss.name} for [bold]{_escaped(target.name) if target else 'y'}[/bold]"
     )
-    out.print(f"{summarise(run.rows)}; {len(run.model.feature_names)} features")
+    out.print(f"{summarise(run.rows)}; {_count(len(run.model.feature_names), 'feature')}")
     for line in run.warnings:
         out.print(f"[yellow]warning[/yellow]: {_escaped(line)}")
     for line in run.notes:
         out.print(f"[cyan]note[/cyan]: {_escaped(line)}")
     out.print()
-    out.print(loss_table(run.history))
+    _print_whole(out, loss_table(run.history))
     out.print(
         f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(int(run.history.number[-1]), 'step')})"
     )
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
-    out.print(coefficient_table(run.model))
+    _print_whole(out, coefficient_table(run.model))
     out.print()
     for what, path in files.items():
-        out.print(f"{what:<8} {path}", soft_wrap=True)
+        out.print(f"{what:<8} {_escaped(path)}", soft_wrap=True)
 
 
 def loss_table(history: History) -> Table:
     """About ten rows of the history, the first and the last among them; in batches, ends of epochs."""
-    table = _table("step", "loss", "validation", "gradient", "learning rate")
+    headers, rows = ("step", "loss", "validation", "gradient", "learning rate"), []
     columns = (history.loss, history.validation_loss, history.gradient_norm, history.learning_rate)
     known = np.flatnonzero(~np.isnan(history.loss))
     for row in known[np.unique(np.linspace(0, len(known) - 1, LOSS_ROWS).round().astype(int))]:
-        table.add_row(f"{int(history.number[row]):,}", *(_figure(column[row]) for column in columns))
-    return _without_empty_columns(table)
+        rows.append((f"{int(history.number[row]):,}", *(_figure(column[row]) for column in columns)))
+    return _filled(headers, rows)
 
 
 def print_metrics(out: Console, metrics: Mapping[str, Metrics], classes: Sequence[Any] | None) -> None:
@@ -68,16 +70,16 @@ def print_metrics(out: Console, metrics: Mapping[str, Metrics], classes: Sequenc
         table.add_row(
             name.replace("_", " "), *ours, *(_figure(m.baseline[name], 4) for m in metrics.values())
         )
-    out.print(table)
+    _print_whole(out, table)
     for note in dict.fromkeys(m.note for m in metrics.values() if m.note):
         out.print(f"[cyan]note[/cyan]: {note}")
     side, last = list(metrics.items())[-1]
-    if last.confusion is not None and classes is not None and len(classes) <= CONFUSION_CLASSES:
+    if last.confusion is not None and classes is not None and len(classes) <= MOST_CLASSES:
         confusion = _table(f"{side.removesuffix(' rows')} rows", *(f"predicted {c}" for c in classes))
         for label, row in zip(classes, last.confusion, strict=True):
-            confusion.add_row(f"is {label}", *(f"{count:,.6g}" for count in row))
+            confusion.add_row(_escaped(f"is {label}"), *(f"{count:,.6g}" for count in row))
         out.print()
-        out.print(confusion)
+        _print_whole(out, confusion)
     out.print()
 
 
@@ -86,25 +88,30 @@ def coefficient_table(model: Model) -> Table:
     outputs = (
         [str(c) for c in model.classes] if model.classes and model.weights.ndim == 2 else ["coefficient"]
     )
-    table = _table("feature", *outputs, "standard error", "standardised size")
     if model.encoding is None:
-        rows = model.weights.reshape(len(model.weights), -1)
-        names = (*model.feature_names, "(intercept)")
-        for name, row in zip(names, rows, strict=False):
-            table.add_row(name, *map(_figure, row), "", "")
-        return _without_empty_columns(table)
+        weights = model.weights.reshape(len(model.weights), -1)
+        names = (*model.feature_names, *(["(intercept)"] if model.intercept else []))
+        rows = [(name, *map(_figure, row)) for name, row in zip(names, weights, strict=True)]
+        return _filled(("feature", *outputs), rows)
+    if len(outputs) > MOST_CLASSES:  # those of each class are in the model file
+        outputs = []
     digits = 6 if len(outputs) == 1 else 4
     errors = (model.facts.get("standard_errors") or {}) if len(outputs) == 1 else {}
     coefficients, intercepts = model.encoding.coefficients(model.weights)
-    for c in coefficients[:COEFFICIENT_ROWS]:
-        error = _figure(errors.get(c.name, np.nan), 4)
-        table.add_row(_escaped(c.name), *(_figure(v, digits) for v in c.values), error, _figure(c.size, 4))
+    listed = [(c.name, c.values, _figure(c.size, 4)) for c in coefficients[:COEFFICIENT_ROWS]]
+    more = [f"... {len(coefficients) - COEFFICIENT_ROWS} more in the model file"]
+    rows = [
+        (
+            name,
+            *(_figure(v, digits) for v in values[: len(outputs)]),
+            _figure(errors.get(name, np.nan), 4),
+            size,
+        )
+        for name, values, size in [*listed, *([("(intercept)", intercepts, "")] if model.intercept else [])]
+    ]
     if len(coefficients) > COEFFICIENT_ROWS:
-        table.add_row(f"... {len(coefficients) - COEFFICIENT_ROWS} more in the model file")
-    if model.intercept:
-        error = _figure(errors.get("(intercept)", np.nan), 4)
-        table.add_row("(intercept)", *(_figure(v, digits) for v in intercepts), error, "")
-    return _without_empty_columns(table)
+        rows.insert(COEFFICIENT_ROWS, (*more, *[""] * (len(outputs) + 2)))
+    return _filled(("feature", *outputs, "standard error", "standardised size"), rows)
 
 
 def print_model(out: Console, model: Model, path: str) -> None:
@@ -112,14 +119,15 @@ def print_model(out: Console, model: Model, path: str) -> None:
     facts = model.facts
     target = f" for [bold]{_escaped(model.encoding.target.name)}[/bold]" if model.encoding else ""
     out.print(f"[bold]{_escaped(path)}[/bold]: {model.loss.name}{target}")
-    out.print(f"{summarise(facts['rows'])}; {len(model.feature_names)} features; descend {facts['descend']}")
+    features = _count(len(model.feature_names), "feature")
+    out.print(f"{summarise(facts['rows'])}; {features}; descend {facts['descend']}")
     for line in facts["notes"]:
         out.print(f"[cyan]note[/cyan]: {_escaped(line)}")
     out.print(f"{facts['outcome']} ({facts['optimizer']}, {_count(facts['steps'], 'step')})")
     out.print()
     metrics = {side: Metrics(**values) for side, values in facts.get("metrics", {}).items()}
     print_metrics(out, metrics, model.classes)
-    out.print(coefficient_table(model))
+    _print_whole(out, coefficient_table(model))
 
 
 def model_object(model: Model) -> dict[str, Any]:
@@ -145,8 +153,21 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _without_empty_columns(table: Table) -> Table:
-    table.columns = [c for c in table.columns if any(cell != "" for cell in c.cells)]
+def _print_whole(out: Console, table: Table) -> None:
+    """Print a table with every figure whole; a terminal narrower than it wraps its lines."""
+    width = out.width
+    wide = out.options.update(max_width=100_000)
+    out.width = max(width, Measurement.get(out, wide, table).maximum)
+    out.print(table, crop=False)
+    out.width = width
+
+
+def _filled(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without the columns in which every cell is empty."""
+    kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
+    table = _table(*(headers[i] for i in kept))
+    for row in rows:
+        table.add_row(*(_escaped(row[i]) for i in kept))
     return table
 
 
@@ -160,4 +181,4 @@ def _count(number: int, noun: str) -> str:
 
 def _escaped(text: str) -> str:
     """A name from the data, which may look like the markup of rich."""
-    return text.replace("[", r"\[")
+    return escape(text)

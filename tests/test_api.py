@@ -1,0 +1,183 @@
+"""The public names are pinned, documented and shown at work; so are the commands and flags of the shell."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import descend
+from descend import cli, modelfile
+from descend.errors import DescendError
+
+DOCS = Path(__file__).parent.parent / "docs"
+NAMES = [
+    "Adam",
+    "Block",
+    "Columns",
+    "Constant",
+    "Cosine",
+    "CrossEntropy",
+    "DescendError",
+    "DescendWarning",
+    "Exact",
+    "Film",
+    "GradientDescent",
+    "History",
+    "InverseTime",
+    "L2",
+    "LBFGS",
+    "LinearClassifier",
+    "LinearRegressor",
+    "LogisticLoss",
+    "Model",
+    "Moments",
+    "Newton",
+    "Objective",
+    "OneCycle",
+    "Outcome",
+    "Problem",
+    "Run",
+    "Serial",
+    "SquaredError",
+    "Step",
+    "Threads",
+    "Torch",
+    "TorchLoss",
+    "__version__",
+    "cross_entropy",
+    "export",
+    "fit",
+    "load",
+    "make_line",
+    "mse",
+    "plot",
+    "predict",
+    "steps",
+    "style",
+]
+COMMANDS = {
+    "fit": {
+        *("--target", "--out", "-o", "--history", "--every", "--json", "--quiet", "--loss", "--l2"),
+        *("--class-weight", "--optimizer", "--learning-rate", "--schedule", "--momentum", "--nesterov"),
+        *("--batch-size", "--steps", "--epochs", "--tolerance", "--time-limit", "--patience", "--valid"),
+        *("--group", "--weight", "--seed", "--memory", "--features", "--drop", "--categorical"),
+        *("--numeric", "--reference", "--missing", "--encoding", "--no-report"),
+    },
+    "predict": {"--out", "-o", "--keep", "--encoding"},
+    "score": {"--weight", "--encoding", "--json"},
+    "show": {"--json"},
+    "animate": {"--out", "-o"},
+    "export": {"--to", "--out", "-o"},
+    "lesson": {"--list"},
+}
+
+
+def test_the_public_names_are_these():
+    assert sorted(descend.__all__) == NAMES
+    assert dir(descend) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_leads_to_something_of_that_name(name):
+    found = getattr(descend, name)
+    assert name == "__version__" or found.__name__ == name
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'descend' has no attribute 'fti'"):
+        descend.fti
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])
+def test_every_public_object_is_documented_with_an_example(name):
+    text = inspect.getdoc(getattr(descend, name)) or ""
+    assert len(text.splitlines()[0]) >= 20
+    assert doctest.DocTestParser().get_examples(text), f"{name} shows no example"
+
+
+@pytest.mark.parametrize("name", ["History", "Model", "Objective", "Problem", "Run"])
+def test_every_method_that_users_call_is_documented(name):
+    for method, value in vars(getattr(descend, name)).items():
+        if not method.startswith("_") and (inspect.isroutine(value) or isinstance(value, property)):
+            assert inspect.getdoc(getattr(getattr(descend, name), method)), f"{name}.{method}"
+
+
+def flags(command):
+    arguments = cli.app[command].assemble_argument_collection()
+    return {name for a in arguments for name in a.names if a.show and name.startswith("-")}
+
+
+def section(command):
+    """What docs/shell.md says about a command."""
+    parts = re.split(r"^## ", (DOCS / "shell.md").read_text(), flags=re.MULTILINE)
+    (found,) = [part for part in parts if part.startswith(f"`descend {command}")]
+    return found
+
+
+def test_the_commands_are_these():
+    assert {name for name in cli.app if not name.startswith("-")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_flags_of_a_command_are_these(command):
+    assert flags(command) == COMMANDS[command]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_docs_name_each_flag_of_a_command_and_no_other(command):
+    named = set(re.findall(r"`(--?[a-z0-9-]+)[` ]", "\n".join(re.findall(r"^\| .*", section(command), re.M))))
+    assert named == COMMANDS[command]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"^(\S+ .*\| )?descend {command} \S", text, re.M)
+    for flag in COMMANDS[command]:
+        assert re.search(rf"[│ ]{flag}\b", text), flag
+
+
+def test_the_readme_shows_each_command():
+    text = (DOCS.parent / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"descend {command} " in text
+
+
+def test_import_descend_is_light():
+    """Nothing that takes long: importing the package names its modules and no more."""
+    heavy = ["numpy", "scipy", "polars", "matplotlib", "sklearn", "rich", "cyclopts", "torch"]
+    code = f"import descend, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ["numpy", "scipy", "polars", "matplotlib", "sklearn"]
+    code = f"""
+import sys
+from descend.cli import main
+main(["--help"])
+print([name for name in {heavy} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+
+
+def test_every_error_is_a_descend_error_and_a_value_error():
+    from descend import errors
+
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
+    for kind in kinds:
+        assert kind is descend.DescendWarning or issubclass(kind, DescendError)
+    assert issubclass(DescendError, ValueError)
+
+
+def test_a_model_file_has_this_version():
+    assert (modelfile.FORMAT, modelfile.VERSION) == ("descend-model", 1)
