@@ -20,7 +20,7 @@ $(VENV)/test: $(VENV)/core
 	@touch $@
 
 $(VENV)/check: $(VENV)/test
-	$(BIN)/python -m pip install --quiet --editable '.[test,check,browser]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,check,browser,cluster]'
 	$(BIN)/python -m pip install --quiet 'torch==2.13.0'
 	@touch $@
 

@@ -33,6 +33,7 @@ SECTIONS = {
     "minibatch": "Mini-batches",
     "sparse": "Sparse matrices",
     "pictures": "Something that moves",
+    "cluster": "On a cluster",
 }
 HEADER = """# Benchmarks
 

@@ -801,3 +801,28 @@ def test_a_file_that_is_not_kept_whole_is_read_once_and_only_mae_is_from_a_sampl
             assert values["rmse"] == pytest.approx(oracle["rmse"], rel=1e-12)
             assert values["r2"] == pytest.approx(oracle["r2"], rel=1e-12, abs=1e-9)
             assert values["mae"] == pytest.approx(oracle["mae"], rel=0.02)
+
+
+@pytest.mark.filterwarnings("ignore::descend.DescendWarning")
+@pytest.mark.parametrize("cell", [None, "", "NA", "NaN", "oops"])
+@pytest.mark.parametrize("row", [5, 29_000])
+def test_large_csvs_are_not_searched_for_missing_cells_until_one_shows(tmp_path, monkeypatch, cell, row):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=30_000).round(3)
+    lines = ["x,y", *(f"{a},{2 * a + e:.3f}" for a, e in zip(x, rng.normal(size=30_000), strict=True))]
+    if cell is not None:
+        lines[row] = f"{cell},{lines[row].partition(',')[2]}"
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    expected = descend.fit(tmp_path / "a.csv", target="y")
+    monkeypatch.setattr("descend.tables.LARGE", 0)
+    run = descend.fit(tmp_path / "a.csv", target="y")
+    assert run.coefficients == expected.coefficients
+    assert run.notes == expected.notes
+    assert ("x (missing)" in run.coefficients) == (cell in ("", "NA", "NaN"))
+
+
+def test_a_number_that_stands_for_a_missing_cell_is_found_in_large_csvs_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("descend.tables.LARGE", 0)
+    (tmp_path / "a.csv").write_text("x,y\n" + "".join(f"{i % 10},{i % 7}\n" for i in range(200)))
+    run = descend.fit(tmp_path / "a.csv", target="y", columns=Columns(missing=["9"]))
+    assert "x (missing)" in run.coefficients

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Adam": "optimizers",
     "Block": "blocks",
+    "Cluster": "cluster",
     "Columns": "problem",
     "Constant": "schedules",
     "Cosine": "schedules",
@@ -26,6 +27,7 @@ _HOME = {
     "InverseTime": "schedules",
     "L2": "penalties",
     "LBFGS": "lbfgs",
+    "LocalSteps": "local_steps",
     "LogisticLoss": "losses",
     "LinearClassifier": "estimators",
     "LinearRegressor": "estimators",
@@ -36,6 +38,7 @@ _HOME = {
     "OneCycle": "schedules",
     "Outcome": "stopping",
     "Problem": "problem",
+    "Processes": "processes",
     "Run": "run",
     "Serial": "engines",
     "SquaredError": "losses",

@@ -144,6 +144,8 @@ class Batches:
             raise DescendError(
                 "`batch_size` needs an objective over data; this one holds nothing but moments."
             )
+        if reason := getattr(self.objective.session, "refuses_batches", ""):
+            raise DescendError(reason)
 
     def pieces(self, epoch: int) -> Ahead[Piece]:
         """All batches of an epoch; a thread begins to gather them at once."""
@@ -186,23 +188,26 @@ class Batches:
 
     @cached_property
     def safe_rate(self) -> float:
-        """A learning rate for which the expected loss of stochastic descent goes down.
+        """A learning rate for which the expected loss goes down; see `batch_rate`."""
+        return batch_rate(self.objective, self.size)
 
-        `1 / (2 L(b))` with the expected smoothness of batches of b rows out of n,
-        `L(b) = n (b - 1) / (b (n - 1)) L + (n - b) / (b (n - 1)) L_max`: L the curvature of the mean
-        loss and L_max that of the worst row. Gower et al., SGD: General Analysis and Improved Rates
-        (ICML 2019), proposition 3.8.
-        """
-        assert self.objective.session is not None
-        units = self.objective.coordinates
-        norms = self.objective.session.reduce(
-            RowNorms(self.objective.intercept) if units is None else units.norms
-        )
-        n, b = self.objective.rows, min(self.size, self.objective.rows)
-        worst = self.objective.loss.curvature_bound * norms[2] / self.mean_weight
-        if n > 1:
-            worst = (n * (b - 1) * self.objective.curvature_bound + (n - b) * worst) / (b * (n - 1))
-        return float(1.0 / (2.0 * worst or 1.0))
+
+def batch_rate(objective: Objective, size: int) -> float:
+    """A learning rate for which the expected loss of stochastic descent goes down.
+
+    `1 / (2 L(b))` with the expected smoothness of batches of b rows out of n,
+    `L(b) = n (b - 1) / (b (n - 1)) L + (n - b) / (b (n - 1)) L_max`: L the curvature of the mean
+    loss and L_max that of the worst row. Gower et al., SGD: General Analysis and Improved Rates
+    (ICML 2019), proposition 3.8.
+    """
+    assert objective.session is not None
+    units = objective.coordinates
+    norms = objective.session.reduce(RowNorms(objective.intercept) if units is None else units.norms)
+    n, b = objective.rows, min(size, objective.rows)
+    worst = objective.loss.curvature_bound * norms[2] / (objective.weight / objective.rows)
+    if n > 1:
+        worst = (n * (b - 1) * objective.curvature_bound + (n - b) * worst) / (b * (n - 1))
+    return float(1.0 / (2.0 * worst or 1.0))
 
 
 def _windows(source: Source, seed: int, epoch: int) -> Iterator[tuple[Block, Array]]:

@@ -8,7 +8,7 @@ A leaf is cheap to hand around; `leaf.block()` does the work of decoding it into
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from descend.errors import DataError, DescendError, ShapeError, check_whole
 from descend.matrix import Array, Matrix
 
 LEAF_CELLS = 2**19  # float64 cells of a leaf: 4 MiB, small enough for a processor's cache
+MOST_RUNS = 4_096  # an array is sent to other processes in at most so many runs
 HUGE = 1e150
 """Numbers beyond this have squares that are infinite."""
 
@@ -129,7 +130,15 @@ class Source(Protocol):
     def ready(self) -> bool:
         """Whether any leaf can be had without a read of all the data."""
 
-    def parts(self) -> Sequence[Part]: ...
+    def parts(self) -> Sequence[Part]:
+        """All leaves, for whoever reads them in this process."""
+
+    def handles(self) -> Sequence[Any]:
+        """The same leaves as picklable runs, for engines whose workers are other processes.
+
+        A handle is a Part, or has `open(shelf)` that gives one whose blocks a worker keeps on its shelf;
+        those with `joined(next)` are read together where they follow one another.
+        """
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
         """A block in memory, and the rows of it that belong to these leaves, in their order."""
@@ -267,6 +276,23 @@ class ArraySource:
     def parts(self) -> list[ArrayPart]:
         return [ArrayPart(self)]
 
+    def handles(self) -> list[ArrayRun]:
+        """The same leaves as runs that hold their own rows, for other processes."""
+        size = leaf_rows(self.leaf_columns)
+        unit = size * max(1, -(-self.leaf_count // MOST_RUNS))
+        return [
+            ArrayRun(self._rows(start, min(start + unit, self.rows)), start // size, start)
+            for start in range(0, self.rows, unit)
+        ]
+
+    def _rows(self, start: int, stop: int) -> ArraySource:
+        """A copy of some rows, in memory as they are here: BLAS reads them the same way."""
+        X = matrix.take_rows(self.X, slice(start, stop))
+        if isinstance(X, np.ndarray):
+            X = np.array(X, order="F" if matrix.memory_order(X) == "F" else "C")
+        weight = None if self.sample_weight is None else self.sample_weight[start:stop].copy()
+        return replace(self, X=X, y=self.y[start:stop].copy(), sample_weight=weight)
+
     def window(self, leaves: Array) -> tuple[Block, Array]:
         size = leaf_rows(self.leaf_columns)
         spans = [(int(leaf) * size, min(int(leaf + 1) * size, self.rows)) for leaf in leaves]
@@ -290,13 +316,28 @@ class ArrayPart:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayRun:
+    """Some consecutive rows with everything they need, the first of them in leaf `first`."""
+
+    source: ArraySource
+    first: int
+    start: int
+    """The row of the whole that comes first."""
+
+    def leaves(self) -> Iterator[ArrayLeaf]:
+        for index, leaf in enumerate(ArrayPart(self.source).leaves(), self.first):
+            yield replace(leaf, index=index, offset=self.start)
+
+
+@dataclass(frozen=True, slots=True)
 class ArrayLeaf:
-    """Rows `start` to `stop` of an `ArraySource`."""
+    """Rows `start` to `stop` of an `ArraySource`, of a whole in which `offset` rows come before it."""
 
     index: int
     source: ArraySource
     start: int
     stop: int
+    offset: int = 0
 
     def block(self) -> Block | None:
         s, rows = self.source, slice(self.start, self.stop)
@@ -304,7 +345,7 @@ class ArrayLeaf:
         block = Block(matrix.take_rows(s.X, rows), s.y[rows], weight)
         if s.split is None:
             return block
-        held_out = s.split.held_out(0, self.start, self.stop)
+        held_out = s.split.held_out(0, self.offset + self.start, self.offset + self.stop)
         keep = held_out if s.held_out else ~held_out
         return block.take(keep) if keep.any() else None
 

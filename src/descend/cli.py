@@ -111,6 +111,7 @@ def predict(
     out: Short | None = None,
     keep: Names = (),  # type: ignore[assignment]
     encoding: str | None = None,
+    cluster: str | None = None,
 ) -> int:
     """Predict every row of files, in order; probabilities too where the model has classes.
 
@@ -129,11 +130,16 @@ def predict(
         Columns of the data to write beside the prediction.
     encoding
         Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16.
+    cluster
+        Predict on the workers of a Dask cluster, tcp://host:8786 or local:N; OUT is then a new folder.
     """
     from descend.modelfile import load
     from descend.scoring import write_predictions
 
-    rows, unknown = write_predictions(load(model), _hyphens(data), out, keep, encoding=encoding)
+    engine = _engine(cluster)
+    rows, unknown = write_predictions(
+        load(model), _hyphens(data), out, keep, encoding=encoding, engine=engine
+    )
     if unknown:
         print(
             f"{unknown:,} cells held a level that the model has never seen; the reference or `(other)` stood in",
@@ -151,6 +157,7 @@ def score(
     *data: Files,
     encoding: str | None = None,
     weight: str | None = None,
+    cluster: str | None = None,
     json: Annotated[Flag, Parameter(name="--json")] = False,
 ) -> int:
     """Metrics of a model on files that hold the target.
@@ -168,6 +175,8 @@ def score(
         Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16.
     weight
         Column of sample weights, at least 0.
+    cluster
+        Work on a Dask cluster: tcp://host:8786, or local:N.
     json
         Print one JSON object instead of tables.
     """
@@ -175,7 +184,7 @@ def score(
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, _hyphens(data), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, _hyphens(data), _engine(cluster), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -328,12 +337,13 @@ def _fit(
             valid=_validation(how.valid),
             seed=how.seed,
             class_weight=how.class_weight,
-            memory=how.memory,
+            memory=None if how.cluster else how.memory,
+            engine=_engine(how.cluster, how.memory),
             columns=columns,
             optimizer=_optimizer(how),
             steps=how.steps,
             epochs=how.epochs,
-            batch_size=how.batch_size,
+            batch_size=None if how.optimizer == "local-steps" else how.batch_size,
             patience=how.patience,
             tolerance=how.tolerance,
             time_limit=how.time_limit,
@@ -351,11 +361,28 @@ def _optimizer(how: DescentOptions) -> Any:
         settings["learning_rate"] = "auto" if how.learning_rate is None else how.learning_rate
     if how.momentum is not None or how.nesterov:
         settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
+    if how.optimizer == "local-steps" and how.batch_size is not None:
+        settings["batch_size"] = how.batch_size  # it makes its own
     if how.optimizer == "auto" and not settings:
         return "auto"
     return make_optimizer(
         "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
     )
+
+
+def _engine(cluster: str | None, memory: str | None = None) -> Any:
+    """The cluster asked for, None for the threads of this process; what it says of its workers is shown."""
+    if cluster is None:
+        return None
+    import logging
+
+    from descend.cluster import Cluster
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("descend").setLevel(logging.INFO)
+    logging.getLogger("descend").handlers = [handler]
+    return Cluster(cluster, memory=memory)
 
 
 def _validation(value: str) -> float | str | None:
@@ -390,7 +417,7 @@ def _exit_code(run: Run, how: DescentOptions) -> int:
     """1 where no answer was reached: diverged, or short of a tolerance that was in force."""
     from descend.stopping import Outcome
 
-    if run.outcome is Outcome.DIVERGED:
+    if run.outcome in (Outcome.DIVERGED, Outcome.LOST):
         return 1
     asked = how.tolerance is not None or (how.steps is None and how.epochs is None and how.batch_size is None)
     return int(run.outcome is Outcome.STEP_LIMIT and asked)

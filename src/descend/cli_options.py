@@ -46,7 +46,7 @@ class DescentOptions:
     loss: str | None = None
     "squared-error, logistic or cross-entropy; the target tells unless given."
     optimizer: str = "auto"
-    "auto, exact, newton, lbfgs, gradient-descent or adam."
+    "auto, exact, newton, lbfgs, gradient-descent, adam or local-steps."
     learning_rate: float | None = None
     "Step size of gradient-descent and adam; found from the curvature unless given."
     schedule: str = "constant"
@@ -77,6 +77,8 @@ class DescentOptions:
     "balanced: classes count alike, however many rows they have."
     memory: str | None = None
     "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
+    cluster: str | None = None
+    "Work on a Dask cluster: the address of its scheduler, tcp://host:8786, or local:N for N processes here."
 
 
 COLUMNS, DESCENT = ColumnOptions(), DescentOptions()

@@ -14,11 +14,12 @@ from itertools import chain
 import numpy as np
 
 from descend.blocks import AnySplit, Block, leaf_rows
-from descend.cells import held_out_of, weights_of
+from descend.encoded_parts import EncodedRun, Recipe
 from descend.encoding import Encoding
 from descend.matrix import Array, Float
 from descend.spool import Pair, Spool, memory_budget
-from descend.tables import Rows, Slice
+from descend.table_parts import first_leaves, row_runs, unit_rows
+from descend.tables import Rows, Slice, Table
 
 
 @dataclass(eq=False)
@@ -44,6 +45,11 @@ class EncodedTable:
         self._spool: Spool | None = Spool(self.budget)
         self._leaves: int | None = None
 
+    @property
+    def recipe(self) -> Recipe:
+        """How its rows become blocks."""
+        return Recipe(self.encoding, self.split, self.weight, self.class_weights)
+
     def side(self, held_out: bool) -> EncodedSource:
         """The training rows, or those held out."""
         return EncodedSource(self, held_out)
@@ -63,10 +69,9 @@ class EncodedTable:
 
     def slices(self) -> Iterator[Slice]:
         """The raw rows of each leaf."""
-        others = (self.encoding.target.name, self.weight, self.split.group if self.split else None)
-        columns = [*self.encoding.names, *(name for name in others if name is not None)]
+        recipe = self.recipe
         self.unknown, count = 0, 0
-        for piece in self.table.slices(columns, leaf_rows(len(self.encoding.columns))):
+        for piece in self.table.slices(recipe.columns, recipe.leaf_rows):
             yield piece
             count += 1
         self._leaves = count
@@ -76,30 +81,11 @@ class EncodedTable:
 
         Rows without a target or of weight zero are in neither.
         """
-        y = self.encoding.target.encode(piece.frame[self.encoding.target.name])
-        X, unknown = self.encoding.transform(piece.frame)
-        counted, held_out, weights = ~np.isnan(y), held_out_of(piece, self.split), None
-        if self.weight is not None:
-            weights = weights_of(piece, self.weight)
-            counted &= weights > 0
-        whole = Block(X, y, weights)
-        training, validation = (
-            None if not m.any() else whole if m.all() else whole.take(m)
-            for m in (counted & ~held_out, counted & held_out)
-        )
-        pair = self._balanced(training), validation
+        pair, unknown = self.recipe.pair(piece)
         with self._lock:
             self.unknown += unknown
         self._keep(index, pair)
         return pair
-
-    def _balanced(self, block: Block | None) -> Block | None:
-        if block is None or self.class_weights is None:
-            return block
-        weights = self.class_weights[block.y.astype(np.intp)]
-        if block.sample_weight is not None:
-            weights *= block.sample_weight
-        return Block(block.X, block.y, weights)
 
     def _keep(self, index: int, pair: Pair) -> None:
         spool = self._spool
@@ -166,6 +152,15 @@ class EncodedSource:
 
     def parts(self) -> list[EncodedPart]:
         return [EncodedPart(self)]
+
+    def handles(self) -> list[EncodedRun]:
+        """The same leaves as runs that other processes can open."""
+        recipe, table = self.whole.recipe, self.whole.table
+        assert isinstance(table, Table)  # rows are kept where they are read, which is on the workers
+        unit = max(unit_rows(table.starts()[1], len(recipe.encoding.names)), recipe.leaf_rows)
+        runs = row_runs(table, recipe.columns, unit)
+        places = zip(runs, first_leaves(runs, recipe.leaf_rows), strict=True)
+        return [EncodedRun(run, first, recipe, self.held_out) for run, first in places]
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
         blocks = (self.whole.kept(int(leaf))[self.held_out] for leaf in leaves)

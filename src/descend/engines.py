@@ -8,6 +8,7 @@ threads. BLAS runs on one thread while a session is open: the engine's threads s
 from __future__ import annotations
 
 import os
+import platform
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
-from descend.blocks import Leaf, Source
+from descend.blocks import Block, Leaf, Source
 from descend.errors import DataError, check_whole
 from descend.statistics import Statistic
 
@@ -32,6 +33,9 @@ class Session(Protocol):
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         """`writer(leaf)` of every leaf, in order."""
+
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        """`value = step(block, value)` from leaf to leaf: one chain, and so one value, for each worker."""
 
     def close(self) -> None: ...
 
@@ -59,9 +63,8 @@ class Tree:
         self.merge = merge
         self.waiting: dict[tuple[int, int], Any] = {}
 
-    def add(self, index: int, value: Any) -> None:
-        """Put in the value of one leaf; None where it holds no rows."""
-        level = 0
+    def add(self, index: int, value: Any, level: int = 0) -> None:
+        """Put in the value of one leaf, or of the leaves at a level; None where they hold no rows."""
         while (level, index ^ 1) in self.waiting:
             sibling = self.waiting.pop((level, index ^ 1))
             value = self._join(sibling, value) if index & 1 else self._join(value, sibling)
@@ -73,6 +76,13 @@ class Tree:
         total = None
         for key in sorted(self.waiting):  # the last leaves wait at the lowest levels
             total = self._join(self.waiting[key], total)
+        return total
+
+    def result(self) -> Any:
+        """The value of all leaves. Raises `DataError` where none holds rows."""
+        total = self.total()
+        if total is None:
+            raise DataError("no rows are left to work on: every row lacks a target or is held out.")
         return total
 
     def _join(self, a: Any, b: Any) -> Any:
@@ -155,6 +165,11 @@ class ThreadSession:
             _blas.release()
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        total: V = self.fold(statistic, params, leaves).result()
+        return total
+
+    def fold(self, statistic: Statistic[V], params: Any, leaves: Collection[int] | None = None) -> Tree:
+        """The tree of the leaves, as far as they make whole branches of it."""
         self._take()
         tree, lock = Tree(statistic.merge), threading.Lock()
 
@@ -165,10 +180,16 @@ class ThreadSession:
                 tree.add(leaf.index, value)
 
         self._each(add, leaves)
-        total: V | None = tree.total()
-        if total is None:
-            raise DataError("no rows are left to work on: every row lacks a target or is held out.")
-        return total
+        return tree
+
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        """`value = step(block, value)` over the leaves in order: one chain, whatever the number of threads."""
+        self._take()
+        for leaf in self._leaves(None):
+            block = leaf.block()
+            if block is not None:
+                value = step(block, value)
+        return [value]
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         self._take()
@@ -236,6 +257,16 @@ def _controller() -> Any:
     return ThreadpoolController()
 
 
+def processor() -> str:
+    """The type of processor that BLAS has picked its kernels for: the same bits are promised per type.
+
+    >>> processor() == processor()
+    True
+    """
+    found = {str(library.get("architecture") or "") for library in _controller().info()} - {""}
+    return " ".join(sorted(found)) or platform.machine()
+
+
 class _SingleThreadedBlas:
     """BLAS held to one thread while at least one session is open."""
 
@@ -257,3 +288,13 @@ class _SingleThreadedBlas:
 
 
 _blas = _SingleThreadedBlas()
+
+
+def hold_blas() -> None:
+    """Hold BLAS to one thread, until `release_blas` has been called as often."""
+    _blas.acquire()
+
+
+def release_blas() -> None:
+    """The counterpart of `hold_blas`."""
+    _blas.release()

@@ -33,6 +33,10 @@ class ModelFileError(DescendError):
     """A model file is truncated, foreign, or written by a newer version."""
 
 
+class EngineLostError(DescendError):
+    """All workers, or the scheduler of a cluster, are gone."""
+
+
 class MissingExtraError(DescendError, ImportError):
     """An optional dependency is not installed; the message names the `pip install` line."""
 

@@ -259,13 +259,17 @@ def make_problem(
     """Open both sources and put objectives over them; moments that are known already are not summed again."""
     training, held_out = sources
     outputs = len(classes or ()) if isinstance(loss, CrossEntropy) else None
-    session = options.engine.open(training)
     how = {"loss": loss, "intercept": options.intercept, "outputs": outputs}
-    objective = Objective.over(session, penalty=penalty, moments=moments[0], **how)
     validation, validation_session = None, None
-    if held_out is not None:
-        validation_session = options.engine.open(held_out)
-        validation = Objective.over(validation_session, penalty=L2(0.0), moments=moments[1], **how)
+    with ExitStack() as opened:  # closed again on an error
+        session = options.engine.open(training)
+        opened.callback(session.close)
+        objective = Objective.over(session, penalty=penalty, moments=moments[0], **how)
+        if held_out is not None:
+            validation_session = options.engine.open(held_out)
+            opened.callback(validation_session.close)
+            validation = Objective.over(validation_session, penalty=L2(0.0), moments=moments[1], **how)
+        opened.pop_all()
     return Problem(objective, session, validation, validation_session, training.feature_names, classes)
 
 

@@ -8,13 +8,14 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
 from descend.arguments import check_settings
 from descend.coordinates import coordinates_of
-from descend.errors import DescendError, DescendWarning
+from descend.engines import processor
+from descend.errors import DescendError, DescendWarning, EngineLostError
 from descend.history import History, Step
 from descend.inference import standard_errors
 from descend.losses import CrossEntropy, LogisticLoss
@@ -66,8 +67,7 @@ class Run:
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
     _quadratic: Quadratic | None = field(default=None, repr=False)
-    like: Any = field(default=None, repr=False)
-    """An empty tensor of the kind that the rows came in: weights and predictions come back as such."""
+    like: Any = field(default=None, repr=False)  # an empty tensor of the kind that the rows came in
 
     @property
     def weights(self) -> Any:
@@ -217,16 +217,15 @@ class Run:
         return self.model.predict_probabilities(data)
 
     def to_torch(self) -> Any:
-        """The model as an `nn.Linear` in float64, its scaling folded in; see `Model.to_torch`."""
+        """The model as an `nn.Linear`, its scaling folded in; see `Model.to_torch`."""
         return self.model.to_torch()
 
     @staticmethod
     def from_torch(layer: Any, x: Any, y: Any, *, loss: Any = None, history: History | None = None) -> Run:
-        """A linear layer trained elsewhere as a Run, for its plots, film, report and model file.
+        """A linear layer trained elsewhere on `x` and `y` as a Run, for its plots, film, report and model file.
 
-        `x` and `y` are its training rows, arrays or tensors; `loss` is squared-error for one output and
-        cross-entropy for several, unless given. `history`, as recorded by the loop, ends at the layer.
-        Raises `ShapeError` where the layer does not fit the rows.
+        `loss` is squared-error for one output and cross-entropy for several, unless given; `history` is what
+        the loop recorded. Raises `ShapeError` where the layer does not fit the rows.
 
         >>> import torch, descend
         >>> x, y = descend.make_line(100, seed=0)
@@ -291,6 +290,8 @@ def fit(
     check_settings(problem, inspect.signature(fit).parameters, every)
     made = Problem.of(data, y, **problem)
     try:
+        if hasattr(made.session, "workers"):
+            made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
         units = coordinates_of(made.objective, standardize and made.encoding is None, batch_size is not None)
         objective, validation, start = units.taken_to(made.objective, made.validation, start)
         chosen = _choose(optimizer, objective, batch_size)
@@ -318,9 +319,7 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = _record(walk, made, every)
-        run = finished(made, history, last, chosen)
-        run.like = empty_like(data)
-        return run
+        return replace(finished(made, history, last, chosen), like=empty_like(data))
     finally:
         made.close()
 
@@ -330,10 +329,11 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
     assert last.outcome is not None
     model, encoding = _model(problem, last, optimizer), problem.encoding
     errors, metrics, seen = None, None, None
+    lost = last.outcome is Outcome.LOST
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
     if encoding is not None:
-        metrics = problem.metrics(last.weights)
+        metrics = {} if lost else problem.metrics(last.weights)
         model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
         model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
@@ -369,19 +369,23 @@ def _without_rows(objective: Objective) -> Quadratic | None:
 
 
 def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
-    """Go through the walk, keep every step; Ctrl-C keeps what there is."""
+    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is."""
     intercept = ("(intercept)",) if problem.objective.intercept else ()
     history, last = History(names=(*problem.feature_names, *intercept)), None
+    outcome = Outcome.INTERRUPTED
     try:
         for last in walk:
             history.add(last)
             if every and last.outcome is None and last.number % every == 0:
                 print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EngineLostError) as error:
         if last is None:
             raise
+        if isinstance(error, EngineLostError):
+            outcome = Outcome.LOST
+            problem.warnings.append(str(error))
     assert last is not None
-    return history, last if last.outcome else last._replace(outcome=Outcome.INTERRUPTED)
+    return history, last if last.outcome else last._replace(outcome=outcome)
 
 
 def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
@@ -412,7 +416,7 @@ def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None)
     if not (problem.objective.penalty.is_zero and isinstance(problem.loss, LogisticLoss | CrossEntropy)):
         return False
     if metrics is not None:
-        return metrics["training"].values["accuracy"] > 1 - 1e-12
+        return bool(metrics) and metrics["training"].values["accuracy"] > 1 - 1e-12
     rows, weight = problem.objective.rows, problem.objective.weight
     return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
 
@@ -431,6 +435,7 @@ def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
         "rows": problem.rows,
         "constant": problem.constant.tolist(),
         "missing": problem.missing,
+        "processor": " ".join(sorted(getattr(problem.session, "processors", ()))) or processor(),
         "notes": [*problem.notes, *problem.warnings],
     }
     return Model(

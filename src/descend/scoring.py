@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from descend.blocks import leaf_rows
+from descend.blocks import Source, leaf_rows
 from descend.encoded import EncodedTable
 from descend.encoding import Encoding, label_text, open_encoded
 from descend.engines import Engine, Threads
 from descend.errors import DataError, DescendError
 from descend.metrics import Metrics, evaluate
 from descend.modelfile import Model
+from descend.prediction_parts import PartWriter, PredictionSource, new_folder, predicted
+from descend.remote import RemoteEngine
 from descend.tables import Table, write_frames
 
 
@@ -55,12 +57,14 @@ def write_predictions(
     keep: Sequence[str] = (),
     *,
     encoding: str | None = None,
+    engine: Engine | None = None,
 ) -> tuple[int, int]:
     """Predict every row of a table and write `.csv` or `.parquet`, or CSV to standard output for None.
 
     Columns are those of `keep`, then `prediction`, then `probability:CLASS` for each class; rows keep
-    their order and are streamed. `encoding` is that of a CSV that is not UTF-8. Returns the number of
-    rows and of cells with an unknown level.
+    their order and are streamed. `encoding` is that of a CSV that is not UTF-8. With an `engine` of other
+    processes `path` is a new folder, which gets a Parquet file for each run of rows, in order by name. Returns
+    the number of rows and of cells with an unknown level.
     """
     with closing(_open(model, data, keep, encoding)) as table:
         absent = [name for name in keep if name not in table.names]
@@ -71,25 +75,18 @@ def write_predictions(
             raise DataError(
                 f"`keep` names `{clash[0]}`, which is a column of the predictions: rename it first."
             )
+        columns = tuple(dict.fromkeys((*_encoding(model).names, *keep)))
+        if isinstance(engine, RemoteEngine):
+            if path is None:
+                raise DescendError("workers write files: give the name of a new folder for them (--out).")
+            writer = PartWriter(model, columns, tuple(keep), new_folder(path))
+            with engine.open(cast(Source, PredictionSource(table, columns))) as session:
+                written = list(session.map(writer))
+            return sum(rows for rows, _ in written), sum(unknown for _, unknown in written)
         counts = [0, 0]
-        write_frames(_predictions(model, table, list(keep), counts), path)
+        pieces = table.slices(columns, leaf_rows(len(_encoding(model).columns)))
+        write_frames(predicted(model, pieces, keep, counts), path)
         return counts[0], counts[1]
-
-
-def _predictions(model: Model, table: Table, keep: list[str], counts: list[int]) -> Iterator[dict[str, Any]]:
-    encoding = _encoding(model)
-    names = list(dict.fromkeys((*encoding.names, *keep)))
-    for piece in table.slices(names, leaf_rows(len(encoding.columns))):
-        X, unknown = encoding.transform(piece.frame)
-        z = model.linear_predictor(X)
-        columns: dict[str, Any] = {name: piece.frame[name] for name in keep}
-        columns["prediction"] = model.decide(z)
-        if model.classes is not None:
-            p = model.probabilities(z)
-            columns |= {f"probability:{label_text(c)}": p[:, i] for i, c in enumerate(model.classes)}
-        counts[0] += len(z)
-        counts[1] += unknown
-        yield columns
 
 
 def _encoding(model: Model) -> Encoding:

@@ -9,6 +9,7 @@ import numpy as np
 
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
+from descend.local_steps import LocalSteps
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
 from descend.optimizers import FIRST_ORDER, Optimizer, Update
@@ -102,7 +103,13 @@ def solve_scaled(H: Float, g: Float) -> Float:
     return np.asarray(V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0) / scale)
 
 
-OPTIMIZERS: dict[str, type[Any]] = {**FIRST_ORDER, "lbfgs": LBFGS, "newton": Newton, "exact": Exact}
+OPTIMIZERS: dict[str, type[Any]] = {
+    **FIRST_ORDER,
+    "lbfgs": LBFGS,
+    "newton": Newton,
+    "exact": Exact,
+    "local-steps": LocalSteps,
+}
 
 
 def auto_optimizer(objective: Objective) -> Optimizer:

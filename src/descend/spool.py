@@ -77,7 +77,7 @@ class Spool:
 
     def fits(self, pair: Pair) -> bool:
         """Whether the pair still fits in memory."""
-        return self.memory + _size(pair) <= self.budget
+        return self.memory + pair_bytes(pair) <= self.budget
 
     def put(self, index: int, pair: Pair) -> None:
         """Keep the blocks of a leaf; one that is there already is left as it is."""
@@ -85,7 +85,7 @@ class Spool:
             if index in self:
                 return
             if self.fits(pair):
-                self.memory += _size(pair)
+                self.memory += pair_bytes(pair)
                 self._pairs[index] = pair
             else:
                 self._places[index] = self._write(pair)
@@ -133,7 +133,8 @@ class Spool:
         return pair
 
 
-def _size(pair: Pair) -> int:
+def pair_bytes(pair: Pair) -> int:
+    """Bytes that both blocks hold."""
     return sum(block.nbytes for block in pair if block is not None)
 
 

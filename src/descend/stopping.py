@@ -29,6 +29,7 @@ class Outcome(Enum):
     EARLY_STOP = "stopped early: the validation loss no longer fell; the best weights are kept"
     INTERRUPTED = "interrupted: the run so far is kept"
     ELSEWHERE = "trained elsewhere: the loop was not ours"
+    LOST = "the workers were lost: the run so far is kept"
 
     @property
     def converged(self) -> bool:

@@ -6,7 +6,7 @@ It is a statistic over raw leaves, so that decoding, profiling and summing share
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -14,12 +14,14 @@ import numpy as np
 import polars as pl
 
 from descend.blocks import AnySplit, Source, leaf_rows
+from descend.cache import Shelf
 from descend.cells import as_numbers, held_out_of, weights_of
 from descend.engines import Engine
 from descend.profiles import HUGE, Profile, is_text
 from descend.raw_cells import Cells
 from descend.raw_moments import RawMoments
 from descend.spool import memory_budget
+from descend.table_parts import RowRun, first_leaves, row_runs, unit_rows
 from descend.tables import Kept, Slice, Table
 
 KEPT_BYTES = 2**27
@@ -159,6 +161,15 @@ class RawSource:
             self.kept.add(index, piece)
             yield RawLeaf(index, piece)
 
+    def handles(self) -> list[RawRun]:
+        """The same leaves as runs that other processes can open; the first rows are read for the origins."""
+        columns, leaf = self.question.columns, 4 * leaf_rows(len(self.question.names))
+        if self.question.sums:
+            self._set_origins(next(self.table.slices(columns, leaf)).frame)
+        runs = row_runs(self.table, columns, unit_rows(self.table.starts()[1], len(self.question.names)))
+        places = zip(runs, first_leaves(runs, leaf), strict=True)
+        return [RawRun(run, first, tuple(columns), leaf) for run, first in places]
+
     def _set_origins(self, frame: pl.DataFrame) -> None:
         """The mean of each column of numbers in the first leaf: near all of them, so nothing cancels."""
         for name in (*self.question.names, self.question.target):
@@ -178,3 +189,31 @@ class RawLeaf:
     def block(self) -> Any:
         """The rows as they are: a survey reads cells, not numbers."""
         return self.piece
+
+
+@dataclass(frozen=True, eq=False)
+class RawRun:
+    """Some consecutive raw rows, the first of them in leaf `first`: a handle of a part."""
+
+    rows: RowRun
+    first: int
+    columns: tuple[str, ...]
+    leaf: int
+    shelf: Shelf | None = None
+
+    def open(self, shelf: Shelf) -> RawRun:
+        """The part, whose rows are left on `shelf` for those who encode them."""
+        return replace(self, shelf=shelf)
+
+    def joined(self, other: Any) -> RawRun | None:
+        """Both as one where `other` goes on where this ends."""
+        rows = self.rows.joined(other.rows)
+        return None if rows is None else replace(self, rows=rows)
+
+    def leaves(self) -> Iterator[RawLeaf]:
+        """Every leaf in order."""
+        for index, piece in enumerate(self.rows.slices(self.columns, self.leaf), self.first):
+            if self.shelf is not None and self.rows.file is not None:
+                size = int(piece.frame.estimated_size())
+                self.shelf.put((*self.rows.key, "raw", piece.start), piece, size)
+            yield RawLeaf(index, piece)

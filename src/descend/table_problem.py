@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from descend.problem import (
     make_problem,
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
+from descend.remote import for_one_run
 from descend.sampling import sample_of
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
@@ -46,6 +47,7 @@ def from_table(data: Any, target: str, columns: Columns, options: Any) -> Proble
     if options.loss is not None:
         check_weighted(options.loss, columns.weight)
     with ExitStack() as opened:
+        options = replace(options, engine=opened.enter_context(for_one_run(options.engine)))
         table = open_table(
             data, missing=columns.missing, text_columns=columns.categorical, encoding=columns.encoding
         )
@@ -104,7 +106,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
-    if not survey.kept.complete:
+    if survey.kept.partial:
         problem.sampled = _sampled(survey.kept, table, whole, problem, options, opened)
     if loss.name not in LOSSES:
         sample = sample_of(problem.session.source, survey.rows["training"])
@@ -125,6 +127,10 @@ def _survey(
     question = replace(
         question, sums=numeric and (options.loss is None or isinstance(options.loss, SquaredError))
     )
+    unmarked = table.unmarked(question.columns)
+    if unmarked is not None:
+        with suppress(TypeConflict):
+            return unmarked, Survey.of(unmarked, question, options.engine)
     try:
         return table, Survey.of(table, question, options.engine)
     except TypeConflict as conflict:

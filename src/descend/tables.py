@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +24,9 @@ from descend.csv_files import MISSING, CsvFile, first_line, reading
 from descend.errors import DataError
 from descend.files import replacing
 from descend.table_files import TableFile, find_files, open_file
+
+LARGE = 2**26
+"""Bytes from which a saving in the reading of CSVs is worth a look at their first rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Table:
     frame: pl.DataFrame | pl.LazyFrame | None = None
     missing: tuple[str, ...] = MISSING
     schema: Mapping[str, pl.DataType] = field(default_factory=dict)
+    key: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
+    """What no other table has, nor the same with other types."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,11 +94,19 @@ class Table:
         if self.frame is not None:
             return (0,), int(self.frame.lazy().select(pl.len()).collect(engine="streaming").item())
         starts, total = [0] * len(self.files), 0
-        for file, place in zip(self.files, self.places, strict=True):
+        for place, rows in zip(self.places, self.file_rows, strict=True):
             starts[place] = total
-            with reading(file.label):
-                total += file.rows()
+            total += rows
         return tuple(starts), total
+
+    @cached_property
+    def file_rows(self) -> tuple[int, ...]:
+        """The number of rows of each file."""
+        counts = []
+        for file in self.files:
+            with reading(file.label):
+                counts.append(file.rows())
+        return tuple(counts)
 
     def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
         """All rows in order, `rows` at a time, cut at the end of each file; one empty slice for no rows.
@@ -106,13 +121,13 @@ class Table:
             return
         schema = {name: self.schema[name] for name in columns}
         if self.frame is not None:
-            yield from _sliced(0, "frame", self.frame, schema, rows)
+            yield from sliced(0, "frame", self.frame, schema, rows)
         for file, place in zip(self.files, self.places, strict=True):
             absent = [name for name in columns if name not in file.names]
             if absent:
                 listed = ", ".join(f"`{name}`" for name in absent)
                 raise DataError(f"{file.label!r} has no column {listed}, which {self.files[0].label!r} has.")
-            yield from _sliced(place, file.label, file.scan(schema), schema, rows)
+            yield from sliced(place, file.label, file.scan(schema), schema, rows)
 
     def as_floats(self, columns: Sequence[str]) -> Table:
         """The same table with whole numbers of CSVs read as floats: a fraction further on does no harm."""
@@ -120,6 +135,17 @@ class Table:
             return self
         whole = [name for name in columns if self.schema[name].is_integer()]
         return replace(self, schema={**self.schema, **dict.fromkeys(whole, pl.Float64())})
+
+    def unmarked(self, columns: Sequence[str]) -> Table | None:
+        """The same table whose CSVs are not searched for missing cells, where they are large and show none.
+
+        None where nothing would be gained. Reading it raises `TypeConflict` where there is one after all.
+        """
+        if self.file_bytes < LARGE or not all(isinstance(file, CsvFile) for file in self.files):
+            return None
+        types = {name: self.schema[name] for name in columns}
+        files = tuple(file.unmarked(types) for file in self.files if isinstance(file, CsvFile))
+        return None if any(file.marked for file in files) else replace(self, files=files)
 
     def widened(self) -> Table:
         """The same table with types that every cell of every CSV fits, which costs a read.
@@ -171,16 +197,21 @@ class Kept:
         return sum(int(piece.frame.estimated_size()) for piece in self._slices.values())
 
     @property
+    def partial(self) -> bool:
+        """Whether some rows are there and others not."""
+        return self.every > 1 and bool(self._slices)
+
+    @property
     def complete(self) -> bool:
         """Whether every row is there."""
-        return self.every == 1
+        return self.every == 1 and bool(self._slices)
 
     def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
         """The rows that are kept, `rows` at a time, cut where a file or a run of rows ends."""
         columns = list(dict.fromkeys(columns))
         for run in self._runs():
             start = run[0].start
-            for frame in _regular((piece.frame.select(columns) for piece in run), rows):
+            for frame in regular((piece.frame.select(columns) for piece in run), rows):
                 yield Slice(run[0].file, start, frame)
                 start += frame.height
             if start == run[0].start:
@@ -279,21 +310,21 @@ def _values(column: Any) -> Any:
     return [None if absent else value for value, absent in zip(values.tolist(), column.isna(), strict=True)]
 
 
-def _sliced(
-    number: int, label: str, lazy: pl.LazyFrame, schema: Mapping[str, pl.DataType], rows: int
+def sliced(
+    number: int, label: str, lazy: pl.LazyFrame, schema: Mapping[str, pl.DataType], rows: int, start: int = 0
 ) -> Iterator[Slice]:
-    """The rows of one file."""
-    start = 0
+    """The rows of one file, of which the first is row `start`."""
+    begin = start
     with reading(label):
         batches = lazy.select(list(schema)).collect_batches(chunk_size=rows, maintain_order=True)
-        for frame in _regular(batches, rows):
+        for frame in regular(batches, rows):
             yield Slice(number, start, frame)
             start += frame.height
-    if not start:
-        yield Slice(number, 0, pl.DataFrame(schema=schema))
+    if start == begin:
+        yield Slice(number, start, pl.DataFrame(schema=schema))
 
 
-def _regular(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+def regular(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
     """Frames of exactly `rows` rows, the last one shorter, whatever sizes come in."""
     rest: list[pl.DataFrame] = []
     held = 0

@@ -1,0 +1,99 @@
+"""Links to workers: a thread for each, that hands over one message at a time and waits for the answer.
+
+A worker that is frozen holds up its own thread and nothing else.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from descend.errors import EngineLostError
+
+
+class Reply(NamedTuple):
+    """What came of a ticket: the answer, or None where its worker is gone."""
+
+    ticket: str
+    content: bytes | None
+
+
+class Link:
+    """A worker as seen from here; `exchange` takes it a message and returns the answer, None if it is gone."""
+
+    def __init__(
+        self, exchange: Callable[[bytes], bytes | None], replies: queue.Queue[Reply], threads: int = 1
+    ) -> None:
+        self.threads = threads
+        self.suspected = False
+        """Whether it was silent for too long, and has not answered since."""
+        self.gone = False
+        self.pending: list[str] = []
+        """The tickets that are not answered yet."""
+        self._exchange, self._replies = exchange, replies
+        self._tasks: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._talk, name="descend-link", daemon=True)
+        self._thread.start()
+
+    def send(self, ticket: str, message: bytes) -> None:
+        """Hand a message over when those before it are answered."""
+        self.pending.append(ticket)
+        self._tasks.put((ticket, message))
+
+    def abandon(self) -> None:
+        """Take the worker for gone, even though it holds up the thread: all that is pending is answered so."""
+        self.gone = True
+        for ticket in list(self.pending):
+            self._replies.put(Reply(ticket, None))
+
+    def _talk(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            ticket, message = task
+            content = None if self.gone else self._exchange(message)
+            self.suspected, self.gone = False, self.gone or content is None
+            self.pending.remove(ticket)
+            self._replies.put(Reply(ticket, content))
+
+    def close(self, seconds: float) -> None:
+        """End the thread, if it is not held up for longer."""
+        self.gone = True
+        self._tasks.put(None)
+        if self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+
+
+class LinkedPool:
+    """Workers behind links; a `Pool`."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.replies: queue.Queue[Reply] = queue.Queue()
+        self.links: dict[str, Link] = {}
+
+    def members(self) -> dict[str, int]:
+        """The workers that are there and answer, each with its number of threads."""
+        return {name: link.threads for name, link in self.links.items() if not (link.gone or link.suspected)}
+
+    def send(self, worker: str, ticket: str, message: bytes) -> None:
+        """Send a message; the reply comes by `wait`."""
+        self.links[worker].send(ticket, message)
+
+    def wait(self, seconds: float) -> list[Reply]:
+        """Replies that have come, at the latest after so many seconds."""
+        if self.replies.empty() and all(link.gone for link in self.links.values()):
+            raise EngineLostError("all workers are gone. Were they killed for want of memory?")
+        try:
+            return [self.replies.get(timeout=seconds)]
+        except queue.Empty:
+            return []
+
+    def suspect(self, worker: str) -> None:
+        """Give a worker no further work until it answers."""
+        self.links[worker].suspected = True
+
+    def close(self) -> None:
+        """End the threads."""
+        for link in self.links.values():
+            link.close(1.0)
