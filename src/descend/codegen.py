@@ -169,6 +169,7 @@ def export(model: Model, to: str, path: str | os.PathLike[str] | None = None) ->
 
     Raises `DescendError` for another `to`, `MissingExtraError` where ONNX is not installed.
 
+    >>> import numpy as np
     >>> from descend.losses import SquaredError
     >>> print(export(Model(SquaredError(), np.array([2.0, 1.0]), True, ("age",)), "sql"))
     -- Predicts y. Written by descend; replace `data` by your table.
