@@ -26,6 +26,7 @@ for tuning in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # as a user's machine 
 ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "accuracy": "The same answer with nothing said but the target",
+    "diagnosis": "What a diagnosis costs",
     "flights": "A third of a million flights",
     "startup": "From prompt to prompt",
     "reading": "As fast as a file can be read",

@@ -10,7 +10,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import descend
 from descend import L2, LBFGS, Adam, DescendError, Exact, GradientDescent, Newton, Objective, Outcome
-from descend.second_order import auto_optimizer, make_optimizer, solve_scaled
+from descend.curvature import _solved
+from descend.second_order import auto_optimizer, make_optimizer
 
 RNG = np.random.default_rng(4)
 ROWS = 400
@@ -136,7 +137,7 @@ def test_scaled_systems_are_solved_with_minimum_norm(rank):
     g = H @ RNG.normal(size=6) / 10.0 ** np.arange(6)
     scale = np.sqrt(H.diagonal())
     expected = np.linalg.pinv(H / np.outer(scale, scale), rcond=1e-11, hermitian=True) @ (g / scale) / scale
-    np.testing.assert_allclose(solve_scaled(H, g) * scale, expected * scale, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(-_solved(H, g)[0] * scale, expected * scale, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("start", [0.0, 3.0, -20.0])

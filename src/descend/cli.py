@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from descend import __version__
-from descend.cli_options import COLUMNS, DESCENT, ColumnOptions, DescentOptions, Files, Flag, Names, Short
+from descend.cli_options import (
+    COLUMNS,
+    DESCENT,
+    HYPHEN,
+    ColumnOptions,
+    DescentOptions,
+    Files,
+    Flag,
+    Names,
+    Short,
+    columns_of,
+    hyphens,
+    optimizer_of,
+    validation_of,
+)
 from descend.errors import DescendError
 from descend.files import check_writable
 
@@ -33,9 +47,6 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
-
-HYPHEN = "./-"
-"""Stands for - on its own while the arguments are parsed: cyclopts would take it for a flag."""
 
 
 @app.command
@@ -79,7 +90,7 @@ def fit(
     quiet
         Print nothing.
     """
-    paths = _hyphens(data)
+    paths = hyphens(data)
     files = {"model": out or f"{_stem(paths)}.model.json"}
     files |= {"history": history} if history else {}
     check_writable(files["model"])
@@ -101,6 +112,61 @@ def fit(
 
         print_run(console(), run, ", ".join(paths), files)
     return _exit_code(run, descent)
+
+
+@app.command
+def diagnose(
+    *data: Files,
+    target: str,
+    loss: str | None = None,
+    l2: float | None = None,
+    class_weight: str | None = None,
+    steps: int = 100,
+    memory: str | None = None,
+    columns: ColumnOptions = COLUMNS,
+    json: Annotated[Flag, Parameter(name="--json")] = False,
+) -> int:
+    """Say what a fit will meet: curvature, learning rates, columns that stand in the way, how far it is.
+
+    descend diagnose penguins.csv --target body_mass_g
+    descend diagnose loans.parquet --target default --l2 0 --json
+
+    Parameters
+    ----------
+    data
+        Files, globs or folders, as for `descend fit`.
+    target
+        The column to predict.
+    loss
+        squared-error, logistic or cross-entropy; the target tells unless given.
+    l2
+        Strength of the L2 penalty, as for `descend fit`.
+    class_weight
+        balanced: classes count alike, however many rows they have.
+    steps
+        How many steps of gradient descent to predict.
+    memory
+        Memory for decoded rows, 500MB or 2GB.
+    json
+        Print one JSON object instead of a page.
+    """
+    from descend.diagnosis import diagnose
+
+    found = diagnose(
+        hyphens(data),
+        target=target,
+        loss=loss,
+        penalty=l2,
+        class_weight=class_weight,
+        memory=memory,
+        columns=columns_of(columns),
+        steps=steps,
+    )
+    if json:
+        _print_json(found.to_dict())
+    else:
+        print(found)
+    return 0
 
 
 @app.command
@@ -137,9 +203,7 @@ def predict(
     from descend.scoring import write_predictions
 
     engine = _engine(cluster)
-    rows, unknown = write_predictions(
-        load(model), _hyphens(data), out, keep, encoding=encoding, engine=engine
-    )
+    rows, unknown = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
     if unknown:
         print(
             f"{unknown:,} cells held a level that the model has never seen; the reference or `(other)` stood in",
@@ -184,7 +248,7 @@ def score(
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, _hyphens(data), _engine(cluster), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, hyphens(data), _engine(cluster), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -313,20 +377,8 @@ def _fit(
 ) -> Run:
     """Translate the flags and fit; what was left out is printed with the run, not as a warning."""
     from descend.errors import DescendWarning
-    from descend.problem import Columns
     from descend.run import fit
 
-    columns = Columns(
-        which.features,
-        which.drop,
-        which.categorical,
-        which.numeric,
-        _pairs(which.reference),
-        _hyphens(which.missing) or None,
-        which.encoding,
-        which.weight,
-        which.group,
-    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)
         return fit(
@@ -334,13 +386,13 @@ def _fit(
             target=target,
             loss=how.loss,
             penalty=how.l2,
-            valid=_validation(how.valid),
+            valid=validation_of(how.valid),
             seed=how.seed,
             class_weight=how.class_weight,
             memory=None if how.cluster else how.memory,
             engine=_engine(how.cluster, how.memory),
-            columns=columns,
-            optimizer=_optimizer(how),
+            columns=columns_of(which),
+            optimizer=optimizer_of(how),
             steps=how.steps,
             epochs=how.epochs,
             batch_size=None if how.optimizer == "local-steps" else how.batch_size,
@@ -350,24 +402,6 @@ def _fit(
             every=every,
             progress=progress,
         )
-
-
-def _optimizer(how: DescentOptions) -> Any:
-    """The optimizer that the flags describe; a learning rate, schedule or momentum means gradient descent."""
-    from descend.second_order import make_optimizer
-
-    settings: dict[str, Any] = {}
-    if how.learning_rate is not None or how.schedule != "constant":
-        settings["learning_rate"] = "auto" if how.learning_rate is None else how.learning_rate
-    if how.momentum is not None or how.nesterov:
-        settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
-    if how.optimizer == "local-steps" and how.batch_size is not None:
-        settings["batch_size"] = how.batch_size  # it makes its own
-    if how.optimizer == "auto" and not settings:
-        return "auto"
-    return make_optimizer(
-        "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
-    )
 
 
 def _engine(cluster: str | None, memory: str | None = None) -> Any:
@@ -385,19 +419,6 @@ def _engine(cluster: str | None, memory: str | None = None) -> Any:
     return Cluster(cluster, memory=memory)
 
 
-def _validation(value: str) -> float | str | None:
-    """`--valid` as a fraction, None for 0, or the name of a file."""
-    try:
-        return float(value) or None
-    except ValueError:
-        return value
-
-
-def _hyphens(arguments: Sequence[str]) -> list[str]:
-    """The arguments as they were given."""
-    return ["-" if argument == HYPHEN else argument for argument in arguments]
-
-
 def _stem(paths: Sequence[str]) -> str:
     """What the model is named after: a file or folder, where it is one."""
     if len(paths) != 1 or not os.path.exists(paths[0]):
@@ -406,21 +427,14 @@ def _stem(paths: Sequence[str]) -> str:
     return Path(name.removesuffix(".gz").removesuffix(".zst")).stem or "model"
 
 
-def _pairs(items: list[str]) -> dict[str, str]:
-    for item in items:
-        if "=" not in item:
-            raise DescendError(f"`--reference` takes COL=LEVEL, got {item!r}.")
-    return dict(item.split("=", 1) for item in items)
-
-
 def _exit_code(run: Run, how: DescentOptions) -> int:
     """1 where no answer was reached: diverged, or short of a tolerance that was in force."""
     from descend.stopping import Outcome
 
-    if run.outcome in (Outcome.DIVERGED, Outcome.LOST):
+    if run.outcome in (Outcome.DIVERGED, Outcome.OSCILLATING, Outcome.LOST):
         return 1
     asked = how.tolerance is not None or (how.steps is None and how.epochs is None and how.batch_size is None)
-    return int(run.outcome is Outcome.STEP_LIMIT and asked)
+    return int(run.outcome in (Outcome.STEP_LIMIT, Outcome.STALLED) and asked)
 
 
 def _run_object(run: Run) -> dict[str, Any]:
@@ -431,7 +445,3 @@ def _run_object(run: Run) -> dict[str, Any]:
 
 def _print_json(content: Any) -> None:
     print(jsonlib.dumps(content, indent=2, ensure_ascii=False))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
+
+from descend.errors import DescendError
+
+HYPHEN = "./-"
+"""Stands for - on its own while the arguments are parsed: cyclopts would take it for a flag."""
 
 Names = Annotated[list[str], Parameter(consume_multiple=True, negative="", show_default=False)]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
@@ -83,3 +89,58 @@ class DescentOptions:
 
 COLUMNS, DESCENT = ColumnOptions(), DescentOptions()
 """What holds where no flag is given."""
+
+
+def columns_of(which: ColumnOptions) -> Any:
+    """The columns that the flags describe."""
+    from descend.problem import Columns
+
+    return Columns(
+        which.features,
+        which.drop,
+        which.categorical,
+        which.numeric,
+        _pairs(which.reference),
+        hyphens(which.missing) or None,
+        which.encoding,
+        which.weight,
+        which.group,
+    )
+
+
+def hyphens(arguments: Sequence[str]) -> list[str]:
+    """The arguments as they were given."""
+    return ["-" if argument == HYPHEN else argument for argument in arguments]
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    for item in items:
+        if "=" not in item:
+            raise DescendError(f"`--reference` takes COL=LEVEL, got {item!r}.")
+    return dict(item.split("=", 1) for item in items)
+
+
+def validation_of(value: str) -> float | str | None:
+    """`--valid` as a fraction, None for 0, or the name of a file."""
+    try:
+        return float(value) or None
+    except ValueError:
+        return value
+
+
+def optimizer_of(how: DescentOptions) -> Any:
+    """The optimizer that the flags describe; a learning rate, schedule or momentum means gradient descent."""
+    from descend.second_order import make_optimizer
+
+    settings: dict[str, Any] = {}
+    if how.learning_rate is not None or how.schedule != "constant":
+        settings["learning_rate"] = "auto" if how.learning_rate is None else how.learning_rate
+    if how.momentum is not None or how.nesterov:
+        settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
+    if how.optimizer == "local-steps" and how.batch_size is not None:
+        settings["batch_size"] = how.batch_size  # it makes its own
+    if how.optimizer == "auto" and not settings:
+        return "auto"
+    return make_optimizer(
+        "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
+    )

@@ -117,6 +117,10 @@ class Coordinates:
             start = self.to_descent(objective.check_weights(start))
         return self.applied(objective), None if validation is None else self.applied(validation), start
 
+    def there(self, step: Step) -> Step:
+        """A step whose weights are in the units of the data, with those of the descent."""
+        return step._replace(weights=self.to_descent(step.weights))
+
     def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
         """The steps of a walk in these coordinates, with weights in the units of the data."""
         for step in walk:
@@ -131,6 +135,10 @@ class DataUnits:
     ) -> tuple[Objective, Objective | None, Any]:
         """All three as they are."""
         return objective, validation, start
+
+    def there(self, step: Step) -> Step:
+        """The step as it is."""
+        return step
 
     def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
         """The walk as it is."""

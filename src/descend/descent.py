@@ -9,22 +9,26 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from descend.batches import Batches, Piece
-from descend.blocks import check_seed
+from descend.blocks import ArraySource, check_seed
+from descend.curvature import newton_decrement
 from descend.errors import DescendError, check_whole
 from descend.history import Step
 from descend.matrix import Float
-from descend.objective import Objective
-from descend.optimizers import Optimizer
-from descend.second_order import as_optimizer, auto_optimizer
+from descend.objective import Objective, Quadratic
+from descend.optimizers import GradientDescent, Optimizer
+from descend.second_order import NEWTON_LIMIT, Newton, as_optimizer, auto_optimizer
 from descend.stopping import Divergence, Limits, Outcome, Patience
 
 DEFAULT_EPOCHS = 10
+SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
+"""Weights that are looked back on to tell whether they swing, and how often a walk without a limit asks."""
 
 
 def steps(
@@ -44,7 +48,8 @@ def steps(
     """Walk downhill, one Step at a time: row 0 is the start, the last row has an `outcome`.
 
     `limit` updates or `epochs` passes are made; without either the walk ends where the gradient norm
-    is at most `tolerance` (1e-6), or after 10,000 steps (10 epochs with `batch_size`). `time_limit`
+    is at most `tolerance` (1e-6, and then only if the loss is at its minimum to six digits: in raw units a
+    small gradient alone proves little), or after 10,000 steps (10 epochs with `batch_size`). `time_limit`
     is in seconds. Step k holds the weights after k updates and the loss there. `validation` adds its
     own loss; with `patience` the walk ends when that has not fallen so many evaluations in a row, and
     the last row holds the best weights.
@@ -68,9 +73,9 @@ def steps(
         check_whole("epochs", epochs)
     check_seed(seed)
     w = objective.zeros() if start is None else objective.check_weights(start)
-    watch = _Watch(objective, validation, patience, batch_size is not None)
+    chosen = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
+    watch = _Watch(objective, validation, patience, batch_size is not None, chosen, tolerance is None)
     if batch_size is None:
-        chosen = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
         limits = Limits.of(limit if epochs is None else epochs, tolerance, time_limit)
         return _whole(watch, chosen.planned(limits.steps), limits, w)
     chosen = as_optimizer("gradient-descent" if optimizer == "auto" else optimizer)
@@ -91,11 +96,21 @@ class _Watch:
     """What is evaluated on the way, and what ends a walk: time, divergence, patience."""
 
     def __init__(
-        self, objective: Objective, validation: Objective | None, patience: int | None, in_batches: bool
+        self,
+        objective: Objective,
+        validation: Objective | None,
+        patience: int | None,
+        in_batches: bool,
+        optimizer: Optimizer,
+        verified: bool,
     ) -> None:
         self.objective, self.validation, self.in_batches = objective, validation, in_batches
         self.patience = None if patience is None else Patience(patience)
-        self.diverged = Divergence(lambda: objective.constant_loss)
+        self.optimizer, self.verified, self.check_at, self.start = optimizer, verified, 0, math.nan
+        swinging = isinstance(optimizer, GradientDescent) and not in_batches
+        bounded = swinging and _is_bounded(objective, optimizer)
+        self.diverged = Divergence(lambda: objective.constant_loss, bounded)
+        self.recent: deque[tuple[Float, float]] | None = deque(maxlen=SWINGS) if bounded else None
         self.began = time.perf_counter()
         self.finite: Float = objective.zeros()
 
@@ -113,7 +128,14 @@ class _Watch:
             norm = float(np.linalg.norm(gradient))
         if math.isfinite(loss) and np.isfinite(w).all():
             self.finite = w
-        outcome = Outcome.DIVERGED if self.diverged(loss) else limits.reached(number, norm, self.elapsed)
+        if math.isnan(self.start):
+            self.start = loss
+        small = limits.tolerance is not None and norm is not None and norm <= limits.tolerance
+        proven = not small or self.at_minimum(number, w, loss)
+        reached = limits.reached(number, norm if proven else None, self.elapsed)
+        outcome = (
+            Outcome.DIVERGED if self.diverged(loss) else self._or_swinging(reached, number, w, loss, limits)
+        )
         valid = None if self.validation is None else self.validation.value(self.finite)
         if self.patience is not None and valid is not None:
             stop = self.patience(valid, self.finite)
@@ -122,6 +144,50 @@ class _Watch:
             number, epoch, loss, None, valid, norm, None, self.elapsed, rows_seen, self.finite, outcome
         )
         return self._best(step) if outcome else step
+
+    def at_minimum(self, number: int, w: Float, loss: float) -> bool:
+        """Whether a small gradient is that of a minimum, by what a Newton step would still gain.
+
+        Asked where the tolerance is our own, and then ever more rarely. Not known, and so taken for granted,
+        of very many weights and of tables, which are standardised.
+        """
+        objective = self.objective
+        if not self.verified:
+            return True
+        if not isinstance(objective, Quadratic):
+            raw = objective.session is not None and isinstance(objective.session.source, ArraySource)
+            if not raw or w.size > NEWTON_LIMIT:
+                return True
+        if number < self.check_at:
+            return False
+        self.check_at = number + 1 + number // 10
+        return newton_decrement(objective, w) <= 1e-7 * loss + 1e-13 * self.start
+
+    def _or_swinging(
+        self, outcome: Outcome | None, number: int, w: Float, loss: float, limits: Limits
+    ) -> Outcome | None:
+        """The outcome, or that the walk swings about the minimum: asked at a limit, and now and then without one."""
+        if self.recent is None or not math.isfinite(loss):
+            return outcome
+        self.recent.append((w, loss))
+        asked = limits.tolerance is not None and number % SWING_CHECK == 0
+        at_limit = outcome in (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT)
+        return Outcome.OSCILLATING if (asked or at_limit) and self._swings() else outcome
+
+    def _swings(self) -> bool:
+        """Whether losses rise or moves turn round, at a rate above what the curvature in their midst allows."""
+        assert self.recent is not None
+        assert isinstance(self.optimizer, GradientDescent)
+        if len(self.recent) < SWINGS or self.recent[0][0].size > NEWTON_LIMIT:
+            return False
+        weights, losses = np.array([w.ravel() for w, _ in self.recent]), np.array([x for _, x in self.recent])
+        moves = np.diff(weights, axis=0)
+        turns = np.einsum("ij,ij->i", moves[1:], moves[:-1]) < 0
+        if not (turns.mean() > 0.5 or (np.diff(losses) > 0).any()):
+            return False
+        middle = weights.mean(axis=0).reshape(self.objective.shape)
+        limit = limit_at_minimum(self.objective, self.optimizer, middle)
+        return self.optimizer.rate(self.objective) > limit
 
     def _best(self, step: Step) -> Step:
         """The last row at the best weights, where patience has kept any."""
@@ -137,6 +203,26 @@ class _Watch:
         )
 
 
+def limit_at_minimum(objective: Objective, optimizer: GradientDescent, near: Float) -> float:
+    """The learning rate above which it cannot settle at the minimum, which Newton's method finds from `near`."""
+    newton, w = Newton(), near
+    for _ in range(NEWTON_STEPS):
+        update = newton.step(objective, w, None)
+        if update.stalled or np.abs(update.weights - w).max() <= 1e-6 * np.abs(w).max():
+            break
+        w = update.weights
+    return optimizer.rate_limit(float(np.linalg.eigvalsh(objective.hessian(w))[-1]))
+
+
+def _is_bounded(objective: Objective, optimizer: Optimizer) -> bool:
+    """Whether gradient descent cannot leave for infinity, because neither the loss nor the penalty throws it out."""
+    assert isinstance(optimizer, GradientDescent)
+    if not getattr(objective.loss, "bounded_slope", False) or objective.penalty.is_zero:
+        return bool(getattr(objective.loss, "bounded_slope", False))
+    rate, curvature = optimizer.schedule.rate, float(objective._penalty_curvature(objective.zeros()).max())
+    return isinstance(rate, str) or rate < optimizer.rate_limit(curvature)
+
+
 def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Iterator[Step]:
     """Every step sees all rows."""
     state = optimizer.init(w)
@@ -149,7 +235,9 @@ def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Ite
                 return
             update = optimizer.step(watch.objective, w, state)
         if update.stalled:
-            yield step._replace(outcome=Outcome.PRECISION)
+            watch.check_at = number
+            done = step.loss is not None and watch.at_minimum(number, w, step.loss)
+            yield step._replace(outcome=Outcome.PRECISION if done else Outcome.STALLED)
             return
         yield step._replace(learning_rate=update.learning_rate)
         w, state = update.weights, update.state

@@ -127,7 +127,7 @@ class _Linear(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         classes = tuple(self.classes_.tolist()) if hasattr(self, "classes_") else None
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
         model = replace(run.model, feature_names=names, classes=classes)
-        self.run_ = replace(run, model=model, problem=None, _sample=run.sample)
+        self.run_ = replace(run, model=model, problem=None, origin=None, _sample=run.sample)
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
                 f"{type(self).__name__} {run.outcome.value} before the gradient norm fell to `tol` {self.tol:g}. "

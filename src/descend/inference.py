@@ -43,6 +43,14 @@ def standard_errors(objective: Objective, w: Float, encoding: Encoding | None) -
     return dict(zip(names, map(tuple, np.column_stack(columns).tolist()), strict=True))
 
 
+def total_variance(objective: Objective) -> float | None:
+    """The mean square of the target, about its mean where there is an intercept; None but of squared error."""
+    if not isinstance(objective, Quadratic):
+        return None
+    about = objective.moments.cross if objective.intercept else objective.moments.uncentred()
+    return float(about[-1, -1] / objective.weight)
+
+
 def _covariance(objective: Objective, w: Float) -> Float | None:
     """The covariance of the weights of the descent, raveled; None where it does not exist."""
     if isinstance(objective, Quadratic):

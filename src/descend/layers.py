@@ -27,6 +27,6 @@ def run_of_layer(layer: Any, x: Any, y: Any, loss: Any, history: History | None)
         if not len(history) or not np.array_equal(history.weights[-1].ravel(), w.ravel()):
             history.record(loss=value, weights=w)
         last = Step(len(history) - 1, loss=value, weights=w, outcome=Outcome.ELSEWHERE)
-        return finished(problem, history, last, GradientDescent())
+        return finished(problem, history, last, GradientDescent(), "")
     finally:
         problem.close()

@@ -98,6 +98,7 @@ class LogisticLoss:
 
     name: ClassVar[str] = "logistic"
     curvature_bound: ClassVar[float] = 0.25
+    bounded_slope: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z
@@ -152,6 +153,7 @@ class CrossEntropy:
 
     name: ClassVar[str] = "cross-entropy"
     curvature_bound: ClassVar[float] = 0.5
+    bounded_slope: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return self.value_and_gradient(z, y)[0]
@@ -205,7 +207,7 @@ def as_loss(loss: Any) -> Loss:
         loss = TorchLoss.of(loss)
     if isinstance(loss, str | type) or not hasattr(loss, "value_and_gradient"):
         raise DescendError(
-            f"`loss` must be one of {', '.join(LOSSES)}, an object such as descend.LogisticLoss(), "
+            f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "
             f"or a function of torch tensors, got {loss!r}."
         )
     made: Loss = loss

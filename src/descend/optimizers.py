@@ -86,7 +86,9 @@ class GradientDescent(_Scheduled):
     With `nesterov` the step is `learning_rate * (g + momentum * v)`, as in torch.optim.SGD. Heavy
     ball: Polyak (1964); Nesterov (1983) in the form of Sutskever et al. (2013). `learning_rate` is a
     number, a schedule, or "auto": 1 / (largest curvature), for squared error exactly that, for other
-    losses a bound; for mini-batches the rate of `Objective.batch_rate`.
+    losses a bound, at which every step lowers the loss (Nesterov, Introductory Lectures on Convex
+    Optimization, 2004, 1.2.3); for mini-batches `Batches.safe_rate`, from the curvature of the worst row
+    (Gower et al., 2019), times 1 - momentum.
 
     >>> from descend.objective import Objective
     >>> objective = Objective.of(np.array([[1.0], [-1.0]]), np.array([2.0, -2.0]), intercept=False)
@@ -154,7 +156,9 @@ class Adam(_Scheduled):
 
     `m^` and `s^` are corrected for their start at zero. Kingma and Ba (2015); the same numbers as
     torch.optim.Adam. A learning rate of "auto" is a tenth of the length of gradient descent's first
-    step in its largest weight, so that it has the units of the weights.
+    step (that moves anything) in its largest weight, at the rate that is safe there, so that it has the
+    units of the weights. No step of Adam is much longer than its rate (Kingma and Ba, section 2.1), so
+    the weights cannot run away.
 
     >>> from descend.objective import Objective
     >>> objective = Objective.of(np.array([[1.0], [-1.0]]), np.array([2.0, -2.0]), intercept=False)
@@ -181,13 +185,14 @@ class Adam(_Scheduled):
     def step(self, objective: Objective, w: Float, state: AdamState) -> Update:
         gradient = objective.gradient(w)
         schedule, highest = self.schedule, state.rate
+        if highest is None and schedule.rate != "auto":
+            highest = float(schedule.rate)
         if highest is None:
-            length = float(np.abs(gradient).max()) * objective.safe_rate if schedule.rate == "auto" else 0.0
-            highest = 0.1 * length or 1e-3 if schedule.rate == "auto" else float(schedule.rate)
+            highest = 0.1 * float(np.abs(gradient).max()) * objective.safe_rate or None
         number = state.number + 1
         mean = self.beta1 * state.mean + (1.0 - self.beta1) * gradient
         square = self.beta2 * state.square + (1.0 - self.beta2) * np.square(gradient)
-        rate = highest * schedule.factor(state.number)
+        rate = (1e-3 if highest is None else highest) * schedule.factor(state.number)
         root = np.sqrt(square / (1.0 - self.beta2**number)) + self.epsilon
         w = w - rate / (1.0 - self.beta1**number) * mean / root
         return Update(w, AdamState(number, mean, square, highest), rate)

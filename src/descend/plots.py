@@ -316,3 +316,17 @@ def plot_top_losses(
         ax.set_title(title)
         name_axes(ax, "loss of the row", "")
     return ax
+
+
+def plot_rates(found: Any, *, ax: Axes | None = None) -> Axes:
+    """Loss against learning rate on a logarithmic axis, the limit and the suggestion marked; see `lr_find`."""
+    with drawing(ax) as (axes, look):
+        axes.plot(found.rates, found.losses, color=look.text)
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss")
+        axes.axvline(found.suggestion, color=look.text, linestyle=":", label=f"try {found.suggestion:.3g}")
+        if found.limit is not None:
+            axes.axvline(found.limit, color=look.text, linestyle="--", label=f"limit {found.limit:.3g}")
+        axes.legend()
+    return axes

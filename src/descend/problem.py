@@ -120,6 +120,8 @@ class Problem:
     """What was decided for the user, in sentences."""
     warnings: list[str] = field(default_factory=list)
     """What was left out."""
+    profiles: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What the survey of a table found out about its raw columns."""
     sampled: dict[str, Session] = field(default_factory=dict, repr=False)
     """Sessions over some rows of each side, where the rest would have to be read once more for the metrics."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)

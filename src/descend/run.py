@@ -8,16 +8,16 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
 from descend.arguments import check_settings
 from descend.coordinates import coordinates_of
-from descend.engines import processor
-from descend.errors import DescendError, DescendWarning, EngineLostError
+from descend.endings import announce, explain
+from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
-from descend.inference import standard_errors
+from descend.inference import standard_errors, total_variance
 from descend.losses import CrossEntropy, LogisticLoss
 from descend.matrix import empty_like, like_tensor
 from descend.metrics import Metrics
@@ -25,9 +25,11 @@ from descend.modelfile import Model
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
+from descend.recording import model_of, recorded
 from descend.sampling import Sample, sample_of
 from descend.second_order import as_optimizer, auto_optimizer
 from descend.stopping import Outcome
+from descend.summary import Summary, summarise_model
 
 if TYPE_CHECKING:
     from descend.film import Film
@@ -64,6 +66,10 @@ class Run:
     """Of the coefficients, named like them; None under a penalty, short of the minimum, or of collinear columns."""
     problem: Problem | None = field(default=None, repr=False)
     """Kept for arrays, whose memory is the caller's; None for tables."""
+    details: str = ""
+    """What the ending means: how far it still was, why it left, which argument to change."""
+    origin: tuple[Any, Any, ProblemOptions] | None = field(default=None, repr=False)
+    """What the problem was made of, so that it can be made again."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
     _quadratic: Quadratic | None = field(default=None, repr=False)
@@ -78,6 +84,11 @@ class Run:
     def loss(self) -> float:
         """The final loss, penalty included."""
         return float(self.history.loss[-1])
+
+    @property
+    def message(self) -> str:
+        """How the run ended, and what that means."""
+        return f"{self.outcome.value}. {self.details}" if self.details else self.outcome.value
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -237,6 +248,15 @@ class Run:
 
         return run_of_layer(layer, x, y, loss, history)
 
+    def summary(self, level: float = 0.95) -> Summary:
+        """Coefficients with standard errors, intervals at `level`, t or z statistics and p-values.
+
+        Squared error: t, R2, F; other losses: z from the observed information, and the deviance. Where there
+        are none it says why. McCullagh and Nelder, Generalized Linear Models (1989). Raises `DescendError`
+        for a `level` that is none.
+        """
+        return summarise_model(self.model, level)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON; `descend.load` reads it."""
         self.model.save(path)
@@ -296,7 +316,7 @@ def fit(
         objective, validation, start = units.taken_to(made.objective, made.validation, start)
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
-            made.warnings += _announce(objective, chosen)
+            made.warnings += announce(objective, chosen)
         for warning in made.warnings:
             warnings.warn(warning, DescendWarning, stacklevel=2)
         walk = descent.steps(
@@ -318,24 +338,30 @@ def fit(
             from descend.progress import watched
 
             walk = watched(walk, steps, time_limit)
-        history, last = _record(walk, made, every)
-        return replace(finished(made, history, last, chosen), like=empty_like(data))
+        history, last = recorded(walk, made, every)
+        names = (*made.feature_names, *(["(intercept)"] if objective.intercept else []))
+        details = explain(objective, chosen, history, units.there(last), names, batch_size is not None)
+        run = finished(made, history, last, chosen, details)
+        run.origin, run.like = (data, y, problem), empty_like(data)
+        return run
     finally:
         made.close()
 
 
-def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer) -> Run:
+def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     assert last.outcome is not None
-    model, encoding = _model(problem, last, optimizer), problem.encoding
+    model, encoding = model_of(problem, last, optimizer), problem.encoding
+    model.facts["details"] = details
+    model.facts["variance"] = total_variance(problem.objective)
     errors, metrics, seen = None, None, None
     lost = last.outcome is Outcome.LOST
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
+    model.facts["standard_errors"] = errors
     if encoding is not None:
         metrics = {} if lost else problem.metrics(last.weights)
         model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
-        model.facts["standard_errors"] = errors
         problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
         seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
     if _separated(problem, last, metrics):
@@ -352,7 +378,8 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
         problem.warnings,
         errors,
         problem if encoding is None else None,
-        metrics,
+        details=details,
+        _metrics=metrics,
     )
     if encoding is not None:
         run._sample, run._quadratic = seen, _without_rows(problem.objective)
@@ -368,44 +395,11 @@ def _without_rows(objective: Objective) -> Quadratic | None:
     return kept
 
 
-def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
-    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is."""
-    intercept = ("(intercept)",) if problem.objective.intercept else ()
-    history, last = History(names=(*problem.feature_names, *intercept)), None
-    outcome = Outcome.INTERRUPTED
-    try:
-        for last in walk:
-            history.add(last)
-            if every and last.outcome is None and last.number % every == 0:
-                print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
-    except (KeyboardInterrupt, EngineLostError) as error:
-        if last is None:
-            raise
-        if isinstance(error, EngineLostError):
-            outcome = Outcome.LOST
-            problem.warnings.append(str(error))
-    assert last is not None
-    return history, last if last.outcome else last._replace(outcome=outcome)
-
-
 def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
     """The optimizer asked for; "auto" takes what the objective allows, gradient descent in batches."""
     if optimizer != "auto":
         return as_optimizer(optimizer)
     return auto_optimizer(objective) if batch_size is None else GradientDescent()
-
-
-def _announce(objective: Objective, optimizer: Optimizer) -> list[str]:
-    """Before step one: a learning rate above what a quadratic can stand."""
-    if not (isinstance(objective, Quadratic) and isinstance(optimizer, GradientDescent)):
-        return []
-    rate, limit = optimizer.rate(objective), optimizer.rate_limit(objective.curvature_bound)
-    if rate <= limit:
-        return []
-    return [
-        f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
-        f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
-    ]
 
 
 def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
@@ -419,31 +413,3 @@ def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None)
         return bool(metrics) and metrics["training"].values["accuracy"] > 1 - 1e-12
     rows, weight = problem.objective.rows, problem.objective.weight
     return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
-
-
-def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
-    from descend import __version__
-
-    facts = {
-        "descend": __version__,
-        "outcome": last.outcome.value if last.outcome else None,
-        "optimizer": optimizer.name,
-        "penalty": {"name": problem.objective.penalty.name, **vars(problem.objective.penalty)},
-        "steps": last.number,
-        "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
-        "seconds": last.seconds,
-        "rows": problem.rows,
-        "constant": problem.constant.tolist(),
-        "missing": problem.missing,
-        "processor": " ".join(sorted(getattr(problem.session, "processors", ()))) or processor(),
-        "notes": [*problem.notes, *problem.warnings],
-    }
-    return Model(
-        problem.loss,
-        last.weights,
-        problem.objective.intercept,
-        problem.feature_names,
-        problem.classes,
-        problem.encoding,
-        facts,
-    )

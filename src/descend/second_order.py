@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from descend.curvature import newton_direction
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
 from descend.local_steps import LocalSteps
@@ -47,8 +48,7 @@ class Newton:
 
     def step(self, objective: Objective, w: Float, state: None) -> Update:
         loss, gradient = objective.value_and_gradient(w)
-        direction = -solve_scaled(objective.hessian(w), gradient.ravel()).reshape(w.shape)
-        slope = float(np.vdot(gradient, direction))
+        direction, slope = newton_direction(objective, w)
         t = 1.0
         for _ in range(60):
             there = w + t * direction
@@ -91,16 +91,6 @@ class Exact:
             )
         minimizer = objective.minimizer()
         return Update(minimizer, None, stalled=np.array_equal(minimizer, w))
-
-
-def solve_scaled(H: Float, g: Float) -> Float:
-    """The solution of `H x = g` of minimum norm in units where `H` has a unit diagonal."""
-    diagonal = H.diagonal()
-    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    values, V = np.linalg.eigh(H / np.outer(scale, scale))
-    keep = values > max(float(values[-1]), 1e-300) * 1e-13 * len(values)
-    along = V.T @ (g / scale)
-    return np.asarray(V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0) / scale)
 
 
 OPTIMIZERS: dict[str, type[Any]] = {

@@ -81,6 +81,27 @@ class RowNorms:
 
 
 @dataclass(frozen=True, slots=True)
+class Extremes:
+    """`[-smallest, largest]` of each dense column, shape (classes, 2, columns); -inf where a class has no row."""
+
+    classes: int = 1
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        dense, _ = matrix.split(block.X)
+        out = np.full((self.classes, 2, 0 if dense is None else dense.shape[1]), -np.inf)
+        if dense is None:
+            return out
+        for k in range(self.classes):
+            rows = dense if self.classes == 1 else dense[block.y == k]
+            if len(rows):
+                out[k, 0], out[k, 1] = -rows.min(axis=0), rows.max(axis=0)
+        return out
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.maximum(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
 class LossSum(_Additive):
     """`[rows, sum of weights, sum of losses]` at weights `params`."""
 

@@ -26,6 +26,10 @@ class Outcome(Enum):
     STEP_LIMIT = "stopped at the step limit"
     TIME_LIMIT = "stopped at the time limit"
     DIVERGED = "diverged: the loss grew without end; the last finite weights are kept"
+    OSCILLATING = (
+        "oscillating: the weights swing about the minimum and come no closer; the learning rate is too large"
+    )
+    STALLED = "stopped: no step lowers the loss any further in double precision, yet it is not at its minimum"
     EARLY_STOP = "stopped early: the validation loss no longer fell; the best weights are kept"
     INTERRUPTED = "interrupted: the run so far is kept"
     ELSEWHERE = "trained elsewhere: the loop was not ours"
@@ -100,12 +104,15 @@ class Divergence:
 
     Diverged is a loss that is not finite, or one above 10 times the larger of the loss at the
     start and that of a constant prediction at 5 evaluations in a row. Only losses over all rows
-    count, never a batch's.
+    count, never a batch's. Where the slope of the loss is `bounded`, the weights of gradient descent
+    grow no faster than in proportion to its steps: such a run may swing, but only numbers that overflow
+    count as diverged.
     """
 
     FACTOR, PATIENCE = 10.0, 5
 
-    def __init__(self, constant_loss: Callable[[], float]) -> None:
+    def __init__(self, constant_loss: Callable[[], float], bounded: bool = False) -> None:
+        self.bounded = bounded
         self.constant_loss = constant_loss  # costs a pass; asked only where the start is exceeded
         self.start, self.above = math.nan, 0
 
@@ -113,6 +120,8 @@ class Divergence:
         """Whether the run has diverged, this loss being its newest."""
         if not math.isfinite(loss):
             return True
+        if self.bounded:
+            return False
         if math.isnan(self.start):
             self.start = loss
         above = loss > self.FACTOR * self.start and loss > self.FACTOR * self.constant_loss()

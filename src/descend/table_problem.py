@@ -114,6 +114,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
+    problem.profiles = {**used, target: survey.target}
     return problem
 
 

@@ -15,6 +15,7 @@ from descend.history import History
 from descend.metrics import Metrics
 from descend.modelfile import Model
 from descend.run import Run
+from descend.summary import summarise_model
 from descend.table_problem import summarise
 
 LOSS_ROWS, COEFFICIENT_ROWS, MOST_CLASSES = 10, 20, 12
@@ -41,6 +42,8 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print(
         f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(int(run.history.number[-1]), 'step')})"
     )
+    if run.details:
+        out.print(_escaped(run.details))
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
     _print_whole(out, coefficient_table(run.model))
@@ -124,10 +127,15 @@ def print_model(out: Console, model: Model, path: str) -> None:
     for line in facts["notes"]:
         out.print(f"[cyan]note[/cyan]: {_escaped(line)}")
     out.print(f"{facts['outcome']} ({facts['optimizer']}, {_count(facts['steps'], 'step')})")
+    if facts.get("details"):
+        out.print(_escaped(facts["details"]))
     out.print()
     metrics = {side: Metrics(**values) for side, values in facts.get("metrics", {}).items()}
     print_metrics(out, metrics, model.classes)
     _print_whole(out, coefficient_table(model))
+    if "details" in facts:  # files of older versions know less
+        out.print()
+        out.print(_escaped(str(summarise_model(model))), soft_wrap=True)
 
 
 def model_object(model: Model) -> dict[str, Any]:

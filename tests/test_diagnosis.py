@@ -1,0 +1,257 @@
+"""What a diagnosis says, beside figures computed by hand, statsmodels' inflation factors and scikit-learn's losses."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from statsmodels.stats.outliers_influence import variance_inflation_factor
+
+import descend
+from descend import DescendError, GradientDescent
+from descend.cli import main
+from descend.diagnosis import SHARES
+from descend.findings import inflation
+
+PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(400, 3))
+Y = X @ [1.0, -2.0, 0.5] + 3.0 + RNG.normal(size=400)
+
+
+def kinds(diagnosis):
+    return [finding.kind for finding in diagnosis.findings]
+
+
+def of_kind(diagnosis, kind):
+    return next(finding for finding in diagnosis.findings if finding.kind == kind)
+
+
+def ones(x):
+    return np.column_stack([x, np.ones(len(x))])
+
+
+def test_curvatures_and_rates_are_those_of_the_hessian():
+    x = X * [1.0, 30.0, 0.2] + [5.0, 0.0, 1.0]
+    values = np.linalg.eigvalsh(2 * ones(x).T @ ones(x) / len(x))
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    after = np.linalg.eigvalsh(2 * ones(z).T @ ones(z) / len(z))
+    d = descend.diagnose(x, Y)
+    for terrain, H in ((d.given, values), (d.standardised, after)):
+        assert terrain.largest_curvature == pytest.approx(H[-1], rel=1e-9)
+        assert terrain.smallest_curvature == pytest.approx(H[0], rel=1e-9)
+        assert terrain.condition_number == pytest.approx(H[-1] / H[0], rel=1e-9)
+        assert terrain.limit() == pytest.approx(2 / H[-1], rel=1e-9)
+        assert terrain.limit(0.9) == pytest.approx(3.8 / H[-1], rel=1e-9)
+    assert d.learning_rate_limit == d.given.limit()
+
+
+def test_a_table_has_the_same_terrains_the_other_way_round():
+    x = X * [1.0, 30.0, 0.2] + [5.0, 0.0, 1.0]
+    d = descend.diagnose(x, Y)
+    t = descend.diagnose({f"x{i}": x[:, i] for i in range(3)} | {"y": Y}, target="y")
+    assert t.given.condition_number == pytest.approx(d.given.condition_number, rel=1e-9)
+    assert t.standardised.condition_number == pytest.approx(d.standardised.condition_number, rel=1e-9)
+    assert t.condition_number == t.standardised.condition_number
+    assert d.condition_number == d.given.condition_number
+
+
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])
+def test_other_losses_have_the_curvature_at_the_minimum_in_both_coordinates(loss):
+    x = X * [1.0, 4.0, 0.2] + [1.0, 0.0, 3.0]
+    logits = x @ [1.0, 0.2, -2.0] + 6 + RNG.logistic(size=400)
+    y = (logits > 0).astype(int) if loss == "logistic" else np.digitize(logits, [-1, 1])
+    d = descend.diagnose(x, y, loss=loss)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    flat = 4 if loss == "cross-entropy" else 0
+    for terrain, columns in ((d.given, x), (d.standardised, z)):
+        objective = descend.Objective.of(columns, y, loss=loss)
+        w = descend.fit(columns, y, loss=loss, optimizer="newton").weights
+        H = np.linalg.eigvalsh(objective.hessian(w))
+        assert terrain.largest_curvature == pytest.approx(H[-1], rel=1e-5)
+        assert terrain.smallest_curvature == pytest.approx(H[flat], rel=1e-5)
+        assert terrain.curvatures.flat == flat
+        assert terrain.bound == pytest.approx(objective.curvature_bound, rel=1e-9)
+    assert not d.given.exact
+
+
+def test_planned_steps_are_the_steps_taken():
+    d = descend.diagnose(X, Y)
+    for plan in d.given.plans:
+        optimizer = GradientDescent(plan.learning_rate, momentum=plan.momentum)
+        loss = descend.fit(X, Y, optimizer=optimizer, steps=60).history.loss
+        for share, steps in zip(SHARES, plan.steps, strict=True):
+            assert int(np.argmax(loss <= d.gap.best * (1 + share))) == steps
+
+
+def test_planned_steps_of_a_logistic_descent_are_about_right():
+    y = (X @ [1.0, -1.0, 0.5] + RNG.logistic(size=400) > 0).astype(int)
+    d = descend.diagnose(X, y, loss="logistic")
+    plan = d.given.plans[0]
+    run = descend.fit(X, y, loss="logistic", optimizer=GradientDescent(plan.learning_rate), steps=500)
+    actual = int(np.argmax(run.history.loss <= d.gap.best * 1.0001))
+    assert 0.5 * actual <= plan.steps[1] <= 2 * actual
+
+
+def test_inflation_factors_are_those_of_statsmodels():
+    x = np.column_stack([X, X[:, 0] + X[:, 1] + 0.1 * RNG.normal(size=400)])
+    centred = x - x.mean(axis=0)
+    factors, _ = inflation(centred.T @ centred, np.arange(4))
+    expected = [variance_inflation_factor(ones(x), i) for i in range(4)]
+    np.testing.assert_allclose(factors, expected, rtol=1e-9)
+    finding = of_kind(descend.diagnose(x, Y), "nearly collinear")
+    assert set(finding.columns) == {"x0", "x1", "x3"}
+    assert f"{max(expected):,.4g}" in finding.what
+
+
+def test_columns_are_told_in_the_words_of_the_data():
+    data = {
+        "area": X[:, 0] * 1200,
+        "rooms": X[:, 1],
+        "copy": X[:, 1],
+        "twice": 2 * X[:, 2] + 1,
+        "half": X[:, 2],
+        "year": 2000 + RNG.normal(size=400),
+        "income": np.exp(3 * RNG.normal(size=400)),
+        "answer": Y + 0.01 * RNG.normal(size=400),
+        "same": np.ones(400),
+        "y": Y,
+    }
+    d = descend.diagnose(data, target="y")
+    assert set(kinds(d)) >= {
+        "scale",
+        "offset",
+        "duplicate",
+        "collinear",
+        "heavy tails",
+        "leakage",
+        "left out",
+    }
+    assert "`area` is" in of_kind(d, "scale").what
+    assert of_kind(d, "duplicate").columns == ("rooms", "copy")
+    assert of_kind(d, "collinear").what.startswith("`twice` = 2 `half` + 1")
+    assert of_kind(d, "leakage").columns == ("answer",)
+    assert of_kind(d, "heavy tails").columns == ("income",)
+    assert "year" in d.guilty
+    page = str(d)
+    for finding in d.findings:
+        assert finding.columns == () or f"`{finding.columns[0]}`" in page
+
+
+def test_arrays_have_findings_too():
+    x = np.column_stack([X, np.full(400, 7.0), X[:, 0], np.exp(3 * RNG.normal(size=400))])
+    d = descend.diagnose(x, Y)
+    assert of_kind(d, "constant").columns == ("x3",)
+    assert of_kind(d, "duplicate").columns == ("x0", "x4")
+    assert of_kind(d, "heavy tails").columns == ("x5",)
+    assert d.given.curvatures.flat == 2
+
+
+def test_ordinary_data_has_none():
+    assert descend.diagnose(X, Y).findings == ()
+    x, y = descend.make_line(100, seed=0)
+    assert descend.diagnose(x, y, intercept=False).findings == ()
+    assert kinds(descend.diagnose(X[:3], Y[:3])) == ["too few rows"]
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_separation_is_named_and_a_penalty_offered(table):
+    y = (X[:, 0] - X[:, 1] > 0).astype(int)
+    data = ({f"x{i}": X[:, i] for i in range(3)} | {"y": y},) if table else (X, y)
+    d = descend.diagnose(*data, **({"target": "y"} if table else {}), loss="logistic", penalty=0.0)
+    finding = of_kind(d, "separation")
+    assert set(finding.columns) == {"x0", "x1"}
+    assert "infinity" in finding.what
+    assert ("--l2" if table else "penalty=") in finding.do
+    assert "no best loss" in str(d)
+    assert (
+        "Keep the penalty"
+        in of_kind(
+            descend.diagnose(*data, **({"target": "y"} if table else {}), loss="logistic", penalty=0.1),
+            "separation",
+        ).do
+    )
+
+
+def test_partial_separation_is_named():
+    """All rows of one level have one class: its weight alone runs away."""
+    level = RNG.random(400) < 0.2
+    y = np.where(level, 1, RNG.integers(0, 2, size=400))
+    d = descend.diagnose(np.column_stack([X, level]), y, loss="logistic")
+    assert of_kind(d, "separation").columns[0] == "x3"
+    assert "some rows" in of_kind(d, "separation").what
+    y[np.flatnonzero(level)[0]] = 0
+    assert "separation" not in kinds(descend.diagnose(np.column_stack([X, level]), y, loss="logistic"))
+
+
+def test_softmax_separation():
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    assert "separation" in kinds(descend.diagnose(X, y, loss="cross-entropy"))
+    y = np.digitize(X[:, 0] + RNG.normal(size=400), [-0.5, 0.5])
+    assert "separation" not in kinds(descend.diagnose(X, y, loss="cross-entropy"))
+
+
+def test_separation_over_many_leaves_and_sorted_classes():
+    x = RNG.normal(size=(60_000, 12))
+    sorted_classes = np.sort(x @ np.ones(12) + 3 * RNG.normal(size=60_000) > 0).astype(int)
+    assert "separation" not in kinds(descend.diagnose(x, sorted_classes, loss="logistic"))
+    d = descend.diagnose(x, (x[:, 4] > 0).astype(int), loss="logistic", penalty=0.01)
+    assert of_kind(d, "separation").columns == ("x4",)
+    assert of_kind(d, "leakage").columns == ("x4",)
+
+
+def test_rare_classes_are_named():
+    y = np.array(["yes" if i % 50 == 0 else "no" for i in range(400)])
+    d = descend.diagnose({"a": X[:, 0], "b": X[:, 1], "y": y}, target="y")
+    assert "2 % of the rows are 'yes'" in of_kind(d, "imbalance").what
+
+
+@pytest.mark.parametrize("loss", ["squared-error", "logistic"])
+def test_the_gap_of_a_run(loss):
+    y = Y if loss == "squared-error" else (Y > 3).astype(int)
+    run = descend.fit(X, y, loss=loss, penalty=0.1, optimizer=GradientDescent(0.05), steps=20)
+    d = descend.diagnose(run)
+    if loss == "logistic":
+        exact = LogisticRegression(C=1 / (0.1 * 400), tol=1e-10).fit(X, y)
+        z = X @ exact.coef_[0] + exact.intercept_
+        best = np.mean(np.logaddexp(0, z) - y * z) + 0.05 * (exact.coef_**2).sum()
+        assert d.gap.best == pytest.approx(best, rel=1e-8)
+    assert d.gap.loss == pytest.approx(run.loss, rel=1e-12)
+    assert d.gap.excess == pytest.approx(run.loss / d.gap.best - 1)
+    assert "Your run (gradient descent) is" in " ".join(str(d).split())
+
+
+def test_a_run_of_a_table_is_diagnosed_from_its_data():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = descend.fit(PENGUINS, target="body_mass_g", optimizer="gradient-descent", steps=100, valid=0.2)
+        d = descend.diagnose(run)
+    assert d.gap.loss == pytest.approx(run.loss, rel=1e-12)
+    assert d.gap.steps == 100
+    run.origin = None
+    with pytest.raises(DescendError, match="does not know its data"):
+        descend.diagnose(run)
+
+
+def test_the_command_prints_a_page_or_an_object(capsys):
+    assert main(["diagnose", str(PENGUINS), "--target", "body_mass_g"]) == 0
+    page = capsys.readouterr().out
+    for words in ("How far there is to go", "largest safe learning rate", "What to know about the data"):
+        assert words in page
+    assert main(["diagnose", str(PENGUINS), "--target", "species", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["loss"] == "cross-entropy"
+    assert found["standardised"]["condition_number"] > 1
+    assert {"findings", "gap", "given"} <= found.keys()
+    assert main(["diagnose", str(PENGUINS), "--target", "weight"]) == 2
+
+
+def test_what_cannot_be_diagnosed_is_refused():
+    with pytest.raises(DescendError, match="`steps`"):
+        descend.diagnose(X, Y, steps=-1)
+    with pytest.raises(DescendError, match="2,048 columns"):
+        descend.diagnose(np.zeros((3, 3000)), np.zeros(3))

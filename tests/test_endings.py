@@ -1,0 +1,183 @@
+"""Rates that hold on ill-scaled data, endings that tell the truth, and divergence that teaches."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ill_scaled import ill_scaled, target_for
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+import descend
+from descend import Adam, DescendWarning, GradientDescent, Objective, Outcome
+
+AUTOMATIC = {
+    "plain": (GradientDescent(), None),
+    "heavy": (GradientDescent(momentum=0.9), None),
+    "nesterov": (GradientDescent(momentum=0.9, nesterov=True), None),
+    "adam": (Adam(), None),
+    "rows of one": (GradientDescent(), 1),
+    "batches": (GradientDescent(), 16),
+    "heavy batches": (GradientDescent(momentum=0.9), 16),
+    "adam in batches": (Adam(), 16),
+}
+LOSSES = ("squared-error", "logistic", "cross-entropy")
+
+
+@pytest.mark.parametrize("way", AUTOMATIC)
+def test_the_automatic_rate_never_diverges_on_ill_scaled_data(way):
+    optimizer, batch_size = AUTOMATIC[way]
+    for seed in range(200):
+        x, signal = ill_scaled(seed)
+        loss = LOSSES[seed % 3] if seed % 2 else "squared-error"
+        last = first = None
+        objective = Objective.of(x, target_for(loss, signal), loss=loss)
+        for last in descend.steps(objective, optimizer, batch_size=batch_size, limit=60):
+            first = last if first is None else first
+        assert last.outcome is Outcome.STEP_LIMIT, seed
+        assert last.loss <= (1.0 + 1e-9 if batch_size is None else 4.0) * first.loss, seed
+
+
+def best_of_scikit_learn(loss, x, y):
+    """The lowest objective on standardised columns."""
+    z = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+    if loss == "squared-error":
+        return np.mean((LinearRegression().fit(z, y).predict(z) - y) ** 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = LogisticRegression(C=1e12, tol=1e-10, max_iter=2_000, solver="newton-cholesky").fit(z, y)
+    p = fitted.predict_proba(z)[np.arange(len(y)), y]
+    return -np.log(np.maximum(p, 1e-300)).mean()
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "gradient-descent", "adam"])
+def test_converged_on_ill_scaled_data_is_the_truth(optimizer):
+    reached = 0
+    for seed in range(200):
+        x, signal = ill_scaled(seed)
+        loss = ("squared-error", "logistic")[seed % 2]
+        y = target_for(loss, signal)
+        limit = {} if optimizer == "auto" else {"time_limit": 0.01}
+        run = descend.fit(x, y, loss=loss, optimizer=optimizer, **limit)
+        assert run.outcome is not Outcome.DIVERGED
+        if run.outcome.converged:
+            reached += 1
+            best = best_of_scikit_learn(loss, x, y)
+            assert run.loss <= best + 1e-6 * max(best, 1e-6 * run.history.loss[0]), seed
+        else:
+            assert (
+                "above the best" in run.details
+                or "times the best" in run.details
+                or "best there is" in run.details
+            )
+    if optimizer == "auto":
+        assert reached >= 195
+
+
+def test_a_small_gradient_in_raw_units_is_no_minimum():
+    x = np.random.default_rng(0).normal(size=(100, 1)) * 1e-6
+    y = (x[:, 0] > 0) * 2.0 - 1.0
+    run = descend.fit(x, y, intercept=False, optimizer="gradient-descent", time_limit=5)
+    assert run.history.gradient_norm[0] < 1e-5
+    assert run.outcome.converged
+    assert run.loss == pytest.approx(np.mean((y - x @ np.linalg.lstsq(x, y)[0]) ** 2), rel=1e-9)
+
+
+def lesson(**options):
+    x, y = descend.make_line(100, seed=0)
+    return descend.fit(x, y, intercept=False, **options)
+
+
+def test_divergence_says_the_rate_the_limit_the_columns_and_what_to_change():
+    with pytest.warns(DescendWarning, match="is above"):
+        run = lesson(optimizer=GradientDescent(1.5), steps=100)
+    assert run.outcome is Outcome.DIVERGED
+    for words in ("1.5", "0.9856", "`x1`", "`learning_rate=0.887`", "`--optimizer exact`", "Either"):
+        assert words in run.message
+
+
+def test_a_rate_just_above_the_limit_is_told_at_the_step_limit():
+    with pytest.warns(DescendWarning, match="is above"):
+        run = lesson(optimizer=GradientDescent(0.99), steps=30)
+    assert run.outcome is Outcome.STEP_LIMIT
+    assert "growing: the learning rate 0.99 is above 0.9856" in run.message
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_run_at_its_step_limit_says_how_far_it_still_had_to_go(momentum):
+    way = GradientDescent(0.01, momentum=momentum)
+    run = lesson(optimizer=way, steps=20)
+    best = lesson().loss
+    far = run.loss / best - 1
+    assert (f"{100 * far:.2g} %" if far < 10 else f"{1 + far:,.3g} times") in run.message
+    missing = int(run.message.split("another ")[1].split(" step")[0].replace(",", ""))
+    long = lesson(optimizer=way, steps=5_000).history.loss
+    assert abs(missing + 20 - int(np.argmax(long <= 1.01 * best))) <= 0.05 * (missing + 20)
+
+
+def test_other_losses_say_about_how_far():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(300, 3))
+    y = (x @ [1.0, -1.0, 0.5] + rng.logistic(size=300) > 0).astype(int)
+    run = descend.fit(x, y, loss="logistic", optimizer=GradientDescent(1.0), steps=10)
+    assert "about" in run.message
+    assert "within 1 %" in run.message
+
+
+def logistic(seed):
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(30, 200)), int(rng.integers(1, 6))
+    x = rng.normal(size=(n, p)) * 10.0 ** rng.uniform(-1, 1, size=p)
+    y = (x @ (rng.normal(size=p) / x.std(axis=0)) + 2 * rng.logistic(size=n) > 0).astype(int)
+    y[:2] = 0, 1
+    return x, y
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_logistic_descent_is_monotone_below_the_bound_and_swings_above_the_curvature(seed):
+    x, y = logistic(seed)
+    objective = Objective.of(x, y, loss="logistic", penalty=0.01)
+    safe = GradientDescent(0.99 * 2 / objective.curvature_bound)
+    run = descend.fit(x, y, loss="logistic", penalty=0.01, optimizer=safe, steps=200)
+    assert (np.diff(run.history.loss) <= 1e-14).all()
+    optimum = descend.fit(x, y, loss="logistic", penalty=0.01).weights
+    limit = 2 / np.linalg.eigvalsh(objective.hessian(optimum))[-1]
+    for factor in (1.1, 3.0):
+        wild = GradientDescent(factor * limit)
+        run = descend.fit(x, y, loss="logistic", penalty=0.01, optimizer=wild, steps=2_000)
+        assert run.outcome is Outcome.OSCILLATING
+        assert "too large near the minimum" in run.message
+    calm = descend.fit(
+        x, y, loss="logistic", penalty=0.01, optimizer=GradientDescent(0.9 * limit), steps=2_000
+    )
+    assert calm.outcome is not Outcome.OSCILLATING
+
+
+def test_a_walk_without_a_limit_ends_where_it_swings():
+    x, y = logistic(3)
+    run = descend.fit(x, y, loss="logistic", penalty=0.01, optimizer=GradientDescent(150.0))
+    assert run.outcome is Outcome.OSCILLATING
+    assert len(run.history) < 1_000
+
+
+HERE = Path(__file__).parent
+SETS = {
+    HERE / "data" / "Advertising.csv": "Sales",
+    HERE / "data" / "R_datasets_faithful.csv": "eruptions",
+    HERE / "data" / "ucla_hsbdemo.csv": "prog",
+    HERE / "data" / "nist" / "Longley.csv": "y",
+    HERE.parent / "examples" / "penguins.csv": "species",
+}
+
+
+@pytest.mark.parametrize("way", AUTOMATIC)
+def test_the_automatic_rate_never_diverges_on_real_sets(way):
+    optimizer, batch_size = AUTOMATIC[way]
+    for path, target in SETS.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DescendWarning)
+            run = descend.fit(path, target=target, optimizer=optimizer, batch_size=batch_size, epochs=20)
+        assert run.outcome is Outcome.STEP_LIMIT
+        assert run.loss <= (1 if batch_size is None else 2) * run.history.loss[0]
