@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rivals import pytorch, scikit_learn
+from rivals import fastai_learner, pytorch, scikit_learn
 from timing import Times, in_turns, markdown, spread
 
 import descend
@@ -28,6 +28,8 @@ def measure(data: Path, quick: bool) -> str:
     if pytorch.available():
         ways[TORCH] = lambda: pytorch.logistic_epoch(X, y, BATCH, RATE)
         ways[TORCH_ALONE] = lambda: pytorch.logistic_epoch(X, y, BATCH, RATE, threads=1)
+    if fastai_learner.available():
+        ways[fastai_learner.NAME] = lambda: fastai_learner.logistic_epoch(X, y, BATCH, RATE)
     times = in_turns(ways, 1 if quick else 5)
     table = [_row(name, taken, times[OURS], rows) for name, taken in times.items()]
     header = ["", "time", "rows per second", "ratio", "target"]

@@ -12,7 +12,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Generic, TypeVar
 
@@ -117,7 +117,10 @@ class Piece:
         """
         batches = self.batches[: len(weights)]
         ends = np.cumsum([0] + [batch.rows for batch in batches])
-        losses = batches[0].loss.value(self.z[: ends[-1]], self.y[: ends[-1]])
+        if getattr(batches[0].loss, "mean_only", False):
+            losses = np.concatenate([batch.loss.value(batch.z, batch.y) for batch in batches])
+        else:
+            losses = batches[0].loss.value(self.z[: ends[-1]], self.y[: ends[-1]])
         if self.s is not None:
             losses = losses * self.s[: ends[-1]]
         means = np.add.reduceat(losses, ends[:-1]) * [batch.scale for batch in batches]
@@ -152,6 +155,8 @@ class Batches:
 
     def _piece(self, segments: list[tuple[Block, Array]]) -> Piece:
         block = _gather(segments, self.objective.intercept, self._buffers)
+        if self.objective.coordinates is not None:
+            block = replace(block, X=self.objective.coordinates.rows(block.X))
         y, s = block.y, block.sample_weight
         z = self._buffers.empty((block.rows, *self.objective.shape[1:]))
         batches = []
@@ -196,7 +201,8 @@ def batch_rate(objective: Objective, size: int) -> float:
     (ICML 2019), proposition 3.8.
     """
     assert objective.session is not None
-    norms = objective.session.reduce(RowNorms(objective.intercept))
+    units = objective.coordinates
+    norms = objective.session.reduce(RowNorms(objective.intercept) if units is None else units.norms)
     n, b = objective.rows, min(size, objective.rows)
     worst = objective.loss.curvature_bound * norms[2] / (objective.weight / objective.rows)
     if n > 1:

@@ -356,6 +356,8 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
         x = x.tocsr()
         _check_values(x.data, name, FILL)
         return x
+    if matrix.is_elsewhere(x):
+        return _check_tensor(x, name)
     array = _as_array(x, name)
     if array.dtype.kind not in "fiub":
         hint = "Columns of text belong in a DataFrame or a file, where they are encoded."
@@ -371,6 +373,17 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
         raise ShapeError(f"`{name}` must have at least one row and one feature, got shape {array.shape}.")
     _check_values(array, name, FILL)
     return array
+
+
+def _check_tensor(x: Any, name: str) -> Any:
+    """A tensor on a device of its own, left there."""
+    if x.ndim != 2 or not x.numel():
+        raise ShapeError(
+            f"`{name}` must have two dimensions (rows, features) and be not empty, got shape {tuple(x.shape)}."
+        )
+    if not bool(x.isfinite().all()):
+        raise DataError(f"`{name}` holds NaN or infinity. {FILL}")
+    return x
 
 
 def check_column(column: Any, name: str, rows: int, against: str = "x") -> Array:
@@ -394,7 +407,7 @@ def _as_array(data: Any, name: str) -> Array:
     if isinstance(data, np.ma.MaskedArray) and data.mask.any():
         raise DataError(f"`{name}` has masked values. Drop or fill those rows: `{name}.filled(...)`.")
     try:
-        return np.asarray(data)
+        return np.asarray(matrix.plain(data))
     except ValueError:
         raise ShapeError(f"`{name}` must have rows of equal length.") from None
 

@@ -331,6 +331,9 @@ def lesson(name: str = "", /, *, list: Flag = False) -> int:
     return lessons.show(copied)
 
 
+app.command("descend.cli_export:export")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0 for done, 1 for no answer reached, 2 for bad input."""
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -442,7 +445,3 @@ def _run_object(run: Run) -> dict[str, Any]:
 
 def _print_json(content: Any) -> None:
     print(jsonlib.dumps(content, indent=2, ensure_ascii=False))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -243,7 +243,7 @@ def _curve(history: History, name: str, rows: Array) -> Float | None:
 
 def _by_gradient_descent(run: Run, about: Quadratic | SampledLoss | None, frames: Frames) -> Frames | None:
     """The walk of gradient descent to the same minimum, in closed form."""
-    start, end = frames.weights[0], run.weights
+    start, end = frames.weights[0], run.model.weights
     if about is None or not run.outcome.converged or end.size > MAX_WEIGHTS:
         return None
     exact = isinstance(about, Quadratic)

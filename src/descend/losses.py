@@ -194,16 +194,33 @@ class CrossEntropy:
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogisticLoss(), CrossEntropy())}
 
 
-def as_loss(loss: Loss | str) -> Loss:
-    """A loss by itself or by its name. Raises `DescendError` where it is neither."""
+def as_loss(loss: Any) -> Loss:
+    """A loss by itself, by its name, or from a function of torch tensors `(y_hat, y)`.
+
+    Raises `DescendError` where it is none of these.
+    """
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]
+    if callable(loss) and not isinstance(loss, type) and not hasattr(loss, "value_and_gradient"):
+        from descend.autograd import TorchLoss
+
+        loss = TorchLoss.of(loss)
     if isinstance(loss, str | type) or not hasattr(loss, "value_and_gradient"):
         raise DescendError(
             f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "
-            f"got {loss!r}."
+            f"or a function of torch tensors, got {loss!r}."
         )
-    return loss
+    made: Loss = loss
+    return made
+
+
+def check_weighted(loss: Loss, weighted: Any) -> None:
+    """Raise `DescendError` where rows have weights (not None or False) and the loss tells only their mean."""
+    if weighted is not None and weighted is not False and getattr(loss, "mean_only", False):
+        raise DescendError(
+            f"sample weights need the loss of each row, and `loss` {loss.name} returns a mean. "
+            "Return one value per row: drop the `.mean()`."
+        )
 
 
 def mse(y_hat: Any, y: Any) -> float:

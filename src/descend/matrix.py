@@ -7,6 +7,7 @@ one-hot categories), and nothing above this module knows the difference.
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -43,6 +44,41 @@ Matrix: TypeAlias = Any  # NDArray | scipy.sparse.csr_array | Mixed
 def is_sparse(X: Any) -> bool:
     """Whether `X` is a scipy sparse matrix or array, found out without importing scipy."""
     return hasattr(X, "tocsr") and hasattr(X, "nnz")
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is a torch tensor, found out without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def is_elsewhere(x: Any) -> bool:
+    """Whether `x` is a tensor on a device of its own, a GPU, where NumPy cannot see it."""
+    return is_tensor(x) and x.device.type != "cpu"
+
+
+def plain(x: Any) -> Any:
+    """A tensor as a NumPy array, one in main memory without a copy; anything else as it is."""
+    if not is_tensor(x):
+        return x
+    x = x.detach().cpu()
+    short = x.is_floating_point() and x.element_size() < 4  # NumPy has no bfloat16
+    return (x.float() if short else x).numpy()
+
+
+def empty_like(x: Any) -> Any:
+    """An empty tensor of the dtype (of floats) and device of a tensor; None for anything else."""
+    if not is_tensor(x):
+        return None
+    return x.detach().new_empty(0) if x.is_floating_point() else x.new_empty(0).double()
+
+
+def like_tensor(array: Array, like: Any) -> Any:
+    """An array as a tensor of the device of `like`, floats of its dtype; as it is where `like` is None."""
+    if like is None or array.dtype.kind not in "fiub":
+        return array
+    made = like.double().new_tensor(array.astype(np.float64))
+    return made.to(like.dtype) if array.dtype.kind == "f" else made.long()
 
 
 def split(X: Matrix) -> tuple[Array | None, Any | None]:
@@ -253,6 +289,8 @@ def take_rows(X: Matrix, rows: Array | slice) -> Matrix:
     """The rows of `X` that a mask, an index array or a slice names."""
     if isinstance(X, Mixed):
         return Mixed(take_rows(X.dense, rows), take_rows(X.sparse, rows))
+    if is_tensor(X):
+        return plain(X[rows])
     if is_sparse(X) and isinstance(rows, slice):
         return _sparse_slice(X, *rows.indices(X.shape[0])[:2])
     if (

@@ -19,7 +19,7 @@ from descend.blocks import Block, check_matrix, leaf_rows
 from descend.errors import DataError, DescendError, ModelFileError, ShapeError
 from descend.files import replacing
 from descend.losses import LOSSES, CrossEntropy, Loss
-from descend.matrix import Array, Float, Matrix
+from descend.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
 from descend.statistics import linear_predictor
 
 FORMAT, VERSION = "descend-model", 1
@@ -48,18 +48,21 @@ class Model:
     encoding: Any | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def predict(self, data: Any) -> Array:
+    def predict(self, data: Any) -> Any:
         """Numbers for a regression, labels for a classification, one per row of `data`.
 
-        `data` is an array of shape (rows, features), or a table where the model was fitted on one.
+        `data` is an array of shape (rows, features), or a table where the model was fitted on one. A tensor gives
+        a tensor of its dtype.
         """
-        return np.concatenate([self.decide(z) for z in self._predictors(data)])
+        found = np.concatenate([self.decide(z) for z in self._predictors(data)])
+        return like_tensor(found, empty_like(data))
 
-    def predict_probabilities(self, data: Any) -> Float:
+    def predict_probabilities(self, data: Any) -> Any:
         """One probability per class, shape (rows, classes), columns in the order of `classes`."""
         if self.classes is None:
             raise DescendError("`predict_probabilities` needs a classification; this model predicts numbers.")
-        return np.concatenate([self.probabilities(z) for z in self._predictors(data)])
+        found = np.concatenate([self.probabilities(z) for z in self._predictors(data)])
+        return like_tensor(found, empty_like(data))
 
     def decide(self, z: Float) -> Array:
         """Predictions from the linear predictor."""
@@ -81,7 +84,7 @@ class Model:
         if self.encoding is None:
             X = self._check(data)
             for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
-                yield self.linear_predictor(X[start : start + leaf_rows(X.shape[1])])
+                yield self.linear_predictor(take_rows(X, slice(start, start + leaf_rows(X.shape[1]))))
             return
         from descend.encoding import open_encoded
         from descend.tables import is_table
@@ -104,6 +107,24 @@ class Model:
                 "give one column per feature."
             )
         return X
+
+    def to_torch(self) -> Any:
+        """An `nn.Linear` in float64 that gives the linear predictor of the features in their own units.
+
+        Features are the columns of an array, or those named by `feature_names` for a table: numbers as they
+        are in the data (missing ones filled with the mean), flags and dummies as 0 and 1. One output, or one
+        per class. Needs the extra `torch`.
+        """
+        from descend.autograd import to_linear
+
+        w = self.weights
+        if self.encoding is not None:
+            units, centres = self.encoding.units
+            w = w.copy()
+            w[: len(units)] /= units if w.ndim == 1 else units[:, None]
+            if self.intercept:
+                w[-1] -= centres @ w[: len(units)]
+        return to_linear(w, self.intercept)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON, whole or not at all."""

@@ -21,7 +21,7 @@ from descend.blocks import ArraySource, Block, check_column, check_matrix
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.least_squares import LeastSquares
-from descend.losses import CrossEntropy, Loss, SquaredError, as_loss
+from descend.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted
 from descend.matrix import Float
 from descend.moments import MeanSquares, Moments, Triangle
 from descend.penalties import Penalty, as_penalty
@@ -59,6 +59,7 @@ class Objective(ABC):
     """Where the rows are, None where nothing but moments is left."""
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
+    coordinates: Any = None  # those that the weights are in, where they are not the units of the data
     _last: tuple[Float, float, Float] | None = None
     _last_value: tuple[Float, float] | None = None
 
@@ -80,8 +81,8 @@ class Objective(ABC):
         loss, x = as_loss(loss), check_matrix(x)
         y = check_column(y, "y", x.shape[0])
         loss.check_target(y)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, x.shape[0])
+        check_weighted(loss, sample_weight)
+        sample_weight = None if sample_weight is None else check_sample_weight(sample_weight, x.shape[0])
         session = (engine or Threads()).open(ArraySource(x, y, sample_weight))
         outputs = int(y.max()) + 1 if isinstance(loss, CrossEntropy) else None
         return Objective.over(

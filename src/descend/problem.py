@@ -28,8 +28,8 @@ from descend.blocks import (
 from descend.collinearity import collinear_note, relations
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
-from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
-from descend.matrix import Array, Float, Matrix
+from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss, check_weighted
+from descend.matrix import Array, Float, Matrix, is_elsewhere
 from descend.metrics import Metrics, evaluate
 from descend.moments import Moments
 from descend.objective import Objective, Quadratic, check_sample_weight
@@ -168,7 +168,7 @@ class Problem:
         if class_weight not in (None, "balanced"):
             raise DescendError(f'`class_weight` must be None or "balanced", got {class_weight!r}.')
         budget, balanced = as_bytes(memory), class_weight is not None
-        options = _Options(loss, penalty, intercept, valid, seed, engine or Threads(), balanced, budget)
+        options = _Options(loss, penalty, intercept, valid, seed, engine or _engine(data), balanced, budget)
         if y is None and is_table(data):
             if target is None:
                 raise DescendError("`target` is needed with a table: the name of the column to predict.")
@@ -229,6 +229,15 @@ class Problem:
         self.resources.close()
 
 
+def _engine(data: Any) -> Engine:
+    """Torch where a tensor is on a device of its own, else threads."""
+    if not is_elsewhere(data):
+        return Threads()
+    from descend.autograd import Torch
+
+    return Torch(str(data.device))
+
+
 @dataclass(frozen=True)
 class _Options:
     loss: Loss | None
@@ -270,6 +279,7 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Probl
     loss = options.loss or SquaredError()
     x = check_matrix(x)
     y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
+    check_weighted(loss, sample_weight)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, x.shape[0])
     sources = _array_sources(x, y, sample_weight, classes, options)

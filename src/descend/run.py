@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from descend import descent
+from descend.arguments import check_settings
+from descend.coordinates import coordinates_of
 from descend.endings import announce, explain
-from descend.engines import processor
-from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
+from descend.errors import DescendError, DescendWarning
 from descend.history import History, Step
 from descend.inference import standard_errors, total_variance
 from descend.losses import CrossEntropy, LogisticLoss
-from descend.matrix import Array, Float
+from descend.matrix import empty_like, like_tensor
 from descend.metrics import Metrics
 from descend.modelfile import Model
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.problem import Problem, ProblemOptions
+from descend.recording import model_of, recorded
 from descend.sampling import Sample, sample_of
-from descend.second_order import OPTIMIZERS, as_optimizer, auto_optimizer
+from descend.second_order import as_optimizer, auto_optimizer
 from descend.stopping import Outcome
 from descend.summary import Summary, summarise_model
 
@@ -72,11 +73,12 @@ class Run:
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
     _quadratic: Quadratic | None = field(default=None, repr=False)
+    like: Any = field(default=None, repr=False)  # an empty tensor of the kind that the rows came in
 
     @property
-    def weights(self) -> Float:
-        """The final weights of the descent, the intercept last; standardised for a table."""
-        return self.model.weights
+    def weights(self) -> Any:
+        """The final weights of the descent, the intercept last; standardised for a table, a tensor for tensors."""
+        return like_tensor(self.model.weights, self.like)
 
     @property
     def loss(self) -> float:
@@ -93,7 +95,7 @@ class Run:
         """Metrics of the "training" and, where rows were held out, the "validation" rows."""
         if self._metrics is None and self.problem is not None:
             try:
-                self._metrics = self.problem.metrics(self.weights)
+                self._metrics = self.problem.metrics(self.model.weights)
             finally:
                 self.problem.close()
         return self._metrics or {}
@@ -160,7 +162,7 @@ class Run:
         from descend.plots import plot_coefficients
 
         names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
-        if self.weights.ndim == 2:
+        if self.model.weights.ndim == 2:
             names = tuple(f"{name} ({label})" for name in names for label in self.model.classes or ())
         return plot_coefficients(self.history, names=names, ax=ax)
 
@@ -212,18 +214,39 @@ class Run:
         """Weights in original units by feature name, `(intercept)` last; one per class where there are several."""
         names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
         if self.model.encoding is None:
-            return dict(zip(names, self.weights.tolist(), strict=True))
-        listed, intercepts = self.model.encoding.coefficients(self.weights)
+            return dict(zip(names, self.model.weights.tolist(), strict=True))
+        listed, intercepts = self.model.encoding.coefficients(self.model.weights)
         values = {c.name: c.values for c in listed} | {"(intercept)": intercepts}
-        return {name: values[name] if self.weights.ndim == 2 else values[name][0] for name in names}
+        return {name: values[name] if self.model.weights.ndim == 2 else values[name][0] for name in names}
 
-    def predict(self, data: Any) -> Array:
+    def predict(self, data: Any) -> Any:
         """Numbers for a regression, labels for a classification; see `Model.predict`."""
         return self.model.predict(data)
 
-    def predict_probabilities(self, data: Any) -> Float:
+    def predict_probabilities(self, data: Any) -> Any:
         """One probability per class; see `Model.predict_probabilities`."""
         return self.model.predict_probabilities(data)
+
+    def to_torch(self) -> Any:
+        """The model as an `nn.Linear`, its scaling folded in; see `Model.to_torch`."""
+        return self.model.to_torch()
+
+    @staticmethod
+    def from_torch(layer: Any, x: Any, y: Any, *, loss: Any = None, history: History | None = None) -> Run:
+        """A linear layer trained elsewhere on `x` and `y` as a Run, for its plots, film, report and model file.
+
+        `loss` is squared-error for one output and cross-entropy for several, unless given; `history` is what
+        the loop recorded. Raises `ShapeError` where the layer does not fit the rows.
+
+        >>> import torch, descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.Run.from_torch(torch.nn.Linear(2, 1, bias=False), x, y)
+        >>> run.outcome.name, run.weights.shape
+        ('ELSEWHERE', (2,))
+        """
+        from descend.layers import run_of_layer
+
+        return run_of_layer(layer, x, y, loss, history)
 
     def summary(self, level: float = 0.95) -> Summary:
         """Coefficients with standard errors, intervals at `level`, t or z statistics and p-values.
@@ -257,6 +280,8 @@ def fit(
     time_limit: float | None = None,
     every: int | None = None,
     progress: bool = False,
+    standardize: bool = False,
+    watch: Callable[[Iterator[Step]], Iterator[Step]] | None = None,
     **problem: Unpack[ProblemOptions],
 ) -> Run:
     """Fit a linear model and return the Run.
@@ -265,7 +290,10 @@ def fit(
     `fit(frame, target="price")` encode a table. The keyword arguments in `problem` are those of
     `Problem.of`: `target`, `loss`, `penalty`, `intercept`, `sample_weight`, `valid`, `seed`,
     `columns`, `engine`. `batch_size` makes a first-order optimizer step on so many rows at a time, in
-    an order that `seed` decides; see `steps` for `epochs`, `patience` and the limits. `every` prints the loss every so many steps; `progress` shows a live line.
+    an order that `seed` decides; see `steps` for `epochs`, `patience` and the limits. `every` prints the
+    loss every so many steps; `progress` shows a live line; `watch` is a generator that the steps go through.
+    `standardize` makes the descent on arrays go through standardised coordinates (a table's always does):
+    learning rate and tolerance are then in those, start, weights and penalty in the units of the data.
     Ctrl-C ends the run and returns it as it is. Raises `DescendError` on bad input.
 
     >>> import descend
@@ -279,12 +307,13 @@ def fit(
     >>> run.weights.round(2).tolist(), run.outcome.name
     ([3.12, 2.52], 'STEP_LIMIT')
     """
-    _check_settings(problem, every)
+    check_settings(problem, inspect.signature(fit).parameters, every)
     made = Problem.of(data, y, **problem)
     try:
-        objective = made.objective
         if hasattr(made.session, "workers"):
             made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
+        units = coordinates_of(made.objective, standardize and made.encoding is None, batch_size is not None)
+        objective, validation, start = units.taken_to(made.objective, made.validation, start)
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
             made.warnings += announce(objective, chosen)
@@ -300,27 +329,29 @@ def fit(
             start=start,
             tolerance=tolerance,
             time_limit=time_limit,
-            validation=made.validation,
+            validation=validation,
             patience=patience,
         )
+        walk = units.walk_back(walk)
+        walk = walk if watch is None else watch(walk)
         if progress:
             from descend.progress import watched
 
             walk = watched(walk, steps, time_limit)
-        history, last = _record(walk, made, every)
+        history, last = recorded(walk, made, every)
         names = (*made.feature_names, *(["(intercept)"] if objective.intercept else []))
-        details = explain(objective, chosen, history, last, names, batch_size is not None)
-        run = _run(made, history, last, chosen, details)
-        run.origin = (data, y, problem)
+        details = explain(objective, chosen, history, units.there(last), names, batch_size is not None)
+        run = finished(made, history, last, chosen, details)
+        run.origin, run.like = (data, y, problem), empty_like(data)
         return run
     finally:
         made.close()
 
 
-def _run(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
+def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     assert last.outcome is not None
-    model, encoding = _model(problem, last, optimizer), problem.encoding
+    model, encoding = model_of(problem, last, optimizer), problem.encoding
     model.facts["details"] = details
     model.facts["variance"] = total_variance(problem.objective)
     errors, metrics, seen = None, None, None
@@ -364,44 +395,6 @@ def _without_rows(objective: Objective) -> Quadratic | None:
     return kept
 
 
-def _check_settings(problem: ProblemOptions, every: int | None) -> None:
-    """Raise `DescendError` for a keyword argument that `fit` does not have, and say where it belongs."""
-    if every is not None:
-        check_whole("every", every, 0)
-    having = {**inspect.signature(fit).parameters, **ProblemOptions.__annotations__}
-    for name in set(problem) - set(having):
-        owners = [kind.__name__ for kind in OPTIMIZERS.values() if name in kind.__dataclass_fields__]
-        close = difflib.get_close_matches(name, [other for other in having if other != "problem"], 1)
-        hint = (
-            f" Did you mean `{close[0]}`?"
-            if close
-            else f" It takes {', '.join(ProblemOptions.__annotations__)}."
-        )
-        if owners:
-            hint = f" It is a setting of the optimizer: optimizer=descend.{owners[0]}({name}=...)."
-        raise DescendError(f"`fit` has no parameter `{name}`.{hint}")
-
-
-def _record(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
-    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is."""
-    intercept = ("(intercept)",) if problem.objective.intercept else ()
-    history, last = History(names=(*problem.feature_names, *intercept)), None
-    outcome = Outcome.INTERRUPTED
-    try:
-        for last in walk:
-            history.add(last)
-            if every and last.outcome is None and last.number % every == 0:
-                print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
-    except (KeyboardInterrupt, EngineLostError) as error:
-        if last is None:
-            raise
-        if isinstance(error, EngineLostError):
-            outcome = Outcome.LOST
-            problem.warnings.append(str(error))
-    assert last is not None
-    return history, last if last.outcome else last._replace(outcome=outcome)
-
-
 def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
     """The optimizer asked for; "auto" takes what the objective allows, gradient descent in batches."""
     if optimizer != "auto":
@@ -420,31 +413,3 @@ def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None)
         return bool(metrics) and metrics["training"].values["accuracy"] > 1 - 1e-12
     rows, weight = problem.objective.rows, problem.objective.weight
     return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
-
-
-def _model(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
-    from descend import __version__
-
-    facts = {
-        "descend": __version__,
-        "outcome": last.outcome.value if last.outcome else None,
-        "optimizer": optimizer.name,
-        "penalty": {"name": problem.objective.penalty.name, **vars(problem.objective.penalty)},
-        "steps": last.number,
-        "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
-        "seconds": last.seconds,
-        "rows": problem.rows,
-        "constant": problem.constant.tolist(),
-        "missing": problem.missing,
-        "processor": " ".join(sorted(getattr(problem.session, "processors", ()))) or processor(),
-        "notes": [*problem.notes, *problem.warnings],
-    }
-    return Model(
-        problem.loss,
-        last.weights,
-        problem.objective.intercept,
-        problem.feature_names,
-        problem.classes,
-        problem.encoding,
-        facts,
-    )

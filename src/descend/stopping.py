@@ -32,6 +32,7 @@ class Outcome(Enum):
     STALLED = "stopped: no step lowers the loss any further in double precision, yet it is not at its minimum"
     EARLY_STOP = "stopped early: the validation loss no longer fell; the best weights are kept"
     INTERRUPTED = "interrupted: the run so far is kept"
+    ELSEWHERE = "trained elsewhere: the loop was not ours"
     LOST = "the workers were lost: the run so far is kept"
 
     @property

@@ -18,7 +18,7 @@ from descend.encoded import EncodedSource, EncodedTable
 from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
 from descend.engines import Session
 from descend.errors import DataError, DescendError
-from descend.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
+from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, check_weighted
 from descend.matrix import Float
 from descend.moments import DenseMoments, Moments
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic, Summed
@@ -35,6 +35,7 @@ from descend.problem import (
 )
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boolean, is_usable, profile_for
 from descend.remote import for_one_run
+from descend.sampling import sample_of
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.table_files import find_files
@@ -43,6 +44,8 @@ from descend.tables import Kept, Rows, Table, is_table, open_table
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
     """Learn the encoding from the training rows and put objectives over them."""
+    if options.loss is not None:
+        check_weighted(options.loss, columns.weight)
     with ExitStack() as opened:
         options = replace(options, engine=opened.enter_context(for_one_run(options.engine)))
         table = open_table(
@@ -105,6 +108,9 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
     if survey.kept.partial:
         problem.sampled = _sampled(survey.kept, table, whole, problem, options, opened)
+    if loss.name not in LOSSES:
+        sample = sample_of(problem.session.source, survey.rows["training"])
+        loss.check_target(np.zeros(1) if sample is None else sample.y)
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
@@ -329,7 +335,7 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
 
 
 def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
-    if penalty is not None or isinstance(loss, SquaredError):
+    if penalty is not None or not isinstance(loss, LogisticLoss | CrossEntropy):
         return as_penalty(penalty)
     what = (
         "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"

@@ -1,0 +1,294 @@
+"""scikit-learn's own checks, its tools around our estimators, and its answers beside ours."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import descend
+from descend import DescendError, LinearClassifier, LinearRegressor, Outcome
+
+FULL = ("newton", "lbfgs", "gradient-descent", "adam")
+REGRESSORS = [LinearRegressor(optimizer=name) for name in ("exact", *FULL)]
+CLASSIFIERS = [LinearClassifier(optimizer=name) for name in FULL]
+BATCHED = [
+    kind(optimizer=name, batch_size=4)
+    for kind in (LinearRegressor, LinearClassifier)
+    for name in ("gradient-descent", "adam")
+]
+WEIGHTS = "a row of weight two is one row of a batch, repeated rows are two, perhaps of two batches"
+
+
+def weight_checks(estimator):
+    kinds = ("dense", "sparse")
+    return {f"check_sample_weight_equivalence_on_{kind}_data": WEIGHTS for kind in kinds}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks([*REGRESSORS, *CLASSIFIERS])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(BATCHED, expected_failed_checks=weight_checks, xfail_strict=True)
+def test_scikit_learns_checks_of_small_batches(estimator, check):
+    check(estimator)
+
+
+diabetes_X, diabetes_y = load_diabetes(return_X_y=True)
+cancer_X, cancer_y = load_breast_cancer(return_X_y=True)
+iris_X, iris_y = load_iris(return_X_y=True)
+random = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "newton", "lbfgs", "gradient-descent"])
+def test_ridge_and_least_squares_are_scikit_learns(optimizer):
+    X, y, n = diabetes_X * [1, 1, 10, 1, 1, 1, 1, 1, 0.1, 1] + 5, diabetes_y, len(diabetes_y)
+    settings = {"optimizer": optimizer, "tol": 1e-9}
+    ours, theirs = LinearRegressor(**settings).fit(X, y), LinearRegression().fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-5)
+    assert ours.intercept_ == pytest.approx(theirs.intercept_, rel=1e-6)
+    ours, theirs = LinearRegressor(alpha=2 * 1e-3 / n, **settings).fit(X, y), Ridge(alpha=1e-3).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs", descend.GradientDescent(momentum=0.98)])
+def test_the_default_classifier_is_scikit_learns_with_c_of_one(optimizer):
+    X = StandardScaler().fit_transform(cancer_X)
+    ours = LinearClassifier(optimizer=optimizer, tol=1e-7).fit(X, cancer_y)
+    theirs = LogisticRegression(tol=1e-10, max_iter=10_000).fit(X, cancer_y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 1.0, 2: 0.5}])
+def test_three_classes_are_scikit_learns(class_weight):
+    s = random.integers(1, 4, len(iris_y)).astype(float)
+    ours = LinearClassifier(class_weight=class_weight, alpha=0.01, tol=1e-9)
+    ours.fit(iris_X, iris_y, sample_weight=s)
+    if class_weight == "balanced":
+        weights = s * (s.sum() / (3 * np.bincount(iris_y, s)))[iris_y]
+    else:
+        weights = s * (1.0 if class_weight is None else np.array([2.0, 1.0, 0.5])[iris_y])
+    theirs = LogisticRegression(C=1 / (0.01 * weights.sum()), tol=1e-12, max_iter=10_000)
+    theirs.fit(iris_X, iris_y, sample_weight=weights)
+    np.testing.assert_allclose(ours.predict_proba(iris_X), theirs.predict_proba(iris_X), atol=1e-5)
+    assert ours.coef_.shape == (3, 4)
+    assert ours.intercept_.shape == (3,)
+
+
+def test_exact_returns_the_solution_of_minimum_norm():
+    X = random.normal(size=(10, 20))
+    y = random.normal(size=10)
+    ours = LinearRegressor(fit_intercept=False, standardize=False).fit(X, y)
+    scale = np.sqrt((X**2).mean(axis=0))  # in units where every column has the same length
+    np.testing.assert_allclose(ours.coef_, np.linalg.pinv(X / scale) @ y / scale, rtol=1e-8)
+
+
+def test_cross_entropy_of_two_classes_is_the_logistic_loss_with_half_the_penalty():
+    one = LinearClassifier(alpha=0.01, tol=1e-9).fit(cancer_X, cancer_y)
+    two = LinearClassifier(loss="cross-entropy", alpha=0.02, tol=1e-9).fit(cancer_X, cancer_y)
+    np.testing.assert_allclose(two.coef_, one.coef_, rtol=1e-4)
+    assert two.decision_function(cancer_X).shape == (len(cancer_X),)
+
+
+@pytest.mark.parametrize("name", ["x", "names"])
+def test_frames_of_any_kind_come_in_and_their_names_stay(name):
+    names = [f"{name} {i}" for i in range(4)]
+    pandas = pd.DataFrame(iris_X, columns=names)
+    frames = (pandas, pl.from_pandas(pandas), pa.Table.from_pandas(pandas))
+    fitted = [LinearClassifier().fit(frame, iris_y) for frame in frames]
+    for model, frame in zip(fitted, frames, strict=True):
+        assert model.feature_names_in_.tolist() == names
+        assert list(model.run_.model.feature_names) == names
+        np.testing.assert_allclose(model.predict_proba(frame), fitted[0].predict_proba(pandas), rtol=1e-12)
+    assert set(LinearRegressor().fit(pandas, iris_y).run_.coefficients) == {*names, "(intercept)"}
+
+
+def test_sparse_rows_give_what_dense_ones_give():
+    X = np.where(random.random((80, 5)) < 0.7, 0.0, random.normal(size=(80, 5)))
+    y = random.integers(0, 2, 80)
+    for make in (LinearClassifier, LinearRegressor):
+        for settings in ({}, {"optimizer": "lbfgs", "tol": 1e-9}):
+            dense, sparse = make(**settings).fit(X, y), make(**settings).fit(csr_array(X), y)
+            np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-6)
+            np.testing.assert_allclose(sparse.predict(csr_array(X)), dense.predict(X), rtol=1e-6)
+    batched = LinearClassifier(optimizer="adam", batch_size=8, epochs=3, random_state=0).fit(csr_array(X), y)
+    assert np.isfinite(batched.coef_).all()
+
+
+def test_in_pipelines_searches_and_calibration():
+    frame = pd.DataFrame(cancer_X[:, :3], columns=list("abc")).assign(
+        d=np.where(cancer_X[:, 3] > 600, "u", "v")
+    )
+    encode = ColumnTransformer(
+        [("numbers", StandardScaler(), list("abc")), ("texts", OneHotEncoder(sparse_output=False), ["d"])]
+    )
+    pipeline = make_pipeline(encode, LinearClassifier()).set_output(transform="pandas")
+    pipeline.fit(frame, cancer_y)
+    assert "numbers__a" in pipeline[-1].feature_names_in_
+    search = GridSearchCV(pipeline, {"linearclassifier__alpha": [1e-3, 10.0]}, cv=3).fit(frame, cancer_y)
+    assert search.best_params_ == {"linearclassifier__alpha": 1e-3}
+    assert cross_val_score(pipeline, frame, cancer_y, cv=3).mean() > 0.85
+    calibrated = CalibratedClassifierCV(LinearClassifier(alpha=1.0), cv=3).fit(cancer_X, cancer_y)
+    assert calibrated.predict_proba(cancer_X).shape == (len(cancer_y), 2)
+    importance = permutation_importance(pipeline, frame, cancer_y, n_repeats=2, random_state=0)
+    assert importance.importances_mean.max() > 0.02
+    assert clone(pipeline[-1]).get_params() == pipeline[-1].get_params()
+
+
+def test_partial_fit_of_squared_error_is_exact():
+    whole = LinearRegressor(alpha=0.01).fit(diabetes_X, diabetes_y)
+    parts = LinearRegressor(alpha=0.01)
+    for rows in np.array_split(random.permutation(len(diabetes_y)), 7):
+        parts.partial_fit(diabetes_X[rows], diabetes_y[rows])
+    np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-9)
+    assert parts.n_iter_ == len(parts.history_) == 7
+    more = clone(whole).fit(diabetes_X[:200], diabetes_y[:200])
+    more.partial_fit(diabetes_X[200:], diabetes_y[200:])
+    np.testing.assert_allclose(more.coef_, whole.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "adam", "gradient-descent", "lbfgs", "newton"])
+def test_partial_fit_of_classes_goes_on_from_its_state(optimizer):
+    model = LinearClassifier(optimizer=optimizer, batch_size=None, random_state=0)
+    order = random.permutation(len(iris_y))
+    for _ in range(40):
+        for rows in np.array_split(order, 3):
+            model.partial_fit(iris_X[rows], iris_y[rows], classes=[0, 1, 2])
+    assert model.score(iris_X, iris_y) > 0.9
+    assert model.n_iter_ == 120
+    losses = model.history_.loss
+    assert losses[-1] < losses[0]
+    with pytest.raises(DescendError, match="`classes` must be"):
+        model.partial_fit(iris_X, iris_y, classes=[0, 1])
+
+
+def test_a_chunk_may_lack_classes_and_a_pickle_goes_on():
+    model = LinearClassifier(batch_size=5, optimizer="adam", learning_rate=0.1, random_state=0)
+    with pytest.raises(DescendError, match="`classes` is needed"):
+        model.partial_fit(iris_X[:10], iris_y[:10])
+    model.partial_fit(iris_X[:10], iris_y[:10], classes=np.unique(iris_y))
+    other = pickle.loads(pickle.dumps(model))
+    for each in (model, other):
+        each.partial_fit(iris_X[60:90], iris_y[60:90])
+    assert (model.coef_ == other.coef_).all()
+    assert model.n_iter_ == 2 + 6
+
+
+def test_a_warm_start_begins_at_the_last_weights():
+    model = LinearClassifier(optimizer="gradient-descent", steps=50, warm_start=True).fit(iris_X, iris_y)
+    end = model.history_.loss[-1]
+    assert model.fit(iris_X, iris_y).history_.loss[0] == pytest.approx(end, rel=1e-12)
+    again = LinearRegressor(warm_start=True).fit(diabetes_X, diabetes_y).fit(diabetes_X, diabetes_y)
+    assert again.history_.loss[0] == pytest.approx(again.history_.loss[-1], rel=1e-9)
+
+
+def test_ones_own_validation_data_stop_early():
+    X, y = cancer_X[:60], cancer_y[:60]
+    model = LinearClassifier(optimizer="adam", alpha=0, early_stopping=3, steps=3_000)
+    model.fit(X, y, eval_set=(cancer_X[60:], cancer_y[60:]))
+    assert model.outcome_ is Outcome.EARLY_STOP
+    assert model.history_.validation_loss[-1] == pytest.approx(
+        descend.cross_entropy(model.predict_proba(cancer_X[60:])[:, 1], cancer_y[60:]), rel=1e-9
+    )
+    held = LinearClassifier(early_stopping=True, validation_fraction=0.2, random_state=0).fit(
+        cancer_X, cancer_y
+    )
+    assert np.isfinite(held.history_.validation_loss).all()
+    assert held.run_.rows["validation"] > 80
+
+
+def test_the_repr_shows_the_ending_and_the_curve():
+    model = LinearClassifier()
+    assert "<svg" not in model._repr_html_()
+    html = model.fit(cancer_X, cancer_y)._repr_html_()
+    assert model.outcome_.value in html
+    assert "<polyline" in html
+
+
+def test_scikit_learns_callbacks_are_told_each_step():
+    pytest.importorskip("sklearn.callback")
+
+    class Counter:
+        def __init__(self):
+            self.scores, self.tasks = [], 0
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            self.tasks += 1
+
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+            if context.task_name == "step":
+                self.scores.append(fitted_estimator.score(cancer_X, cancer_y))
+            return len(self.scores) == 5
+
+    counter = Counter()
+    model = LinearClassifier(optimizer="gradient-descent", steps=50).set_callbacks(counter)
+    model.fit(cancer_X, cancer_y)
+    assert counter.tasks == 1 + 5
+    assert counter.scores[-1] > counter.scores[0]
+    assert counter.scores[-1] == model.score(cancer_X, cancer_y)
+    assert model.outcome_ is Outcome.INTERRUPTED
+
+
+def test_verbose_prints_and_a_limit_warns(capsys):
+    LinearRegressor(optimizer="gradient-descent", steps=20, verbose=10).fit(diabetes_X, diabetes_y)
+    assert capsys.readouterr().out.split()[::2] == ["0", "10"]
+    with pytest.warns(ConvergenceWarning, match="stopped at the step limit"):
+        LinearRegressor(optimizer="gradient-descent", learning_rate=1e-9).fit(diabetes_X, diabetes_y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"penalty": "l3"}, '`penalty` must be "l2", None'),
+        ({"alpha": "some"}, "`alpha` must be a number"),
+        ({"alpha": -1.0}, "`alpha` of a penalty"),
+        ({"optimizer": "sgd"}, "`optimizer` must be auto or one of"),
+        ({"optimizer": "newton", "learning_rate": 0.1}, "`learning_rate` does not apply"),
+        ({"loss": "squared-error"}, "`loss` must be auto, logistic"),
+        ({"class_weight": "even"}, "`class_weight` must be None"),
+        ({"class_weight": {7: 1.0}}, "`class_weight` names 7"),
+        ({"batch_size": 4, "optimizer": "newton"}, "`batch_size` needs an optimizer"),
+    ],
+)
+def test_bad_parameters_are_named(settings, message):
+    with pytest.raises(DescendError, match=message):
+        LinearClassifier(**settings).fit(cancer_X, cancer_y)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(DescendError, match="Use LinearClassifier"):
+        LinearRegressor(loss="logistic").fit(cancer_X, cancer_y)
+    with pytest.raises(DescendError, match="at least 2 classes"):
+        LinearClassifier().fit(cancer_X, np.ones(len(cancer_y)))
+    with pytest.raises(DescendError, match="`eval_set` must be a pair"):
+        LinearClassifier().fit(cancer_X, cancer_y, eval_set=cancer_X)
+    with pytest.raises(DescendError, match="`eval_set` holds"):
+        LinearClassifier().fit(cancer_X, cancer_y, eval_set=(cancer_X[:2], [0, 5]))
+    with pytest.raises(DescendError, match="does not go with `partial_fit`"):
+        LinearClassifier(class_weight="balanced").partial_fit(cancer_X, cancer_y, classes=[0, 1])
