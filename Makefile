@@ -41,8 +41,8 @@ demo: $(VENV)/core ## Fit real data by gradient descent, and leave files to open
 		--out $(DEMO)/species.predictions.csv
 	@echo; echo "Files to open:"; ls -1 $(DEMO)/*
 
-test: $(VENV)/test ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/test ## Run the tests, all but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
 
 player/node_modules: player/package-lock.json
 	cd player && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

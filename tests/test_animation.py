@@ -17,6 +17,8 @@ from descend.errors import DescendError
 from descend.film import Film
 from descend.styles import DARK, LIGHT, STYLES
 
+pytestmark = pytest.mark.slow
+
 
 def frames_of(path):
     with Image.open(path) as image:

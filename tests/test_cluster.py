@@ -19,7 +19,7 @@ from descend.scoring import score, write_predictions
 from descend.worker import versions
 
 distributed = pytest.importorskip("distributed")
-pytestmark = pytest.mark.usefixtures("hard_timeout")
+pytestmark = [pytest.mark.usefixtures("hard_timeout"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 import descend
 from descend import Adam, DescendWarning, GradientDescent, Objective, Outcome
 
+pytestmark = pytest.mark.slow
+
 AUTOMATIC = {
     "plain": (GradientDescent(), None),
     "heavy": (GradientDescent(momentum=0.9), None),

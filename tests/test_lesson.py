@@ -15,6 +15,8 @@ from descend import lesson
 from descend.cli import main
 from descend.errors import DescendError
 
+pytestmark = pytest.mark.slow
+
 LESSONS = sorted((Path(__file__).parent.parent / "lessons").glob("[0-9]*.py"))
 
 

@@ -22,7 +22,7 @@ from descend.errors import DescendError, EngineLostError
 from descend.processes import Processes
 from descend.terminal import print_run
 
-pytestmark = pytest.mark.usefixtures("hard_timeout")
+pytestmark = [pytest.mark.usefixtures("hard_timeout"), pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
