@@ -79,6 +79,14 @@ def test_the_default_classifier_is_scikit_learns_with_c_of_one(optimizer):
     np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-4)
 
 
+def test_probabilities_near_zero_keep_their_digits():
+    model = LinearClassifier(alpha=1e-6).fit([[-1.0], [1.0], [-2.0], [2.0]], [0, 1, 0, 1])
+    logs = model.predict_log_proba([[30.0], [-30.0]])
+    z = model.decision_function([[30.0]])[0]
+    assert z > 40  # one less a probability near one would be zero
+    np.testing.assert_allclose(logs, [[-z, 0.0], [0.0, -z]], rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 1.0, 2: 0.5}])
 def test_three_classes_are_scikit_learns(class_weight):
     s = random.integers(1, 4, len(iris_y)).astype(float)
@@ -121,6 +129,29 @@ def test_frames_of_any_kind_come_in_and_their_names_stay(name):
         assert list(model.run_.model.feature_names) == names
         np.testing.assert_allclose(model.predict_proba(frame), fitted[0].predict_proba(pandas), rtol=1e-12)
     assert set(LinearRegressor().fit(pandas, iris_y).run_.coefficients) == {*names, "(intercept)"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_dtypes_are_scikit_learns(dtype, sparse):
+    X = (10 * iris_X).astype(dtype)
+    X = csr_array(X) if sparse else X
+    for labels in (iris_y, iris_y > 0):
+        ours = LinearClassifier(tol=1e-3).fit(X, labels)
+        theirs = LogisticRegression(max_iter=10_000).fit(X, labels)
+        for name in ("coef_", "intercept_"):
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+        for method in ("decision_function", "predict_proba"):
+            assert getattr(ours, method)(X).dtype == getattr(theirs, method)(X).dtype
+        assert ours.predict_log_proba(X).dtype == ours.coef_.dtype
+        assert np.mean(ours.predict(X) == theirs.predict(X)) > 0.98
+        assert ours.run_.weights.dtype == np.float64
+    ours, theirs = LinearRegressor(), Ridge(alpha=0.0, solver="lsqr" if sparse else "auto")
+    for model in (ours.fit(X, iris_y), theirs.fit(X, iris_y), ours.partial_fit(X, iris_y)):
+        assert model.coef_.dtype == (np.float32 if dtype == np.float32 else np.float64)
+        assert model.predict(X).dtype == model.coef_.dtype
+    again = LinearRegressor(optimizer="lbfgs", warm_start=True).fit(X, iris_y).fit(X, iris_y)
+    assert again.coef_.dtype == ours.coef_.dtype
 
 
 def test_sparse_rows_give_what_dense_ones_give():

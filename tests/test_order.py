@@ -90,6 +90,7 @@ ORDER = [
     "run",
     "layers",
     "parameters",
+    "linear_estimator",
     "estimators",
     "formula",
     "onnx_graph",
@@ -131,7 +132,7 @@ LATE = {
 """Functions that import a module inside their body, because it is heavy or stands later in the list."""
 
 OWNERS = {
-    "sklearn": {"estimators"},
+    "sklearn": {"linear_estimator", "estimators"},
     "matplotlib": {"plots", "animation"},
     "mpl_toolkits": {"plots"},
     "PIL": {"animation"},
