@@ -103,12 +103,28 @@ def test_three_classes_are_scikit_learns(class_weight):
     assert ours.intercept_.shape == (3,)
 
 
-def test_exact_returns_the_solution_of_minimum_norm():
-    X = random.normal(size=(10, 20))
+@pytest.mark.parametrize("optimizer", ["auto", "newton", "lbfgs", "gradient-descent"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_collinear_columns_get_the_solution_of_minimum_norm(intercept, optimizer):
+    X = random.normal(size=(10, 20)) * 2.0 ** random.integers(-3, 3, 20) + 1
     y = random.normal(size=10)
-    ours = LinearRegressor(fit_intercept=False, standardize=False).fit(X, y)
-    scale = np.sqrt((X**2).mean(axis=0))  # in units where every column has the same length
-    np.testing.assert_allclose(ours.coef_, np.linalg.pinv(X / scale) @ y / scale, rtol=1e-8)
+    theirs = LinearRegression(fit_intercept=intercept).fit(X, y)
+    ours = LinearRegressor(fit_intercept=intercept, optimizer=optimizer, tol=1e-10).fit(X, y)
+    for model in (ours, clone(ours).fit(X[:4], y[:4]).partial_fit(X[4:], y[4:])):
+        np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(model.intercept_, theirs.intercept_, atol=1e-7)
+        np.testing.assert_allclose(model.predict(X), y, atol=1e-7)
+    np.testing.assert_allclose(ours.run_.predict(X), y, atol=1e-7)
+    assert not hasattr(model, "run_")  # which fitted the first rows only
+
+
+def test_intercepts_of_softmax_sum_to_zero():
+    theirs = LogisticRegression(tol=1e-10, max_iter=10_000).fit(iris_X, iris_y)
+    for optimizer in ("newton", "lbfgs"):
+        ours = LinearClassifier(optimizer=optimizer, tol=1e-9).fit(iris_X, iris_y)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+        np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4)
+        assert ours.intercept_.sum() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_cross_entropy_of_two_classes_is_the_logistic_loss_with_half_the_penalty():

@@ -28,10 +28,11 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     gradient-descent, adam or one of the package's objects. The run ends where the gradient norm is at
     most `tol`, or after `steps` updates or `epochs` passes where given; `batch_size` makes mini-batches.
     `early_stopping` (True, or how many evaluations to wait) watches the loss on `validation_fraction` of
-    the rows, or on `eval_set`. `standardize` sets the coordinates of the descent. `verbose` prints the loss
+    the rows, or on `eval_set`. `standardize` sets the coordinates of the descent. Of collinear columns without a
+    penalty the solution of minimum norm is taken, in the units of the data, as LinearRegression's. `verbose` prints the loss
     every so many steps. Raises `DescendError`, a ValueError, on bad input.
 
-    Learned: `coef_` (features,), `intercept_`, `n_iter_`, `history_`, `outcome_`, `run_`. Of float32 rows
+    Learned: `coef_` (features,), `intercept_`, `n_iter_`, `history_`, `outcome_`, `run_` (by `fit`). Of float32 rows
     coefficients and predictions are float32, while the descent and `run_` keep float64. Parameters and
     attributes as in scikit-learn's developer guide; Ridge's alpha is `alpha * rows / 2` of this one.
 

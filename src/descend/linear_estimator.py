@@ -26,7 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from descend.errors import DescendError
 from descend.history import History, Step
-from descend.incremental import Instalments, Sums, instalments
+from descend.incremental import Instalments, Sums, instalments, of_minimum_norm
 from descend.losses import Loss
 from descend.matrix import Array, Float, Matrix
 from descend.objective import Quadratic
@@ -113,17 +113,18 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
 
     def _keep(self, run: Run, kind: Any) -> None:
         """Learned attributes from a run; its rows are let go."""
-        objective = run.problem.objective if run.problem is not None else None
+        objective, w = run.problem.objective if run.problem is not None else None, run.model.weights
         self._instalments: Instalments | None = None
         if isinstance(objective, Quadratic):  # so that partial_fit may go on exactly
             self._instalments = Sums(self.fit_intercept, objective.moments, len(run.history) - 1)
-        self._learn(run.model.weights, kind)
+            w = of_minimum_norm(objective, w)
+        self._learn(w, kind)
         self.n_iter_ = max(len(run.history) - 1, 1)
         self.history_, self.outcome_ = run.history, run.outcome
         names = tuple(getattr(self, "feature_names_in_", run.model.feature_names))
         classes = tuple(self.classes_.tolist()) if hasattr(self, "classes_") else None
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
-        model = replace(run.model, feature_names=names, classes=classes)
+        model = replace(run.model, weights=w, feature_names=names, classes=classes)
         self.run_ = replace(run, model=model, problem=None, origin=None, _sample=run.sample)
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
@@ -155,6 +156,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
             X, y, s, penalty_of(self.penalty, self.alpha, 1.0 / weight if self._auto_penalty else 0.0), start
         )
         self._learn(w, X.dtype)
+        self.__dict__.pop("run_", None)  # that of an earlier `fit`
         self.n_iter_, self.outcome_ = max(learner.number, 1), Outcome.STEP_LIMIT
         self.history_.record(loss=value, weights=w, number=learner.number)
         return self

@@ -10,6 +10,7 @@ import numpy as np
 from descend.curvature import newton_direction
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
+from descend.losses import CrossEntropy
 from descend.local_steps import LocalSteps
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
@@ -25,7 +26,8 @@ class Newton:
     """Newton's method, damped: `w = w - t H^-1 g`, t halved until the loss falls enough.
 
     Where the Hessian is singular (collinear columns, softmax without a penalty) the step is the
-    one of minimum norm in units of the curvature of each weight. Sufficient decrease: Armijo (1966),
+    one of minimum norm in units of the curvature of each weight; weights of softmax that have no penalty
+    keep their sum over the classes, which changes no probability. Sufficient decrease: Armijo (1966),
     with constant 1e-4; Nocedal and Wright, Numerical Optimization, chapter 3.
 
     >>> objective = Objective.of(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1]), loss="logistic")
@@ -49,6 +51,13 @@ class Newton:
     def step(self, objective: Objective, w: Float, state: None) -> Update:
         loss, gradient = objective.value_and_gradient(w)
         direction, slope = newton_direction(objective, w)
+        if isinstance(objective.loss, CrossEntropy):
+            free = (
+                slice(-1 if objective.intercept else len(w), None)
+                if not objective.penalty.is_zero
+                else slice(None)
+            )
+            direction[free] -= direction[free].mean(axis=1, keepdims=True)
         t = 1.0
         for _ in range(60):
             there = w + t * direction
