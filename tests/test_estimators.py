@@ -339,3 +339,6 @@ def test_bad_input_is_named():
         LinearClassifier().fit(cancer_X, cancer_y, eval_set=(cancer_X[:2], [0, 5]))
     with pytest.raises(DescendError, match="does not go with `partial_fit`"):
         LinearClassifier(class_weight="balanced").partial_fit(cancer_X, cancer_y, classes=[0, 1])
+    with pytest.raises(DescendError, match="`early_stopping` does not go with `partial_fit`"):
+        LinearRegressor(early_stopping=3).partial_fit(cancer_X, cancer_y)
+    assert LinearRegressor(optimizer="lbfgs", steps=0).fit(cancer_X, cancer_y).n_iter_ == 0

@@ -29,6 +29,7 @@ ORDER = [
     "tables",
     "table_parts",
     "cells",
+    "surprises",
     "profiles",
     "encoding",
     "spool",

@@ -15,8 +15,8 @@ from descend.batches import Batches
 from descend.blocks import ArraySource
 from descend.coordinates import Coordinates
 from descend.engines import Threads
-from descend.losses import Loss, SquaredError
 from descend.least_squares import shortest
+from descend.losses import Loss, SquaredError
 from descend.matrix import Array, Float, Matrix
 from descend.moments import Moments
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic

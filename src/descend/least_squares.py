@@ -14,7 +14,7 @@ def shortest(factor: Float, rank: int, w: Float) -> Float:
 
     `rank` says how many directions it can tell apart, in units in which its columns have the same length.
 
-    >>> shortest(np.array([[1.0, 1.0]]), 1, np.array([2.0, 0.0])).tolist()
+    >>> shortest(np.array([[1.0, 1.0]]), 1, np.array([2.0, 0.0])).round(9).tolist()
     [1.0, 1.0]
     """
     lengths = np.sqrt(np.einsum("ij,ij->j", factor, factor))

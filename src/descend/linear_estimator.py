@@ -119,7 +119,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
             self._instalments = Sums(self.fit_intercept, objective.moments, len(run.history) - 1)
             w = of_minimum_norm(objective, w)
         self._learn(w, kind)
-        self.n_iter_ = max(len(run.history) - 1, 1)
+        self.n_iter_ = max(len(run.history) - 1, int(self.steps != 0))
         self.history_, self.outcome_ = run.history, run.outcome
         names = tuple(getattr(self, "feature_names_in_", run.model.feature_names))
         classes = tuple(self.classes_.tolist()) if hasattr(self, "classes_") else None
@@ -135,6 +135,11 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
             )
 
     def _partial(self, X: Matrix, y: Array, s: Float | None, loss: Loss, outputs: int | None) -> Any:
+        if self.early_stopping:
+            raise DescendError(
+                "`early_stopping` does not go with `partial_fit`, which makes one pass and watches no rows: "
+                "leave it at False."
+            )
         learner = getattr(self, "_instalments", None)
         if learner is None:
             optimizer = optimizer_of(self.optimizer, self.learning_rate)

@@ -10,8 +10,8 @@ import numpy as np
 from descend.curvature import newton_direction
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
-from descend.losses import CrossEntropy
 from descend.local_steps import LocalSteps
+from descend.losses import CrossEntropy
 from descend.matrix import Float
 from descend.objective import Objective, Quadratic
 from descend.optimizers import FIRST_ORDER, Optimizer, Update
