@@ -91,6 +91,7 @@ ORDER = [
     "run",
     "layers",
     "parameters",
+    "estimator_box",
     "linear_estimator",
     "estimators",
     "formula",

@@ -25,13 +25,14 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from descend.errors import DescendError
+from descend.estimator_box import ending
 from descend.history import History, Step
 from descend.incremental import Instalments, Sums, instalments, of_minimum_norm
 from descend.losses import Loss
 from descend.matrix import Array, Float, Matrix
 from descend.objective import Quadratic
 from descend.optimizers import GradientDescent
-from descend.parameters import loss_curve, optimizer_of, penalty_of, training_weight
+from descend.parameters import optimizer_of, penalty_of, training_weight
 from descend.run import Run, fit
 from descend.stopping import Outcome
 
@@ -224,6 +225,4 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
         box = str(super()._html_repr())
         if not hasattr(self, "history_"):
             return box
-        loss = self.history_.loss
-        loss = loss[np.isfinite(loss)]
-        return f"{box}<div>{self.outcome_.value}, loss {loss[-1]:.6g}</div>{loss_curve(loss)}"
+        return box + ending(self.history_, self.outcome_.value)
