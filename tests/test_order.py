@@ -90,6 +90,7 @@ ORDER = [
     "recording",
     "run",
     "layers",
+    "learner",
     "parameters",
     "estimator_box",
     "linear_estimator",
@@ -143,6 +144,7 @@ OWNERS = {
     "dask": {"cluster"},
     "distributed": {"cluster"},
     "torch": {"autograd"},
+    "fastai": {"learner"},
     "onnx": {"onnx_graph"},
     "polars": {
         "csv_files",
