@@ -136,7 +136,9 @@ def _blas_strides(X: Array) -> bool:
 
 
 def product(X: Matrix, w: Float) -> Float:
-    """`X @ w` for weights of shape (features,) or (features, outputs)."""
+    """`X @ w` for weights of shape (features,) or (features, outputs); for zeros, where walks start, at once."""
+    if not is_elsewhere(X) and not w.any():
+        return np.zeros((X.shape[0], *w.shape[1:]))
     dense, sparse = split(X)
     if sparse is None:
         return np.asarray(as_float64(X) @ w)
