@@ -88,7 +88,7 @@ class Kept:
 class Spooled:
     """Every row of a table, decoded: in memory while `budget` bytes last, beyond it in a temporary folder.
 
-    Reading them again costs a tenth of parsing a CSV again. Raises `DataError` on a full disk.
+    Writing and reading them costs a fifth of parsing a CSV again. Raises `DataError` on a full disk.
     """
 
     budget: int
