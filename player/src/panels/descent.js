@@ -180,6 +180,7 @@ export class SurfacePanel extends Chart {
       context.stroke();
     }
     this.mark(context, ...path[frame], this.look.model, 6);
+    this.away(context, ...path[frame], "has left");
   }
 
   hover(px, py) {
