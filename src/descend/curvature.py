@@ -7,6 +7,7 @@ squared singular values of a root `A` with `A' A = H`, which keeps the digits of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,15 +107,6 @@ class Coordinates:
         """No change."""
         return Coordinates(np.ones(columns), np.zeros(columns))
 
-    @staticmethod
-    def standardising(moments: Moments, intercept: bool) -> Coordinates:
-        """To columns of standard deviation 1 and, where there is an intercept, mean 0."""
-        S = moments.cross if intercept else moments.uncentred()
-        spread = np.sqrt(np.maximum(S.diagonal()[:-1], 0.0) / moments.weight)
-        units = 1.0 / np.where(spread > 0, spread, 1.0)
-        means = (moments.mean + moments.mean_low)[:-1]
-        return Coordinates(units, -means * units if intercept else np.zeros(len(units)))
-
     def weights(self, w: Float, intercept: bool) -> Float:
         """The weights in the new coordinates that predict what `w` does in the old."""
         p = len(self.units)
@@ -148,8 +140,14 @@ class CurvatureMoments:
 def curvatures_at(objective: Objective, w: Float, to: Coordinates | None = None) -> Curvatures:
     """The curvatures of an objective at weights `w`, in other coordinates where asked."""
     to = Coordinates.given(objective.shape[0] - objective.intercept) if to is None else to
+    return curvatures_in(objective, w, [to])[0]
+
+
+def curvatures_in(objective: Objective, w: Float, several: Sequence[Coordinates]) -> list[Curvatures]:
+    """The curvatures of an objective at weights `w` in several coordinates, from one pass."""
     if len(objective.shape) == 2:
-        return _of_classes(objective, w, to)
+        H = objective.hessian(w)
+        return [_of_classes(objective, H, to) for to in several]
     if isinstance(objective, Quadratic):
         m, rank = objective.moments, objective.rank
         factor, share = objective.factor * np.sqrt(2.0 / m.weight), 2.0
@@ -158,7 +156,7 @@ def curvatures_at(objective: Objective, w: Float, to: Coordinates | None = None)
         m = objective.session.reduce(CurvatureMoments(objective.loss, objective.intercept), w)
         factor, rank = _factor(m, objective.intercept)
         factor, share = factor * np.sqrt(m.weight / objective.weight), m.weight / objective.weight
-    return _curvatures(objective, m, factor, share, rank, w, to)
+    return [_curvatures(objective, m, factor, share, rank, w, to) for to in several]
 
 
 def _curvatures(
@@ -194,10 +192,10 @@ def _factor(m: Moments, intercept: bool) -> tuple[Float, int]:
     return least.factor * scale[:-1], least.rank
 
 
-def _of_classes(objective: Objective, w: Float, to: Coordinates) -> Curvatures:
+def _of_classes(objective: Objective, hessian: Float, to: Coordinates) -> Curvatures:
     """Of several outputs; the direction common to all classes is flat without a penalty."""
     p, K = objective.shape
-    H = objective.hessian(w).reshape(p, K, p, K)
+    H = hessian.reshape(p, K, p, K)
     B = np.eye(p)
     B[: len(to.units), : len(to.units)] = np.diag(to.units)
     if objective.intercept:

@@ -7,7 +7,7 @@ data's size, and exact where the sample holds all rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -231,9 +231,16 @@ def _moves(path: Float, scale: Float) -> Float:
 
 
 def surface(
-    about: Quadratic | SampledLoss | None, weights: Float, losses: Float, scale: Float, names: tuple[str, ...]
+    about: Quadratic | SampledLoss | None,
+    weights: Float,
+    losses: Float,
+    scale: Float,
+    names: tuple[str, ...],
+    minimum: Float | None = None,
 ) -> Surface | None:
     """The loss over the two weights that moved most, the others held at the end of the path, or at its lowest point.
+
+    They are held at the `minimum` where that is given.
 
     `weights` has shape (frames, *shape), `losses` (frames,) with NaN where unknown, `scale` the standard
     deviation of each weight's column. None where there is one weight, or nothing to evaluate.
@@ -251,6 +258,8 @@ def surface(
     grew = losses[-1] > losses[0] or len(shown) < len(flat)
     end = (shown[_lowest(losses[frames])] if grew else shown[-1]).reshape(weights.shape[1:])
     where = "where the loss was lowest" if grew else "at the end"
+    if minimum is not None:
+        end, where = minimum, "at the minimum"
     note = f"slice through the two weights that moved most, the others {where}" if flat.shape[1] > 2 else ""
     labels = (names[pair[0]], names[pair[1]])
     if isinstance(about, Quadratic):
@@ -258,9 +267,14 @@ def surface(
     if not about.sample.whole:
         note = f"{note}; " if note else ""
         note += f"loss of a sample, {about.sample.description}"
+    end = about.anchor if about.tilted else end
     (left, right), (low, high) = _box(shown[:, pair], end.ravel()[pair], scale[pair])
     values = about.plane(end, pair, np.linspace(left, right, GRID), np.linspace(low, high, GRID))
-    return Surface(labels, (left, right), (low, high), flat[:, pair], values=values, note=note)
+    found = Surface(labels, (left, right), (low, high), flat[:, pair], values=values, note=note)
+    if about.tilted and end.size <= MAX_WEIGHTS:
+        hessian = about.hessian()[np.ix_(pair, pair)]
+        found = replace(found, centre=end.ravel()[pair], hessian=hessian)
+    return found
 
 
 def _bowl(
