@@ -36,8 +36,8 @@ class Curvatures:
     >>> curvatures = Curvatures.of_root(np.diag([2.0, 1.0]))
     >>> curvatures.largest, curvatures.smallest, curvatures.condition
     (4.0, 1.0, 4.0)
-    >>> curvatures.limit(GradientDescent()), curvatures.fastest_rate
-    (0.5, 0.4)
+    >>> curvatures.limit(GradientDescent())
+    0.5
     """
 
     values: Float
@@ -75,24 +75,6 @@ class Curvatures:
     def limit(self, optimizer: GradientDescent) -> float:
         """The learning rate above which it leaves for infinity: `2 / largest` without momentum."""
         return optimizer.rate_limit(self.largest)
-
-    @property
-    def fastest_rate(self) -> float:
-        """`2 / (largest + smallest)`, the best constant rate of gradient descent without momentum.
-
-        Nesterov, Introductory Lectures on Convex Optimization (2004), theorem 2.1.15.
-        """
-        return 2.0 / (self.largest + self.smallest or 1.0)
-
-    @property
-    def fastest_momentum(self) -> tuple[float, float]:
-        """The best pair of learning rate and momentum: `4 / (sqrt L + sqrt l)**2` and `((sqrt L - sqrt l) / (sqrt L + sqrt l))**2`.
-
-        Polyak (1964). Beyond a condition number of 1e10 those of 1e10: rounding makes more momentum unstable.
-        """
-        high, low = np.sqrt(self.largest), np.sqrt(max(self.smallest, 1e-10 * self.largest))
-        total = float(high + low) or 1.0
-        return 4.0 / total**2, (float(high - low) / total) ** 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,12 @@ class Gap:
     @property
     def excess(self) -> float | None:
         """The share by which `loss` is above the best; None where the best is zero."""
-        return None if self.loss is None or self.best <= 0 else max(self.loss / self.best - 1.0, 0.0)
+        return None if self.loss is None or self.is_nil else max(self.loss / self.best - 1.0, 0.0)
+
+    @property
+    def is_nil(self) -> bool:
+        """Whether the best loss is zero, but for rounding."""
+        return self.best <= 1e-12 * self.constant
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Diagnosis:
     >>> import descend
     >>> d = descend.diagnose(*descend.make_line(100, seed=0), intercept=False)
     >>> print(str(d).splitlines()[0])
-    Diagnosis: squared-error for `y`, 100 rows, 2 columns
+    Diagnosis: squared error for `y`, 100 rows, 2 columns
     """
 
     target: str

@@ -32,8 +32,8 @@ WHY = (
     "The condition number, the largest over the smallest, says how badly one learning rate suits both: 1 is best."
 )
 SETTINGS = (
-    "Automatic is what `fit` does unless told otherwise. Momentum keeps a part of the last move in the next. What is "
-    "best in the long run may be behind at first."
+    "The steps are those until the loss is within 1 % and 0.01 % of the best. Automatic is what `fit` does unless told "
+    "otherwise. Momentum, here Nesterov's, keeps a part of the last move in the next. What is best in the long run may be behind at first."
 )
 
 
@@ -81,7 +81,8 @@ def sections(d: Diagnosis) -> list[Section]:
 
 def page(d: Diagnosis) -> str:
     """The whole page as text."""
-    return "\n\n".join([title(d), *("\n".join([s.title, *map(_text, s.parts)]) for s in sections(d))])
+    whole = "\n\n".join([title(d), *("\n".join([s.title, *map(_text, s.parts)]) for s in sections(d))])
+    return whole.replace("\n\n\n", "\n\n")
 
 
 def as_plain(d: Diagnosis) -> list[dict[str, Any]]:
@@ -133,20 +134,19 @@ def _by_steps(d: Diagnosis) -> str:
     here, faster = plain.steps[0], momentum.steps[0]
     other = None if d.standardises else d.standardised.plans[0].steps[0]
     begin, about = "To watch gradient descent go there", "" if d.descent.exact else "about "
+    goal = f"to {'1 % of the loss it starts with' if d.gap.is_nil else 'within 1 % of the best loss'}"
     way = _option("optimizer", "gradient-descent", d.table)
     if other is not None and (here is None or here > max(10 * other, 20)):
         way += " and `standardize=True`"
-        return f"{begin}, {way}: {about}{_count(other, 'step')} to within 1 % of the best loss, not {_steps(here)}."
+        return f"{begin}, {way}: {about}{_count(other, 'step')} {goal}, not {_steps(here)}."
     if faster is not None and (here is None or here > max(2 * faster, 20)):
-        python = f"momentum={MOMENTUM:g}{', nesterov=True' if momentum.nesterov else ''}"
-        way = f"`optimizer=descend.GradientDescent({python})`"
+        way = f"`optimizer=descend.GradientDescent(momentum={MOMENTUM:g}, nesterov=True)`"
         if d.table:
-            shell = f" --momentum {MOMENTUM:g}{' --nesterov' if momentum.nesterov else ''}"
-            way = f"`--optimizer gradient-descent{shell}`"
-        return f"{begin}, {way}: {about}{_count(faster, 'step')} to within 1 % of the best loss, not {_steps(here)}."
+            way = f"`--optimizer gradient-descent --momentum {MOMENTUM:g} --nesterov`"
+        return f"{begin}, {way}: {about}{_count(faster, 'step')} {goal}, not {_steps(here)}."
     if here is None:
         return "Gradient descent comes within 1 % of the best loss in no number of steps that can be counted."
-    return f"{begin}, {way}: {about}{_count(here, 'step')} to within 1 % of the best loss."
+    return f"{begin}, {way}: {about}{_count(here, 'step')} {goal}."
 
 
 def _how_good(d: Diagnosis) -> Section:
@@ -158,11 +158,11 @@ def _how_good(d: Diagnosis) -> Section:
             f"{constant} {_wrong(d, gap.constant, MEANING[d.loss])}. There is no best loss below that: without a "
             f"penalty it falls for ever as the weights grow. It was {gap.best:.3g} where the search was given up."
         )
-        return Section("How good it can get", (words,))
+        return Section("How good it can get", (words, *([_distance(d, gap)] if d.ran else [])))
     penalty = f", of which {gap.penalty:.3g} is the penalty" if d.penalty else ""
     best = "The best weights" if gap.reached else "The best weights found so far"
     words = f"{constant} {_wrong(d, gap.constant, MEANING.get(d.loss, ''))}. "
-    words += f"{best} {_wrong(d, gap.best, penalty, gap.penalty)}."
+    words += f"{best} {'fit every row' if gap.is_nil else _wrong(d, gap.best, penalty, gap.penalty)}."
     parts = [words]
     if gap.loss is not None:
         parts.append(_distance(d, gap))
@@ -191,7 +191,7 @@ def _distance(d: Diagnosis, gap: Gap) -> str:
         if d.descent.exact
         else f"{steps} of {name} at the automatic learning rate would end about"
     )
-    if gap.excess is None:
+    if gap.excess is None or d.unbounded:
         return f"{start} at a loss of {gap.loss:.6g}."
     if _arrived(gap):
         return f"{start} there: nothing is left to gain."
@@ -199,7 +199,9 @@ def _distance(d: Diagnosis, gap: Gap) -> str:
 
 
 def _arrived(gap: Gap) -> bool:
-    return gap.excess is not None and gap.excess < 1e-6
+    return gap.loss is not None and (
+        gap.loss <= 1e-12 * gap.constant if gap.excess is None else gap.excess < 1e-6
+    )
 
 
 def _how_to_get_there(d: Diagnosis) -> Section:
@@ -233,7 +235,7 @@ def _terrain_table(d: Diagnosis) -> Table:
         row("curvature at most, at any weights", [t.bound for t in both])
     row("largest safe learning rate", [t.limit() for t in both])
     if d.given.exact:
-        row(f"the same with momentum={MOMENTUM:g}", [t.limit(MOMENTUM) for t in both])
+        row(f"the same, momentum={MOMENTUM:g} (heavy ball)", [t.limit(MOMENTUM) for t in both])
     return Table(("", *(_place(d, t) for t in both)), tuple(rows))
 
 
@@ -243,10 +245,10 @@ def _plans_table(d: Diagnosis) -> Table:
     for terrain in (d.given, d.standardised):
         rows.append((_place(d, terrain),))
         for plan in terrain.plans:
-            momentum = f"{plan.momentum:.10g}{' Nesterov' if plan.nesterov else ''}" if plan.momentum else ""
+            momentum = f"{plan.momentum:.10g}" if plan.momentum else ""
             rows.append((f"  {plan.name}", f"{plan.learning_rate:.4g}", momentum, *map(_steps, plan.steps)))
     return Table(
-        ("setting", "learning rate", "momentum", *(f"to within {s * 100:g} %" for s in SHARES)), tuple(rows)
+        ("setting", "learning rate", "momentum", *(f"steps to {s * 100:g} %" for s in SHARES)), tuple(rows)
     )
 
 
@@ -276,7 +278,8 @@ def _reading(d: Diagnosis) -> list[str]:
             )
         else:
             words.append(
-                f"{size} a canyon: gradient descent hardly gets along its floor. Do what is said at the top instead."
+                f"{size} a canyon: gradient descent hardly gets along its floor."
+                f"{'' if d.ran and _arrived(d.gap) else ' Do what is said at the top instead.'}"
             )
     if flat:
         words.append(f"Along {_count(flat, 'direction')} the loss is level: several weights predict alike.")
@@ -319,8 +322,7 @@ def _in_python(parts: Sequence[Section]) -> Section:
     said = str(parts)
     known = {
         "--optimizer": '`--optimizer NAME` is `optimizer="NAME"`',
-        "--momentum": "`--momentum 0.9` is `optimizer=descend.GradientDescent(momentum=0.9)`",
-        "--nesterov": "with `--nesterov` it is `GradientDescent(momentum=0.9, nesterov=True)`",
+        "--momentum": "`--momentum 0.9 --nesterov` is `optimizer=descend.GradientDescent(momentum=0.9, nesterov=True)`",
         "--l2": "`--l2 0.01` is `penalty=0.01`",
         "--drop": '`--drop A B` is `columns=descend.Columns(drop=["A", "B"])`',
         "--features": '`--features A B` is `columns=descend.Columns(features=["A", "B"])`',

@@ -95,7 +95,20 @@ def about_columns(s: Subject) -> list[Finding]:
     few = too_few_rows(s)
     if few:  # so few rows are collinear, and correlate with the target, by chance
         return [*few, *constant(s)]
-    return [*constant(s), *collinear(s), *scales(s), *leakage(s), *heavy_tails(s)]
+    return [*constant_target(s), *constant(s), *collinear(s), *scales(s), *leakage(s), *heavy_tails(s)]
+
+
+def constant_target(s: Subject) -> list[Finding]:
+    """A target with one value."""
+    mean = float((s.moments.mean + s.moments.mean_low)[-1])
+    if s.classes is not None or s.moments.cross[-1, -1] > 1e-26 * s.moments.weight * mean**2:
+        return []
+    what = f"`{s.target}` is always {mean:.6g}: there is nothing to learn"
+    return [
+        Finding(
+            "constant target", (s.target,), what, "Ask whether it is the right column, and the right rows."
+        )
+    ]
 
 
 def constant(s: Subject) -> list[Finding]:
@@ -194,7 +207,8 @@ def _nearly_collinear(s: Subject, dependent: set[str]) -> list[Finding]:
 def _apart(s: Subject, name: str) -> str:
     """What to do about a column that others nearly determine."""
     way = s.left_out([name])
-    first = f"leave it out first, {way}" if way else "give a penalty, which shares the weight out"
+    give = "`--l2 0.01`" if s.table else "`penalty=0.01`"
+    first = f"leave it out first, {way}" if way else f"give a penalty, {give}, which shares the weight out"
     return f"To predict there is nothing to do. To read weights one by one, {first}; predictions get a little worse."
 
 

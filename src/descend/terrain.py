@@ -27,7 +27,7 @@ class Plan:
     name: str
     learning_rate: float
     momentum: float
-    nesterov: bool
+    """Nesterov's."""
     steps: tuple[int | None, ...]
     recurrence: Recurrence = field(repr=False, compare=False)
 
@@ -36,7 +36,6 @@ class Plan:
         name: str,
         rate: float,
         momentum: float,
-        nesterov: bool,
         terrain: tuple[Curvatures, Float, float],
     ) -> Plan:
         """From a rate, and the curvatures, the distance from the best weights along each, and the best loss.
@@ -44,18 +43,14 @@ class Plan:
         Rate and momentum are rounded to what is printed, the rate down, so that it stays below its limit.
         """
         rate, momentum = rounded_down(rate), 1.0 - float(f"{1.0 - momentum:.3g}")
-        nesterov = nesterov and momentum > 0
-        optimizer = GradientDescent(rate, momentum=momentum, nesterov=nesterov)
-        way = Recurrence(*terrain, optimizer, rate)
-        return Plan(name, rate, momentum, nesterov, tuple(way.steps_within(share) for share in SHARES), way)
+        way = Recurrence(*terrain, GradientDescent(rate, momentum=momentum, nesterov=momentum > 0), rate)
+        return Plan(name, rate, momentum, tuple(way.steps_within(share) for share in SHARES), way)
 
     @property
     def setting(self) -> str:
         """As the optimizer to give to `fit`."""
-        momentum = f", momentum={self.momentum:.10g}" if self.momentum else ""
-        return (
-            f"GradientDescent({self.learning_rate:g}{momentum}{', nesterov=True' if self.nesterov else ''})"
-        )
+        momentum = f", momentum={self.momentum:.10g}, nesterov=True" if self.momentum else ""
+        return f"GradientDescent({self.learning_rate:g}{momentum})"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -63,7 +58,7 @@ class Plan:
             "name": self.name,
             "learning_rate": self.learning_rate,
             "momentum": self.momentum,
-            "nesterov": self.nesterov,
+            "nesterov": self.momentum > 0,
             "steps": {f"{share:.2%}": n for share, n in zip(SHARES, self.steps, strict=True)},
         }
 
@@ -147,33 +142,26 @@ def terrains(
         to = coordinates[name]
         bound = curvatures.largest if exact else bound_of(objective, moments, to)
         distance = -curvatures.directions.T @ to.weights(optimum, objective.intercept).ravel()
-        plans = _plans(curvatures, distance, best, bound, exact)
+        plans = _plans(curvatures, distance, best, bound)
         made.append(Terrain(name, curvatures, bound, exact, plans, at_weights))
     return made
 
 
-def _plans(
-    curvatures: Curvatures, distance: Float, best: float, bound: float, exact: bool
-) -> tuple[Plan, ...]:
-    """The automatic and the fastest rate, without and with momentum.
+def _plans(curvatures: Curvatures, distance: Float, best: float, bound: float) -> tuple[Plan, ...]:
+    """The automatic and the best constant rate, without and with Nesterov's momentum.
 
-    Of a quadratic the fastest momentum is Polyak's (1964). Elsewhere it may swing for ever, and rates stay
-    within what the bound allows: Nesterov's momentum, Introductory Lectures (2004), 2.2.1.
+    Within the bound none of them swings or climbs, as Polyak's faster momentum may: `fit` would take its
+    climb for divergence. Nesterov, Introductory Lectures on Convex Optimization (2004), 2.1.15 and 2.2.1.
     """
-    automatic, terrain = 1.0 / (bound or 1.0), (curvatures, distance, best)
-    if exact:
-        alone, (rate, momentum) = curvatures.fastest_rate, curvatures.fastest_momentum
-    else:
-        alone = 2.0 / (bound + curvatures.smallest or 1.0)
-        share = math.sqrt(max(curvatures.smallest / (bound or 1.0), 1e-10))
-        rate, momentum = automatic, max((1.0 - share) / (1.0 + share), 0.0)
+    smallest, high = curvatures.smallest, bound or 1.0
+    share = math.sqrt(max(smallest / high, 1e-10))
     ways = (
-        ("automatic", automatic, 0.0),
-        (f"automatic, momentum={MOMENTUM:g}", automatic, MOMENTUM),
-        ("best in the long run", alone * (1.0 - 1e-4), 0.0),
-        ("best momentum in the long run", rate * (1.0 - 1e-4), momentum),
+        ("automatic", 1.0 / high, 0.0),
+        (f"automatic, momentum={MOMENTUM:g}", 1.0 / high, MOMENTUM),
+        ("best in the long run", 2.0 / (high + smallest) * (1.0 - 1e-4), 0.0),
+        ("best momentum in the long run", 1.0 / high, max((1.0 - share) / (1.0 + share), 0.0)),
     )
-    return tuple(Plan.of(name, r, min(m, 1 - 1e-12), not exact, terrain) for name, r, m in ways)
+    return tuple(Plan.of(name, rate, m, (curvatures, distance, best)) for name, rate, m in ways)
 
 
 def rounded_down(rate: float, digits: int = 4) -> float:
