@@ -98,14 +98,17 @@ ORDER = [
     "codegen",
     "separation",
     "findings",
+    "terrain",
+    "forecast",
     "diagnosis",
     "diagnosis_page",
     "top_losses",
     "report",
     "lesson",
     "terminal",
-    "cli_export",
     "cli_options",
+    "cli_diagnose",
+    "cli_export",
     "cli",
 ]
 
@@ -124,6 +127,7 @@ LATE = {
     "losses.as_loss": {"autograd"},
     "rates.plot": {"plots"},
     "diagnosis.__str__": {"diagnosis_page"},
+    "diagnosis.to_dict": {"diagnosis_page"},
     "run.animate": {"filming"},
     "history.animate": {"filming"},
     "film.to_html": {"page"},
@@ -157,7 +161,7 @@ OWNERS = {
         "survey",
     },
     "rich": {"progress", "terminal", "cli"},
-    "cyclopts": {"cli", "cli_export", "cli_options"},
+    "cyclopts": {"cli", "cli_diagnose", "cli_export", "cli_options"},
     "starlette": {"live"},
 }
 
