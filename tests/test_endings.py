@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,40 +43,53 @@ def test_the_automatic_rate_never_diverges_on_ill_scaled_data(way):
         assert last.loss <= (1.0 + 1e-9 if batch_size is None else 4.0) * first.loss, seed
 
 
-def best_of_scikit_learn(loss, x, y):
+@cache
+def best_of_scikit_learn(loss, seed):
     """The lowest objective on standardised columns."""
+    x, signal = ill_scaled(seed)
+    y = target_for(loss, signal)
     z = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
     if loss == "squared-error":
         return np.mean((LinearRegression().fit(z, y).predict(z) - y) ** 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fitted = LogisticRegression(C=1e12, tol=1e-10, max_iter=2_000, solver="newton-cholesky").fit(z, y)
-    p = fitted.predict_proba(z)[np.arange(len(y)), y]
-    return -np.log(np.maximum(p, 1e-300)).mean()
+    found = []
+    for solver in ("newton-cholesky", "newton-cg"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = LogisticRegression(C=1e12, tol=1e-10, max_iter=2_000, solver=solver).fit(z, y)
+        p = fitted.predict_proba(z)[np.arange(len(y)), y]
+        found.append(-np.log(np.maximum(p, 1e-300)).mean())
+    return min(found)
 
 
-@pytest.mark.parametrize("optimizer", ["auto", "gradient-descent", "adam"])
-def test_converged_on_ill_scaled_data_is_the_truth(optimizer):
+REACHED = {"squared-error": 195, "logistic": 190, "cross-entropy": 165}
+"""How many of the 200 a default fit must reach; where outliers hide the minimum it says so."""
+WAYS = {
+    "auto": {"optimizer": "auto"},
+    "auto standardised": {"optimizer": "auto", "standardize": True},
+    "lbfgs": {"optimizer": "lbfgs", "time_limit": 0.05},
+    "gradient-descent": {"optimizer": "gradient-descent", "time_limit": 0.01},
+    "adam": {"optimizer": "adam", "time_limit": 0.01},
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("way", WAYS)
+def test_converged_on_ill_scaled_data_is_the_truth(way, loss):
     reached = 0
     for seed in range(200):
         x, signal = ill_scaled(seed)
-        loss = ("squared-error", "logistic")[seed % 2]
-        y = target_for(loss, signal)
-        limit = {} if optimizer == "auto" else {"time_limit": 0.01}
-        run = descend.fit(x, y, loss=loss, optimizer=optimizer, **limit)
+        run = descend.fit(x, target_for(loss, signal), loss=loss, **WAYS[way])
         assert run.outcome is not Outcome.DIVERGED
-        if run.outcome.converged:
+        best = best_of_scikit_learn(loss, seed)
+        close = run.loss <= best + 1e-6 * max(best, 1e-6 * run.history.loss[0])
+        if run.outcome.converged or "best there is" in run.details:
             reached += 1
-            best = best_of_scikit_learn(loss, x, y)
-            assert run.loss <= best + 1e-6 * max(best, 1e-6 * run.history.loss[0]), seed
+            assert close, seed
         else:
-            assert (
-                "above the best" in run.details
-                or "times the best" in run.details
-                or "best there is" in run.details
-            )
-    if optimizer == "auto":
-        assert reached >= 195
+            told = "above the best", "times the best", "cannot be told"
+            assert any(words in run.details for words in told), seed
+    if way.startswith("auto"):
+        assert reached >= REACHED[loss]
 
 
 def test_a_small_gradient_in_raw_units_is_no_minimum():

@@ -55,6 +55,7 @@ ORDER = [
     "batches",
     "optimizers",
     "curvature",
+    "newton",
     "lbfgs",
     "local_steps",
     "second_order",

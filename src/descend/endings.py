@@ -11,6 +11,7 @@ from descend.curvature import curvatures_at
 from descend.descent import limit_at_minimum
 from descend.history import History, Step
 from descend.matrix import Float
+from descend.newton import NEGLIGIBLE, newton_decrement
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.schedules import Constant
@@ -19,7 +20,10 @@ from descend.stopping import Outcome
 from descend.trajectory import Recurrence
 
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
-NEGLIGIBLE = 1e-6
+UNSEEN = (
+    "How far the loss is above the best cannot be told: too many digits are lost along some direction, or rows far "
+    "from the others hide it. Standardise the columns (`standardize=True`), look at the largest values, or give a `penalty`."
+)
 
 
 def announce(objective: Objective, optimizer: Optimizer) -> list[str]:
@@ -122,10 +126,12 @@ def _remaining(
     quadratic = isinstance(objective, Quadratic)
     if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
         return ""  # batches are for data whose passes are dear, and this would cost two
-    state = _state(objective, last)
-    excess = float(state.excess([0])[0])
+    excess = newton_decrement(objective, last.weights)
+    if not np.isfinite(excess):
+        return UNSEEN
+    state = _state(objective, last, excess)
     about = "" if quadratic else "about "
-    if excess <= NEGLIGIBLE * state.best:
+    if excess <= NEGLIGIBLE * state.best and last.outcome is not Outcome.STALLED:
         return "" if last.outcome is Outcome.CONVERGED else "The loss is the best there is, to six digits."
     far = f"The loss is {about}{above(state.best, excess)}"
     if last.outcome is Outcome.CONVERGED:
@@ -146,7 +152,7 @@ def _remaining(
     return f"{far}; {about or 'another '}{_count(missing)} would bring it within 1 %, {way}."
 
 
-def _state(objective: Objective, last: Step) -> Recurrence:
+def _state(objective: Objective, last: Step, excess: float) -> Recurrence:
     """The quadratic about the minimum as seen from the last weights; exact for squared error."""
     w = last.weights
     curvatures = curvatures_at(objective, w)
@@ -159,8 +165,7 @@ def _state(objective: Objective, last: Step) -> Recurrence:
     along = curvatures.directions.T @ objective.gradient(w).ravel()
     curved = curvatures.values > 0
     distance = np.divide(along, curvatures.values, out=np.zeros_like(along), where=curved)
-    gain = 0.5 * float(along @ distance)  # of a Newton step
-    return Recurrence(curvatures, distance, max(last.loss - gain, 0.0), plain, 0.0)
+    return Recurrence(curvatures, distance, max(last.loss - excess, 0.0), plain, 0.0)
 
 
 def _missing_steps(
