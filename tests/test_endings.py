@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import cache
 from pathlib import Path
@@ -135,13 +136,21 @@ def test_a_run_at_its_step_limit_says_how_far_it_still_had_to_go(momentum):
     assert abs(missing + 20 - int(np.argmax(long <= 1.01 * best))) <= 0.05 * (missing + 20)
 
 
-def test_other_losses_say_about_how_far():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(300, 3))
-    y = (x @ [1.0, -1.0, 0.5] + rng.logistic(size=300) > 0).astype(int)
-    run = descend.fit(x, y, loss="logistic", optimizer=GradientDescent(1.0), steps=10)
-    assert "about" in run.message
-    assert "within 1 %" in run.message
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])
+def test_other_losses_say_about_how_far(loss):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(300, 3)) * [1.0, 3.0, 0.5]
+        z = x @ [1.0, -0.4, 0.8] + rng.logistic(size=300)
+        y = np.digitize(z, [0.0] if loss == "logistic" else [-0.7, 0.7])
+        way = GradientDescent(0.5 / Objective.of(x, y, loss=loss).curvature_bound)
+        run = descend.fit(x, y, loss=loss, optimizer=way, steps=20)
+        best = descend.fit(x, y, loss=loss).loss
+        told = re.search(r"about ([\d.]+) % above the best; about ([\d,]+) steps", run.message)
+        assert float(told[1]) == pytest.approx(100 * (run.loss / best - 1), rel=0.06)  # two digits are shown
+        long = descend.fit(x, y, loss=loss, optimizer=way, steps=2_000).history.loss
+        missing = int(np.argmax(long <= 1.01 * best)) - 20
+        assert int(told[2].replace(",", "")) == pytest.approx(missing, rel=0.3)
 
 
 def logistic(seed):
@@ -173,6 +182,26 @@ def test_logistic_descent_is_monotone_below_the_bound_and_swings_above_the_curva
     assert calm.outcome is not Outcome.OSCILLATING
 
 
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])
+def test_a_cycle_is_named_with_momentum_and_for_several_classes_too(loss, nesterov, momentum):
+    for seed in range(5):
+        x, y = logistic(seed)
+        if loss == "cross-entropy":
+            y = y + (x[:, 0] > np.median(x[:, 0]))
+        objective = Objective.of(x, y, loss=loss, penalty=0.01)
+        optimum = descend.fit(x, y, loss=loss, penalty=0.01).weights
+        curvature = np.linalg.eigvalsh(objective.hessian(optimum))[-1]
+        limit = GradientDescent(momentum=momentum, nesterov=nesterov).rate_limit(curvature)
+        for factor, swings in ((0.9, False), (1.2, True)):
+            way = GradientDescent(factor * limit, momentum=momentum, nesterov=nesterov)
+            run = descend.fit(x, y, loss=loss, penalty=0.01, optimizer=way, steps=3_000)
+            assert (run.outcome is Outcome.OSCILLATING) == swings, (seed, factor)
+            if swings:
+                assert np.abs(run.weights - optimum).max() > 1e-3 * np.abs(optimum).max()
+
+
 def test_a_walk_without_a_limit_ends_where_it_swings():
     x, y = logistic(3)
     run = descend.fit(x, y, loss="logistic", penalty=0.01, optimizer=GradientDescent(150.0))
@@ -186,7 +215,7 @@ SETS = {
     HERE / "data" / "R_datasets_faithful.csv": ("eruptions", "waiting"),
     HERE / "data" / "ucla_hsbdemo.csv": ("prog", "write", "honors"),
     HERE.parent / "examples" / "penguins.csv": ("species", "body_mass_g", "sex"),
-} | {path: ("y",) for path in sorted((HERE / "data" / "nist").glob("*.csv"))}
+} | dict.fromkeys(sorted((HERE / "data" / "nist").glob("*.csv")), ("y",))
 
 
 @pytest.mark.parametrize("way", AUTOMATIC)
