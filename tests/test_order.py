@@ -57,6 +57,7 @@ ORDER = [
     "batches",
     "optimizers",
     "curvature",
+    "newton",
     "lbfgs",
     "local_steps",
     "second_order",
