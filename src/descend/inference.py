@@ -32,14 +32,14 @@ def standard_errors(objective: Objective, w: Float, encoding: Encoding | None) -
     names = (*names, *(["(intercept)"] if objective.intercept else []))
     A = np.eye(len(w)) if encoding is None else _to_original_units(encoding, len(w))
     if w.ndim == 1:
-        errors = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", A, C, A), 0.0))
+        errors = np.sqrt(np.maximum(((A @ C) * A).sum(axis=1), 0.0))
         return dict(zip(names, errors.tolist(), strict=True))
     K = w.shape[1]
     C = C.reshape(len(w), K, len(w), K)
     columns = []
     for k in range(1, K):
         D = C[:, k, :, k] + C[:, 0, :, 0] - C[:, k, :, 0] - C[:, 0, :, k]
-        columns.append(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", A, D, A), 0.0)))
+        columns.append(np.sqrt(np.maximum(((A @ D) * A).sum(axis=1), 0.0)))
     return dict(zip(names, map(tuple, np.column_stack(columns).tolist()), strict=True))
 
 
@@ -69,7 +69,10 @@ def _of_least_squares(q: Quadratic) -> Float | None:
     freedom = q.rows - q.shape[0]
     if freedom <= 0 or (q.rank is not None and q.rank < columns):
         return None
-    inverse = np.linalg.pinv(q.factor, rcond=1e-15)
+    scale = np.linalg.norm(
+        q.factor, axis=0
+    )  # or the singular values of small columns would look like rounding
+    inverse = np.linalg.pinv(q.factor / scale, rcond=1e-15) / scale[:, None]
     C = inverse @ inverse.T
     if q.intercept:
         m = (q.moments.mean + q.moments.mean_low)[:-1]
