@@ -96,6 +96,10 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         loss = as_loss(self.loss)
         if isinstance(loss, LogisticLoss | CrossEntropy):
             raise DescendError(f"`loss` {loss.name} is one of classes. Use LinearClassifier.")
+        if getattr(loss, "outputs", None) is not None:
+            raise DescendError(
+                "`loss` must be one of a single prediction a row: with several use `descend.fit(x, y, loss=...)`."
+            )
         return loss
 
     def _learn(self, w: Float, kind: Any) -> None:
