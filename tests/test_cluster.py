@@ -97,6 +97,27 @@ def test_a_frozen_worker_is_left_behind_and_a_new_one_joins(folder, local, monke
 
 
 @pytest.mark.filterwarnings("ignore::descend.DescendWarning")
+@pytest.mark.parametrize("frozen", [[1], [1, 2], [0]])
+def test_a_run_whose_workers_all_freeze_ends_and_is_returned(folder, monkeypatch, frozen):
+    monkeypatch.setattr("descend.cluster.BEAT", 1.5)
+    with Cluster(workers=max(1, len(frozen)), timeout=1.0) as cluster:
+
+        class Fatal(descend.GradientDescent):
+            def step(self, objective, w, state):
+                if state.number == 2:
+                    for which in frozen:
+                        os.kill(pids(cluster)[which].pid, signal.SIGSTOP)
+                return super().step(objective, w, state)
+
+        columns = descend.Columns(drop=["line", "three"])
+        how = {"optimizer": Fatal(), "steps": 9, "engine": cluster, "columns": columns}
+        run = descend.fit(f"{folder}/*.parquet", target="two", **how)
+    assert run.outcome is descend.Outcome.LOST
+    assert len(run.history) == 3
+    assert ("scheduler" if frozen == [0] else "is silent") in run.warnings[-1]
+
+
+@pytest.mark.filterwarnings("ignore::descend.DescendWarning")
 def test_the_loss_of_the_scheduler_ends_the_run_and_keeps_it(folder):
     with Cluster(workers=2, timeout=2) as cluster:
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from rich.console import Console
 
 import descend
 from descend import processes
+from descend.blocks import ArraySource
 from descend.errors import DescendError, EngineLostError
 from descend.processes import Processes
 from descend.terminal import print_run
@@ -108,6 +110,37 @@ def test_a_frozen_process_is_left_behind(folder, local, monkeypatch, nothing_lef
         assert same(fitted(f"{folder}/*.parquet", "two lbfgs", engine), local["two lbfgs"])
 
 
+def test_a_process_that_works_for_long_is_not_taken_for_frozen():
+    with (
+        Processes(1, timeout=0.4) as engine,
+        engine.open(ArraySource(np.ones((9, 1)), np.ones(9))) as session,
+    ):
+        assert session.chain(_sleepy, 0) == [9]
+
+
+def _sleepy(block, total):
+    time.sleep(1.5)
+    return total + block.rows
+
+
+@pytest.mark.filterwarnings("ignore::descend.DescendWarning")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_whose_processes_all_freeze_ends_and_is_returned(folder, nothing_left, count):
+    class Fatal(descend.GradientDescent):
+        def step(self, objective, w, state):
+            if state.number == 2:
+                for process in nothing_left:
+                    process.send_signal(signal.SIGSTOP)
+            return super().step(objective, w, state)
+
+    columns = descend.Columns(drop=["line", "three"])
+    how = {"optimizer": Fatal(), "steps": 9, "engine": Processes(count, timeout=0.5), "columns": columns}
+    run = descend.fit(f"{folder}/*.parquet", target="two", **how)
+    assert run.outcome is descend.Outcome.LOST
+    assert len(run.history) == 3
+    assert "is silent" in run.warnings[-1]
+
+
 @pytest.mark.filterwarnings("ignore::descend.DescendWarning")
 def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder, nothing_left, tmp_path):
     class Fatal(descend.GradientDescent):
@@ -130,6 +163,21 @@ def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder,
     console = Console(file=io.StringIO())
     print_run(console, run, "lost", {})
     assert "the workers were lost" in console.file.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::descend.DescendWarning")
+def test_a_run_whose_processes_are_lost_after_the_walk_is_returned_too(folder, nothing_left):
+    def to_the_end(walk):
+        yield from walk
+        for process in nothing_left:
+            process.kill()
+
+    how = {"columns": descend.Columns(drop=["line", "three"]), "watch": to_the_end}
+    expected = descend.fit(f"{folder}/*.parquet", target="two", columns=how["columns"])
+    run = descend.fit(f"{folder}/*.parquet", target="two", engine=Processes(2, timeout=1.0), **how)
+    assert run.outcome is descend.Outcome.LOST
+    assert same(run, expected)
+    assert "gone" in run.warnings[-1]
 
 
 def test_an_error_on_a_worker_is_the_error_here(tmp_path):

@@ -187,6 +187,23 @@ def test_a_frozen_worker_is_left_out_and_its_late_answer_ignored(expected):
     raise AssertionError("the worker that answers again gets no work")
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_silence_of_all_workers_is_told(count):
+    engine = Fake(count, dict.fromkeys(range(1, count + 1), "freeze"), timeout=0.3)
+    try:
+        with engine.open(LONG) as session, pytest.raises(EngineLostError, match=r"worker w\d is silent"):
+            session.reduce(GRADIENT, W)
+    finally:
+        engine.thaw.set()
+
+
+def test_the_only_worker_may_wake_up_again(expected):
+    engine = Fake(1, {2: "freeze"}, timeout=0.3)
+    with engine.open(LONG) as session:
+        threading.Timer(0.5, engine.thaw.set).start()
+        assert bits(session) == expected["long"]
+
+
 def test_a_worker_that_joins_gets_parts_at_the_next_round(expected):
     engine = Fake(2)
     with engine.open(LONG) as session:

@@ -29,6 +29,8 @@ from descend.spool import as_bytes
 from descend.worker import Task, Worker, environment, versions
 
 CONNECT_SECONDS = 20.0
+BEAT = 5.0
+"""Seconds between two signs of life that a worker gives its scheduler, at most."""
 SHARE = 0.4
 """Of a worker's memory limit that blocks may take, unless `memory` says otherwise."""
 
@@ -47,9 +49,9 @@ class Cluster(RemoteEngine):
     `address` is that of a scheduler, `tcp://host:8786`, or a `dask.distributed.Client`; without one a
     cluster of `workers` processes is started on this machine and ended afterwards. Paths of files must
     mean the same to every worker. `memory` is how many bytes of blocks each worker may keep, a number or a
-    text such as "2GB"; 40 percent of its limit unless given. The parts of a worker that is lost, or more
-    than `timeout` seconds and twice the time of the round behind, go to the others; a worker that joins gets
-    parts at the next round. Needs `pip install "descend[cluster]"`.
+    text such as "2GB"; 40 percent of its limit unless given. The parts of a worker that is lost, that gives no
+    sign of life for `timeout` seconds, or that is as much and twice the time of the round behind, go to the
+    others; a worker that joins gets parts at the next round. Needs `pip install "descend[cluster]"`.
 
     Raises `EngineLostError` where the scheduler or all workers are gone, and `DescendError` where the
     workers have other versions. The Dask project: Rocklin, Dask: Parallel Computation with Blocked
@@ -169,6 +171,7 @@ class ClusterPool(LinkedPool):
         """The types of processor among the workers."""
         self.fault: Any = None
         """What a worker has said instead of an answer."""
+        self._seen: dict[str, Any] = {}
         client.wait_for_workers(1, timeout=timeout)
         log.info("workers %s of the cluster at %s", ", ".join(self.members()), client.scheduler.address)
         if own is None:
@@ -205,10 +208,17 @@ class ClusterPool(LinkedPool):
         if self.client.status != "running":
             raise EngineLostError("the scheduler of the cluster is gone.")
         try:
-            workers = self.client.scheduler_info()["workers"]
+            found = self.client.sync(self.client.scheduler.identity, callback_timeout=self.timeout + BEAT)
         except (OSError, ValueError, TimeoutError) as error:
             raise EngineLostError(f"the scheduler of the cluster is gone: {error}.") from error
-        return {name: int(facts["nthreads"]) for name, facts in workers.items()}
+        for name, link in self.links.items():
+            seen = found["workers"].get(name, {}).get("last_seen")
+            if seen != self._seen.get(name):
+                self._seen[name], link.heard = seen, time.monotonic()
+        return {name: int(facts["nthreads"]) for name, facts in found["workers"].items()}
+
+    def silence(self, worker: str) -> float:
+        return super().silence(worker) - BEAT
 
     def _exchange(self, name: str, message: bytes) -> bytes | None:
         try:
@@ -243,7 +253,7 @@ class _Plain:
 
     def __init__(self, pool: ClusterPool) -> None:
         self.pool, self.timeout = pool, pool.timeout
-        self.send, self.suspect, self.close = pool.send, pool.suspect, pool.close
+        self.send, self.suspect, self.close, self.silence = pool.send, pool.suspect, pool.close, pool.silence
 
     def members(self) -> dict[str, int]:
         return LinkedPool.members(self.pool)

@@ -36,7 +36,8 @@ class Pool(Protocol):
     """What carries tasks to workers and answers back."""
 
     timeout: float
-    """Seconds that a worker may be behind the last answer in a round, beside twice what the round has taken."""
+    """Seconds that a worker may give no sign of life, or be behind the last answer in a round (beside twice
+    what the round has taken)."""
 
     def members(self) -> dict[str, int]:
         """The workers that are there now, each with its number of threads. Raises `EngineLostError`."""
@@ -46,6 +47,9 @@ class Pool(Protocol):
 
     def wait(self, seconds: float) -> list[Reply]:
         """Replies that have come, at the latest after so many seconds. Raises `EngineLostError`."""
+
+    def silence(self, worker: str) -> float:
+        """Seconds without a sign of life from a worker that has something to do."""
 
     def suspect(self, worker: str) -> None:
         """Give a worker no further work until it answers."""
@@ -179,7 +183,8 @@ class Round:
         for worker, numbers in shares.items():
             self._send(worker, numbers)
         while self.flights:
-            for ticket, content in self.pool.wait(self._patience()):
+            replies = self.pool.wait(self._patience())
+            for ticket, content in replies:
                 flight = self.flights.pop(ticket, None)
                 if flight is None:
                     continue  # of another round, or too late
@@ -196,8 +201,8 @@ class Round:
                 now = time.monotonic()
                 self.deadline = now + self.allowed + 2 * (now - self.began)
                 take(answer.value)
-            if self.deadline is not None and time.monotonic() > self.deadline:
-                self._give_up_on_the_silent()
+            if not replies:
+                self._give_up(self._silent())
         if self.handed_over:
             log.warning("the round took %.2f s with the loss", time.monotonic() - self.began)
 
@@ -212,21 +217,28 @@ class Round:
         self.flights[ticket] = _Flight(worker, numbers)
         self.pool.send(worker, ticket, packed(self.task._replace(numbers=numbers, parts=parts)))
 
-    def _give_up_on_the_silent(self) -> None:
-        """Workers that have not answered in time get no more work; each time the others get twice as long."""
+    def _silent(self) -> list[str]:
+        """The tickets of workers that show no life, or of all that are behind; the others then get twice as long."""
+        if self.deadline is None or time.monotonic() <= self.deadline:
+            silence = {ticket: self.pool.silence(flight.worker) for ticket, flight in self.flights.items()}
+            return [ticket for ticket, seconds in silence.items() if seconds > self.pool.timeout]
         self.allowed *= 2
         self.deadline = None
-        silent, self.flights = self.flights, {}
-        for flight in silent.values():
+        return list(self.flights)
+
+    def _give_up(self, tickets: list[str]) -> None:
+        """Workers that have not answered in time get no more work, and others what they had."""
+        silent = [self.flights.pop(ticket) for ticket in tickets]
+        for flight in silent:
             self.pool.suspect(flight.worker)
-        for flight in silent.values():
+        for flight in silent:
             self._hand_over(flight, "is silent")
 
     def _hand_over(self, flight: _Flight, why: str) -> None:
         """Share the parts of a lost task among the workers that are left."""
         self.handed_over = True
         self.session._sent.pop(flight.worker, None)
-        members = present(self.pool, f"worker {flight.worker} {why}", flight.worker)
+        members = present(self.pool, f"worker {flight.worker} {why}")
         shares = Shares([_rows_of(self.session.parts[number]) for number in flight.numbers])
         log.warning(
             "worker %s %s: its %d parts go to %d others",
@@ -239,12 +251,11 @@ class Round:
             self._send(worker, tuple(flight.numbers[place] for place in places))
 
 
-def present(pool: Pool, why: str = "all are gone", but: str | None = None) -> dict[str, int]:
-    """The workers that are there, all `but` one. Raises `EngineLostError` where none comes in time."""
+def present(pool: Pool, why: str = "all are gone") -> dict[str, int]:
+    """The workers that are there. Raises `EngineLostError` where none comes in time."""
     began = time.monotonic()
     while True:
-        members = {worker: threads for worker, threads in pool.members().items() if worker != but}
-        if members:
+        if members := pool.members():
             return members
         if time.monotonic() - began > pool.timeout:
             raise EngineLostError(f"no worker is left: {why}.")

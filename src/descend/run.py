@@ -15,7 +15,7 @@ from descend import descent
 from descend.arguments import check_settings
 from descend.coordinates import coordinates_of
 from descend.endings import announce, explain
-from descend.errors import DescendError, DescendWarning
+from descend.errors import DescendError, DescendWarning, EngineLostError
 from descend.history import History, Step
 from descend.inference import standard_errors, total_variance
 from descend.losses import CrossEntropy, LogisticLoss
@@ -339,13 +339,30 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = recorded(walk, made, every)
-        names = (*made.feature_names, *(["(intercept)"] if objective.intercept else []))
-        details = explain(objective, chosen, history, units.there(last), names, batch_size is not None)
-        run = finished(made, history, last, chosen, details)
+        there = objective, units.there(last)
+        run = _ended(made, there, chosen, history, last, batch_size is not None)
         run.origin, run.like = (data, y, problem), empty_like(data)
         return run
     finally:
         made.close()
+
+
+def _ended(
+    made: Problem,
+    there: tuple[Objective, Step],
+    chosen: Optimizer,
+    history: History,
+    last: Step,
+    in_batches: bool,
+) -> Run:
+    """The Run, its ending explained; `there` are the objective and the last step in the units of the descent."""
+    names = (*made.feature_names, *(["(intercept)"] if made.objective.intercept else []))
+    try:
+        details = explain(there[0], chosen, history, there[1], names, in_batches)
+        return finished(made, history, last, chosen, details)
+    except EngineLostError as error:  # the walk is over: what needs no rows is still there
+        made.warnings.append(str(error))
+        return finished(made, history, last._replace(outcome=Outcome.LOST), chosen, "")
 
 
 def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
@@ -367,7 +384,7 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
     if _separated(problem, last, metrics):
         problem.warnings.append(SEPARATED)
         model.facts["notes"].append(SEPARATED)
-        warnings.warn(SEPARATED, DescendWarning, stacklevel=3)
+        warnings.warn(SEPARATED, DescendWarning, stacklevel=4)
     run = Run(
         model,
         history,

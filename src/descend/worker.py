@@ -12,7 +12,10 @@ import pickle
 import platform
 import struct
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -212,12 +215,34 @@ def main() -> None:
     settings = receive(inbox)
     if settings is None:
         return
-    threads, budget, path = pickle.loads(settings)
+    threads, budget, path, seconds = pickle.loads(settings)
     sys.path[:] = path
-    worker = Worker(threads, budget)
+    worker, pulse = Worker(threads, budget), Pulse(outbox, seconds)
     while (message := receive(inbox)) is not None:
+        pulse.busy.set()
         answer = worker.perform(message)
-        try:
-            send(outbox, answer)
-        except BrokenPipeError:
-            return
+        with pulse.lock:
+            pulse.busy.clear()
+            try:
+                send(outbox, answer)
+            except BrokenPipeError:
+                return
+
+
+class Pulse(threading.Thread):
+    """Sends an empty message every so many seconds while the worker is busy: it is alive."""
+
+    def __init__(self, outbox: IO[bytes], seconds: float) -> None:
+        super().__init__(daemon=True)
+        self.outbox, self.seconds = outbox, seconds
+        self.busy, self.lock = threading.Event(), threading.Lock()
+        self.start()
+
+    def run(self) -> None:
+        """Beat until the other side has gone."""
+        with suppress(OSError):
+            while self.busy.wait():
+                time.sleep(self.seconds)
+                with self.lock:
+                    if self.busy.is_set():
+                        send(self.outbox, b"")
