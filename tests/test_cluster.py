@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import pytest
 from fits import fitted, same, strike
 
 import descend
+from descend.cli import main
 from descend.cluster import Cluster
 from descend.errors import DescendError, EngineLostError, MissingExtraError
 from descend.scoring import score, write_predictions
@@ -53,6 +55,29 @@ def test_csv_files_and_arrays(folder, three):
     )
     x, y = descend.make_line(200_000, seed=1)
     assert same(descend.fit(x, y, engine=three, steps=3), descend.fit(x, y, steps=3))
+
+
+def told(command, capsys):
+    """What a command prints as JSON, without what it takes."""
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    found.get("gap", {}).pop("seconds", None)
+    return {name: value for name, value in found.items() if name not in ("seconds", "files")}
+
+
+def test_the_shell_says_the_same_on_a_cluster(folder, three, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    address, data = three._pool.own.address, str(folder / "*.parquet")
+    table = [data, "--target", "three", "--drop", "line", "two"]
+    for command in (
+        ["diagnose", *table],
+        ["fit", *table, "--no-report"],
+        ["score", "model.model.json", data],
+    ):
+        assert told([*command, "--cluster", address], capsys) == told(command, capsys), command[0]
+    assert main(["predict", "model.model.json", data, "--out", "parts", "--cluster", address]) == 0
+    assert main(["predict", "model.model.json", data, "--out", "whole.parquet"]) == 0
+    assert pl.read_parquet("parts/*.parquet").equals(pl.read_parquet("whole.parquet"))
 
 
 def test_a_client_is_taken_and_left_open(folder, local, three):

@@ -53,6 +53,45 @@ def test_every_fit_is_bitwise_that_of_threads(folder, local, count):
             assert found.metrics["validation"].values == expected.metrics["validation"].values
 
 
+@pytest.mark.parametrize(
+    ("target", "columns", "how"),
+    [
+        ("line", {"weight": "two", "drop": ["three"]}, {"valid": 0.2}),
+        ("three", {"weight": "two", "drop": ["line"]}, {"valid": 0.2, "steps": 3}),
+        ("two", {"group": "c", "drop": ["line", "three"]}, {"valid": 0.3, "penalty": 0}),
+        ("two", {"drop": ["line", "three"]}, {"valid": "last:0.3", "class_weight": "balanced"}),
+        ("two", {"drop": ["line", "three"]}, {"valid": "0.parquet", "optimizer": "adam", "patience": 1}),
+        ("line", {"drop": ["two", "three"]}, {"valid": "1.parquet", "penalty": 0}),
+    ],
+)
+def test_weights_groups_patience_and_validation_files(folder, target, columns, how):
+    if str(how["valid"]).endswith("parquet"):
+        how = {**how, "valid": folder / how["valid"]}
+    how = {"target": target, "columns": descend.Columns(**columns), **how}
+    with Processes(2) as engine:
+        found = descend.fit(f"{folder}/*.parquet", engine=engine, **how)
+    expected = descend.fit(f"{folder}/*.parquet", **how)
+    assert same(found, expected)
+    assert (found.outcome, found.rows, found.notes) == (expected.outcome, expected.rows, expected.notes)
+    assert str(found.summary()) == str(expected.summary())
+    for side, metrics in expected.metrics.items():
+        assert found.metrics[side].to_dict() == metrics.to_dict()
+
+
+@pytest.mark.parametrize("target", ["line", "two", "three"])
+def test_diagnosis_and_learning_rates(folder, target):
+    drop = [other for other in ("line", "two", "three") if other != target]
+    how = {"target": target, "columns": descend.Columns(drop=drop)}
+
+    def told(engine):
+        found = descend.diagnose(f"{folder}/*.parquet", engine=engine, **how).to_dict()
+        del found["gap"]["seconds"]
+        return found, str(descend.lr_find(f"{folder}/*.parquet", engine=engine, points=20, **how))
+
+    with Processes(2) as engine:
+        assert told(engine) == told(descend.Threads())
+
+
 def test_csv_files_and_frames_too(folder):
     frame = pl.read_parquet(f"{folder}/*.parquet")
     with Processes(2) as engine:

@@ -26,6 +26,7 @@ from descend.cli_options import (
     Names,
     Short,
     columns_of,
+    engine_of,
     hyphens,
     optimizer_of,
     validation_of,
@@ -123,6 +124,7 @@ def diagnose(
     class_weight: str | None = None,
     steps: int = 100,
     memory: str | None = None,
+    cluster: str | None = None,
     columns: ColumnOptions = COLUMNS,
     json: Annotated[Flag, Parameter(name="--json")] = False,
 ) -> int:
@@ -147,6 +149,8 @@ def diagnose(
         How many steps of gradient descent to predict.
     memory
         Memory for decoded rows, 500MB or 2GB.
+    cluster
+        Work on a Dask cluster: tcp://host:8786, or local:N.
     json
         Print one JSON object instead of a page.
     """
@@ -158,7 +162,8 @@ def diagnose(
         loss=loss,
         penalty=l2,
         class_weight=class_weight,
-        memory=memory,
+        memory=None if cluster else memory,
+        engine=engine_of(cluster, memory),
         columns=columns_of(columns),
         steps=steps,
     )
@@ -202,7 +207,7 @@ def predict(
     from descend.modelfile import load
     from descend.scoring import write_predictions
 
-    engine = _engine(cluster)
+    engine = engine_of(cluster)
     rows, unknown = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
     if unknown:
         print(
@@ -248,7 +253,7 @@ def score(
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, hyphens(data), _engine(cluster), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, hyphens(data), engine_of(cluster), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -390,7 +395,7 @@ def _fit(
             seed=how.seed,
             class_weight=how.class_weight,
             memory=None if how.cluster else how.memory,
-            engine=_engine(how.cluster, how.memory),
+            engine=engine_of(how.cluster, how.memory),
             columns=columns_of(which),
             optimizer=optimizer_of(how),
             steps=how.steps,
@@ -402,21 +407,6 @@ def _fit(
             every=every,
             progress=progress,
         )
-
-
-def _engine(cluster: str | None, memory: str | None = None) -> Any:
-    """The cluster asked for, None for the threads of this process; what it says of its workers is shown."""
-    if cluster is None:
-        return None
-    import logging
-
-    from descend.cluster import Cluster
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("descend").setLevel(logging.INFO)
-    logging.getLogger("descend").handlers = [handler]
-    return Cluster(cluster, memory=memory)
 
 
 def _stem(paths: Sequence[str]) -> str:
