@@ -43,6 +43,7 @@ ORDER = [
     "statistics",
     "engines",
     "autograd",
+    "orders",
     "worker",
     "links",
     "shares",

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -154,12 +155,14 @@ def test_a_process_that_works_for_long_is_not_taken_for_frozen():
         Processes(1, timeout=0.4) as engine,
         engine.open(ArraySource(np.ones((9, 1)), np.ones(9))) as session,
     ):
-        assert session.chain(_sleepy, 0) == [9]
+        assert session.chain(Sleepy(), 0) == [9]
 
 
-def _sleepy(block, total):
-    time.sleep(1.5)
-    return total + block.rows
+@dataclass(frozen=True)
+class Sleepy:
+    def __call__(self, block, total):
+        time.sleep(1.5)
+        return total + block.rows
 
 
 @pytest.mark.filterwarnings("ignore::descend.DescendWarning")

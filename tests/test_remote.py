@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -256,16 +257,20 @@ def test_a_closed_session_leaves_nothing_and_works_again(expected):
 
 def test_a_map_is_in_order_and_chains_cover_every_leaf():
     with Fake(3).open(LONG) as session:
-        assert list(session.map(_index)) == list(range(11))
-        assert sum(session.chain(_count, 0)) == 700_000
+        assert list(session.map(Index())) == list(range(11))
+        assert sum(session.chain(Count(), 0)) == 700_000
 
 
-def _index(leaf):
-    return leaf.index
+@dataclass(frozen=True)
+class Index:
+    def __call__(self, leaf):
+        return leaf.index
 
 
-def _count(block, total):
-    return total + block.rows
+@dataclass(frozen=True)
+class Count:
+    def __call__(self, block, total):
+        return total + block.rows
 
 
 def test_only_the_leaves_that_are_named_count():
@@ -309,9 +314,28 @@ def test_an_error_of_a_statistic_surfaces_and_the_session_works_on(expected):
 def test_what_cannot_travel_is_refused():
     with (
         Fake(1).open(LONG) as session,
-        pytest.raises(DescendError, match="not in a function and not as a lambda"),
+        pytest.raises(DescendError, match="not as a function or a lambda"),
     ):
         list(session.map(lambda leaf: leaf.index))
+
+
+def test_statistics_travel_as_names_and_values():
+    order = []
+    engine = Fake(1)
+    exchange = engine.exchange
+    engine.exchange = lambda worker, message: (
+        order.append(pickle.loads(message).order),
+        exchange(worker, message),
+    )[1]
+    with engine.open(LONG) as session:
+        session.reduce(GRADIENT, W)
+    name, settings, params, leaves = pickle.loads(order[0])
+    assert (name, settings, leaves) == ("descend.statistics:LossAndGradient", vars_of(GRADIENT), None)
+    assert params.tolist() == W.tolist()
+
+
+def vars_of(statistic):
+    return {"loss": statistic.loss, "intercept": statistic.intercept}
 
 
 def test_other_versions_are_refused_with_the_list():

@@ -24,6 +24,7 @@ from descend.blocks import Block, Leaf, Source
 from descend.engines import Engine, Tree, hold_blas, release_blas
 from descend.errors import DataError, DescendError, EngineLostError
 from descend.links import Reply
+from descend.orders import Order, packed
 from descend.shares import Shares
 from descend.statistics import Statistic
 from descend.worker import Answer, Task
@@ -144,26 +145,26 @@ class RemoteSession:
             for (level, index), value in branches.items():
                 tree.add(index, value, level)
 
-        self._round("reduce", (statistic, params, None if leaves is None else frozenset(leaves)), add)
+        self._round("reduce", Order.of(statistic, params, None if leaves is None else frozenset(leaves)), add)
         total: V = tree.result()
         return total
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         found: dict[int, V] = {}
-        self._round("map", (writer, None, None), found.update)
+        self._round("map", Order.of(writer), found.update)
         yield from (found[index] for index in sorted(found))
 
     def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
         values: list[V] = []
-        self._round("chain", (step, value, None), values.extend)
+        self._round("chain", Order.of(step, value), values.extend)
         return values
 
-    def _round(self, verb: str, what: Any, take: Callable[[Any], None]) -> None:
+    def _round(self, verb: str, order: Order, take: Callable[[Any], None]) -> None:
         """One task for every worker; `take` gets their answers as they come."""
         self.workers()
         assert self._pool is not None
         assert self._shares is not None
-        Round(self._pool, self, Task(verb, self.run, self.key, what=packed(what))).go(
+        Round(self._pool, self, Task(verb, self.run, self.key, order=packed(order))).go(
             self._shares.over(present(self._pool)), take
         )
 
@@ -260,17 +261,6 @@ def present(pool: Pool, why: str = "all are gone") -> dict[str, int]:
         if time.monotonic() - began > pool.timeout:
             raise EngineLostError(f"no worker is left: {why}.")
         time.sleep(0.05)
-
-
-def packed(message: Any) -> bytes:
-    """A message as bytes. Raises `DescendError` where it cannot leave this process."""
-    try:
-        return pickle.dumps(message, protocol=5)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise DescendError(
-            f"workers get what they are to do by value, and this does not go: {error}. "
-            "Define losses and statistics in a module, not in a function and not as a lambda."
-        ) from error
 
 
 def broadcast(pool: Pool, task: Task, workers: Collection[str], seconds: float = 10.0) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import descend
 from descend.blocks import Leaf
 from descend.cache import Cache, Shelf
 from descend.engines import ThreadSession, processor
-from descend.errors import DescendError
+from descend.orders import unpacked
 from descend.spool import memory_budget
 
 
@@ -40,8 +40,8 @@ class Task(NamedTuple):
     session: str = ""
     numbers: tuple[int, ...] = ()
     """The parts to work on, in order."""
-    what: bytes = b""
-    """The pickled statistic, parameters and leaves: the same bytes for every worker."""
+    order: bytes = b""
+    """The `Order` in bytes: the same for every worker."""
     parts: dict[int, Any] = {}  # noqa: RUF012  a message is never changed
     """Handles that the worker may not have seen yet."""
 
@@ -105,15 +105,16 @@ class Worker:
         lacking = [number for number in task.numbers if number not in known]
         if lacking:
             return Answer("lacking", lacking)
-        statistic, params, leaves = _unpacked(task.what)
+        what, params, leaves = unpacked(task.order)
+        params = aligned(params)
         shelf = Shelf(self.cache, task.run)
         opened = [part.open(shelf) if hasattr(part, "open") else part for part in joined(known, task.numbers)]
         with ThreadSession(Parts(opened), self.threads) as session:
             if task.verb == "reduce":
-                return Answer("done", session.fold(statistic, aligned(params), leaves).waiting)
+                return Answer("done", session.fold(what, params, leaves).waiting)
             if task.verb == "chain":
-                return Answer("done", session.chain(statistic, aligned(params)))
-            return Answer("done", list(session.map(_Indexed(statistic))))
+                return Answer("done", session.chain(what, params))
+            return Answer("done", list(session.map(_Indexed(what))))
 
     def forget(self, run: str, session: str) -> None:
         """Drop a session, or where none is named a run and all that was kept for it."""
@@ -169,17 +170,6 @@ def environment() -> dict[str, str]:
     one = dict.fromkeys(("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     path = [str(Path(descend.__file__).parent.parent), *map(os.path.abspath, sys.path)]
     return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(path)}
-
-
-def _unpacked(what: bytes) -> Any:
-    """What to do. Raises `DescendError` where this process lacks the code for it."""
-    try:
-        return pickle.loads(what)
-    except (ImportError, AttributeError) as error:
-        raise DescendError(
-            f"a worker cannot import what it is to do: {error}. Losses and statistics of your own must be "
-            "in a module that every worker can import, not in a script or a notebook."
-        ) from error
 
 
 def _sendable(error: Exception) -> Exception:
