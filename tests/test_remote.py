@@ -245,14 +245,13 @@ def test_parts_are_sent_once():
 
 def test_a_closed_session_leaves_nothing_and_works_again(expected):
     engine = Fake(2)
-    with engine:
-        session = engine.open(LONG)
-        bits(session)
-        session.close()
-        session.close()
-        assert all(not worker.parts and not len(worker.cache) for worker in engine.workers.values())
-        assert bits(session) == expected["long"]
-        session.close()
+    session = engine.open(LONG)
+    bits(session)
+    session.close()
+    session.close()
+    assert all(not worker.parts and not len(worker.cache) for worker in engine.workers.values())
+    assert bits(session) == expected["long"]
+    session.close()
 
 
 def test_a_map_is_in_order_and_chains_cover_every_leaf():

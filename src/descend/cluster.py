@@ -241,10 +241,12 @@ class ClusterPool(LinkedPool):
         return replies
 
     def close(self) -> None:
+        if self.own is None:
+            super().close()  # what was sent last has arrived then
         if self.mine:
             self.client.close(timeout=2)
-        super().close()
         if self.own is not None:
+            super().close()
             self.own.close()
 
 

@@ -141,7 +141,7 @@ class OpenRun:
                     piece = next(rows.slices(columns, rows.stop - start, start))
                     yield piece.frame
                     return
-                yield piece.frame.select(columns)
+                yield piece.frame[columns]
 
         return taken() if starts else None
 

@@ -61,10 +61,13 @@ class Link:
             self.pending.remove(ticket)
             self._replies.put(Reply(ticket, content))
 
-    def close(self, seconds: float) -> None:
-        """End the thread, if it is not held up for longer."""
-        self.gone = True
+    def end(self) -> None:
+        """Let the thread end after what it has been handed."""
         self._tasks.put(None)
+
+    def close(self, seconds: float) -> None:
+        """Wait for the end of the thread, if it is not held up for longer."""
+        self.end()
         if self._thread is not threading.current_thread():
             self._thread.join(seconds)
 
@@ -104,6 +107,9 @@ class LinkedPool:
         self.links[worker].suspected = True
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, after a second where some are held up."""
+        end = time.monotonic() + 1.0
         for link in self.links.values():
-            link.close(1.0)
+            link.end()
+        for link in self.links.values():
+            link.close(max(end - time.monotonic(), 0.0))

@@ -101,14 +101,17 @@ class Objective(ABC):
     ) -> Objective:
         """The objective of an open session; `outputs` columns of weights where the loss has several.
 
-        `moments` are those of squared error where they have been summed already.
+        `moments` are those of the columns where they have been summed already.
         """
         columns = len(session.source.feature_names)
         if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
             moments = session.reduce(Moments) if moments is None else moments
             return Quadratic.from_moments(moments, penalty, intercept, session)
         shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)
-        return Summed(session, loss, penalty, intercept, shape)
+        made = Summed(session, loss, penalty, intercept, shape)
+        if moments is not None:
+            made.moments = moments
+        return made
 
     def value(self, w: Float) -> float:
         """`F(w)`; at the weights of the last evaluation it costs nothing."""

@@ -109,10 +109,8 @@ class RemoteSession:
             return
         pool, self._pool = self._pool, None
         release_blas()
-        try:
-            broadcast(pool, Task("forget", self.run, "" if self._own else self.key), list(self._sent))
-        finally:
-            self.engine.release()
+        tell(pool, Task("forget", self.run, "" if self._own else self.key), self._sent)
+        self.engine.release()
 
     @property
     def parts(self) -> Sequence[Any]:
@@ -377,17 +375,17 @@ class RunScope:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        try:
-            forget(self._pool, Task("forget", self.run))
-        finally:
-            self.engine.release()
+        tell(self._pool, Task("forget", self.run))
+        self.engine.release()
 
     def open(self, source: Source) -> RemoteSession:
         """A session over a source."""
         return self.engine.open(source, self.run)
 
 
-def forget(pool: Pool, task: Task) -> None:
-    """Let all workers that are there forget something."""
+def tell(pool: Pool, task: Task, workers: Collection[str] | None = None) -> None:
+    """Send a task to workers that are there, all unless named, and wait for no answer: giving memory back takes time."""
     with suppress(EngineLostError):
-        broadcast(pool, task, list(pool.members()))
+        for worker in pool.members():
+            if workers is None or worker in workers:
+                pool.send(worker, uuid.uuid4().hex, packed(task))
