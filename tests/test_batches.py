@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from descend import DescendError, LogisticLoss, Moments, Objective, Serial
+from descend import DescendError, LogisticLoss, Moments, Objective, Serial, make_line, steps
 from descend import batches as batches_module
 from descend.batches import Ahead, Batches
 from descend.blocks import ArraySource, Split, leaf_rows
@@ -26,7 +26,7 @@ def numbered(rows, columns=1):
 
 def epoch_of(batches, epoch):
     """The batches of an epoch."""
-    with closing(batches.pieces(epoch)) as pieces:
+    with batches.pieces(epoch) as pieces:
         return [batch for piece in pieces for batch in piece.batches]
 
 
@@ -75,7 +75,7 @@ def test_more_rows_than_a_window():
     session = Serial().open(source)
     with closing(session):
         made = Objective.over(session, loss=LogisticLoss(), penalty=L2(0.0), intercept=False)
-        with closing(Batches(made, 2**17, 5).pieces(1)) as pieces:
+        with Batches(made, 2**17, 5).pieces(1) as pieces:
             found = np.concatenate([batch.y for piece in pieces for batch in piece.batches])
     np.testing.assert_array_equal(found, law(rows, 1, 5, 1))
     np.testing.assert_array_equal(np.sort(found), np.arange(rows))
@@ -86,6 +86,14 @@ def test_every_row_comes_once_in_an_epoch(size):
     batches = Batches(numbered(101), size)
     for epoch in range(3):
         assert sorted(flat(order_of(batches, epoch))) == list(range(101))
+
+
+def test_an_epoch_that_is_not_walked_is_not_gathered(monkeypatch):
+    gathered, pieces = [], Batches.pieces
+    monkeypatch.setattr(Batches, "pieces", lambda self, e: (gathered.append(e), pieces(self, e))[1])
+    x, y = make_line(100, seed=0)
+    *_, last = steps(Objective.of(x, y > y.mean(), loss="logistic"), batch_size=10, epochs=2)
+    assert (last.number, gathered) == (20, [0, 1])
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_others():
@@ -169,7 +177,7 @@ def test_the_losses_of_a_piece_are_those_of_its_batches():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(300, 4)), rng.integers(0, 2, 300)
     batches = Batches(Objective.of(x, y, loss="logistic", penalty=0.1), 32, 0)
-    with closing(batches.pieces(0)) as pieces:
+    with batches.pieces(0) as pieces:
         for piece in pieces:
             weights = [rng.normal(size=5) for _ in piece.batches]
             values = [batch.value(w) for batch, w in zip(piece.batches, weights, strict=True)]
@@ -201,12 +209,12 @@ def test_moments_alone_have_no_batches():
 
 
 def test_items_ahead_come_in_order_and_errors_come_through():
-    with closing(Ahead(iter(range(5)))) as items:
+    with Ahead(iter(range(5))) as items:
         assert list(items) == [0, 1, 2, 3, 4]
 
     def broken():
         yield 1
         raise OSError("the disk is gone")
 
-    with closing(Ahead(broken())) as items, pytest.raises(OSError, match="the disk is gone"):
+    with Ahead(broken()) as items, pytest.raises(OSError, match="the disk is gone"):
         list(items)

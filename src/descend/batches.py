@@ -278,7 +278,7 @@ def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffe
 
 
 class Ahead(Generic[T]):
-    """The same items, the next two always being computed by a thread. Close it when done."""
+    """The same items, the next two always being computed by a thread, which `with` ends."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self._items = items
@@ -290,6 +290,8 @@ class Ahead(Generic[T]):
             self._waiting.append(self._pool.submit(next, self._items, None))
             yield item
 
-    def close(self) -> None:
-        """End the thread, after the item it is at."""
+    def __enter__(self) -> Ahead[T]:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
         self._pool.shutdown(cancel_futures=True)

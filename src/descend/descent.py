@@ -10,7 +10,8 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -248,9 +249,10 @@ def _batched(
 ) -> Iterator[Step]:
     """Every step sees one batch; all rows are evaluated at the start, at the end of epochs and at the end."""
     state, number, seen, rows = optimizer.init(w), 0, 0, batches.objective.rows
+    pieces: Iterable[Piece]
     for epoch in itertools.count():
-        pieces = batches.pieces(epoch)  # begins to gather while all rows are evaluated
-        try:
+        # the next epoch begins to be gathered while all rows are evaluated
+        with batches.pieces(epoch) if number < limits.steps else nullcontext([]) as pieces:
             with np.errstate(over="ignore", invalid="ignore"):
                 pending = watch.evaluate(number, w, limits, seen / rows, seen)
             if pending.outcome:
@@ -264,8 +266,7 @@ def _batched(
                         visited.append((w, update.learning_rate))
                         w, state = update.weights, update.state
                     made = _rows(pending, piece, visited, seen, rows, watch.elapsed)
-                for pending in made:
-                    yield pending
+                yield from made
                 number, seen = (
                     number + len(visited),
                     seen + sum(b.rows for b in piece.batches[: len(visited)]),
@@ -274,8 +275,6 @@ def _batched(
                 late = limits.seconds is not None and watch.elapsed >= limits.seconds
                 if number >= limits.steps or late or not np.isfinite(w).all():
                     break
-        finally:
-            pieces.close()
 
 
 def _rows(

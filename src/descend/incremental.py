@@ -139,14 +139,12 @@ class Passes:
         if not self.optimizer.first_order:
             self._advance(objective, w)
             return
-        pieces = Batches(objective, self.batch_size or CHUNK_BATCH, self.seed).pieces(self.epoch)
+        batches = Batches(objective, self.batch_size or CHUNK_BATCH, self.seed)
         self.epoch += 1
-        try:
+        with batches.pieces(self.epoch - 1) as pieces:
             for piece in pieces:
                 for batch in piece.batches:
                     w = self._advance(batch, w)
-        finally:
-            pieces.close()
 
     def _advance(self, objective: Objective, w: Float) -> Float:
         update = self.optimizer.step(objective, w, self.state)

@@ -32,14 +32,14 @@ def standard_errors(objective: Objective, w: Float, encoding: Encoding | None) -
     names = (*names, *(["(intercept)"] if objective.intercept else []))
     A = np.eye(len(w)) if encoding is None else _to_original_units(encoding, len(w))
     if w.ndim == 1:
-        errors = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", A, C, A), 0.0))
+        errors = np.sqrt(np.maximum(((A @ C) * A).sum(axis=1), 0.0))
         return dict(zip(names, errors.tolist(), strict=True))
     K = w.shape[1]
     C = C.reshape(len(w), K, len(w), K)
     columns = []
     for k in range(1, K):
         D = C[:, k, :, k] + C[:, 0, :, 0] - C[:, k, :, 0] - C[:, 0, :, k]
-        columns.append(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", A, D, A), 0.0)))
+        columns.append(np.sqrt(np.maximum(((A @ D) * A).sum(axis=1), 0.0)))
     return dict(zip(names, map(tuple, np.column_stack(columns).tolist()), strict=True))
 
 

@@ -136,7 +136,9 @@ def _blas_strides(X: Array) -> bool:
 
 
 def product(X: Matrix, w: Float) -> Float:
-    """`X @ w` for weights of shape (features,) or (features, outputs)."""
+    """`X @ w` for weights of shape (features,) or (features, outputs); for zeros, where walks start, at once."""
+    if not is_elsewhere(X) and not w.any():
+        return np.zeros((X.shape[0], *w.shape[1:]))
     dense, sparse = split(X)
     if sparse is None:
         return np.asarray(as_float64(X) @ w)
@@ -184,7 +186,7 @@ def gram_and_sums(X: Matrix, d: Float | None = None) -> tuple[Float, Float]:
     products = border_product(scaled)
     if sparse is None:
         return products[:, :p], products[:, p]
-    S = _scaled_sparse(sparse, root)
+    S = scaled_sparse(sparse, root)
     ss, sd, sums = (S.T @ S).toarray(), np.asarray(S.T @ scaled[:, :p]), S.T @ root
     G = np.block([[products[:, :p], sd.T], [sd, ss]])
     return G, np.concatenate([products[:, p], sums])
@@ -226,7 +228,7 @@ def _asymmetric_gram(X: Matrix, d: Float) -> Float:
     if sparse is None:
         Z = as_float64(X)
         return np.asarray(Z.T @ (Z * d[:, None]))
-    S = _scaled_sparse(sparse, d)
+    S = scaled_sparse(sparse, d)
     ss = (sparse.T @ S).toarray()
     if dense is None:
         return np.asarray(ss)
@@ -235,7 +237,7 @@ def _asymmetric_gram(X: Matrix, d: Float) -> Float:
     return np.block([[Z.T @ (Z * d[:, None]), sd.T], [sd, ss]])
 
 
-def _scaled_sparse(sparse: Any, r: Float) -> Any:
+def scaled_sparse(sparse: Any, r: Float) -> Any:
     """`diag(r) @ sparse`."""
     data = sparse.data * np.repeat(r, np.diff(sparse.indptr))
     return type(sparse)((data, sparse.indices, sparse.indptr), shape=sparse.shape)

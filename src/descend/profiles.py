@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from descend.cells import as_numbers, as_texts
-from descend.matrix import Array, Float
+from descend.matrix import Float
 
 LEVELS_KEPT = 100_000
 """Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
@@ -221,10 +221,6 @@ def profile_for(dtype: Any, text: bool) -> Profile:
     return TextProfile() if text or is_text(dtype) else NumberProfile()
 
 
-def whole_numbers(x: Float, present: Array | None = None) -> bool:
-    """Whether all of them, or all that are present, are whole; the first few tell in most cases."""
-    for part, mask in ((x[:64], None if present is None else present[:64]), (x, present)):
-        found = part if mask is None else part[mask]
-        if not (found == np.floor(found)).all():
-            return False
-    return True
+def whole_numbers(x: Float) -> bool:
+    """Whether all of them are whole; the first few tell in most cases."""
+    return all(bool((part == np.floor(part)).all()) for part in (x[:64], x))

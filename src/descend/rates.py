@@ -145,12 +145,9 @@ def _endless(objective: Objective, batch_size: int | None) -> Any:
             yield objective
     batches, epoch = Batches(objective, batch_size), 0
     while True:
-        pieces = batches.pieces(epoch)
-        try:
+        with batches.pieces(epoch) as pieces:
             for piece in pieces:
                 yield from piece.batches
-        finally:
-            pieces.close()
         epoch += 1
 
 

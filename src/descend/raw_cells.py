@@ -6,21 +6,19 @@ wait for a place among the threads that decode the next rows, many times a leaf.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
 from descend import matrix
-from descend.cells import as_numbers, as_texts
-from descend.encoding import MISSING_LEVEL
+from descend.cells import as_numbers
+from descend.indicators import Codes, Gap, indicator_sums
 from descend.matrix import Array, Float
 from descend.moments import Moments
-from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, whole_numbers
+from descend.profiles import HUGE, NumberProfile, Profile, whole_numbers
 from descend.raw_moments import FLAG, MOST_LABELS, MOST_LEVELS, RawMoments
 
 
@@ -28,13 +26,12 @@ from descend.raw_moments import FLAG, MOST_LABELS, MOST_LEVELS, RawMoments
 class Cells:
     """Columns of numbers, NaN where a cell is missing, and columns of texts as codes.
 
-    The numbers are the last columns but one of `wide`, a scratch buffer of this thread in Fortran order
-    that ends in a column of ones. Before them there is room for as many flags of missing cells.
+    `bordered` is a scratch buffer of this thread in Fortran order: the numbers and a column of ones.
     """
 
     names: tuple[str, ...]
     """The columns of numbers."""
-    wide: Float
+    bordered: Float
     texts: tuple[Codes, ...]
     dated: frozenset[str]
     weights: Float | None = None
@@ -46,22 +43,22 @@ class Cells:
         """Some columns of a frame."""
         columns = {series.name: series for series in frame.get_columns()}
         numbers = tuple(name for name in names if name not in texts)
-        wide = matrix.scratch_columns("raw cells", frame.height, 2 * len(numbers) + 1)
-        for j, name in enumerate(numbers, len(numbers)):
-            _fill(wide[:, j], columns[name])
-        wide[:, -1] = 1.0
+        bordered = matrix.scratch_columns("raw cells", frame.height, len(numbers) + 1)
+        for j, name in enumerate(numbers):
+            _fill(bordered[:, j], columns[name])
+        bordered[:, -1] = 1.0
         codes = tuple(Codes.of(columns[name]) for name in names if name in texts)
         dated = frozenset(name for name in names if columns[name].dtype.is_temporal())
-        return Cells(numbers, wide, codes, dated, weights)
+        return Cells(numbers, bordered, codes, dated, weights)
 
     @property
     def rows(self) -> int:
-        return len(self.wide)
+        return len(self.bordered)
 
     @property
     def numbers(self) -> Float:
         """The columns of numbers."""
-        return self.wide[:, len(self.names) : -1]
+        return self.bordered[:, :-1]
 
     def known(self, name: str) -> Array:
         """A mask of the rows where a cell is not missing."""
@@ -75,12 +72,12 @@ class Cells:
         if mask.all():
             return self
         rows = np.flatnonzero(mask)
-        wide = matrix.scratch_columns("chosen cells", len(rows), self.wide.shape[1])
-        for j in range(len(self.names), wide.shape[1]):
-            np.take(self.wide[:, j], rows, out=wide[:, j], mode="clip")
+        bordered = matrix.scratch_columns("chosen cells", len(rows), self.bordered.shape[1])
+        for j in range(bordered.shape[1]):
+            np.take(self.bordered[:, j], rows, out=bordered[:, j], mode="clip")
         texts = tuple(codes.take(rows) for codes in self.texts)
         return Cells(
-            self.names, wide, texts, self.dated, None if self.weights is None else self.weights[rows]
+            self.names, bordered, texts, self.dated, None if self.weights is None else self.weights[rows]
         )
 
     def profiled(self, counted: str) -> dict[str, Profile]:
@@ -108,46 +105,37 @@ class Cells:
         if size > MOST_LABELS or max(-np.nanmin(low, initial=0.0), np.nanmax(high, initial=0.0)) > HUGE:
             return None, self.profiled(target)
         weight = float(self.rows if s is None else s.sum())
-        gaps = [_Gap.of(self.numbers[:, j], s) for j in flagged]
-        for j, gap in zip(flagged, gaps, strict=True):
-            low[j], high[j] = gap.low, gap.high
-        present = {j: ~gap.absent for j, gap in zip(flagged, gaps, strict=True)}
-        whole = [whole_numbers(self.numbers[:, j], present.get(j)) for j in range(len(names))]
+        gaps = {j: Gap.of(self.numbers[:, j], s) for j in flagged}
+        whole = [whole_numbers(self.numbers[:, j]) for j in range(len(names))]
         goal = self.numbers[:, -1].copy() if whole[-1] else None
-        Z = self._filled(flagged, gaps, origins)
-        moments = self._moments(Z, weight, few, gaps)
+        for j, gap in gaps.items():
+            low[j], high[j] = gap.low, gap.high
+            self.numbers[gap.rows, j] = origins[names[j]]
+        moments = self._moments(weight, list(gaps.values()), few)
         profiles: dict[str, Profile] = {c.name: c.profile(c.counts(s)) for c in self.texts}
         for j, name in enumerate(names):
-            place = len(flagged) + j if j < len(names) - 1 else -1
+            place = j if j < len(names) - 1 else -1
             profile = NumberProfile(weight, rows=self.rows, whole=whole[j], distinct=None)
             profile.low, profile.high, profile.dated = float(low[j]), float(high[j]), name in self.dated
             profile.mean, profile.squares = float(moments.mean[place]), float(moments.cross[place, place])
-            if j in flagged:
-                gaps[flagged.index(j)].leave_out(profile, moments, place, origins[name])
+            if j in gaps:
+                gaps[j].leave_out(profile, moments, place, origins[name])
             profiles[name] = profile
         if goal is not None:
             profiles[target].distinct = Counter()  # type: ignore[union-attr]
             profiles[target].count_distinct(goal, s)  # type: ignore[union-attr]
-        labels = [(names[j], FLAG) for j in flagged] + [(name, "") for name in names[:-1]]
+        labels = [(name, "") for name in names[:-1]] + [(names[j], FLAG) for j in flagged]
         labels += [(codes.name, level) for codes in few for level in codes.levels]
         skipped = frozenset(c.name for c in self.texts if len(c.levels) > MOST_LEVELS)
         return RawMoments(tuple(labels), moments, skipped), profiles
 
-    def _filled(self, flagged: list[int], gaps: list[_Gap], origins: Mapping[str, float]) -> Float:
-        """`[flags | numbers | ones]`, missing numbers as their origins."""
-        Z = self.wide[:, len(self.names) - len(flagged) :]
-        for k, (j, gap) in enumerate(zip(flagged, gaps, strict=True)):
-            self.numbers[gap.absent, j] = origins[self.names[j]]
-            Z[:, k] = gap.absent
-        return Z
-
-    def _moments(self, Z: Float, weight: float, few: Sequence[Codes], gaps: Sequence[_Gap]) -> Moments:
-        """The moments of `[flags | numbers | levels | target]`; Z is overwritten."""
-        s = self.weights
+    def _moments(self, weight: float, gaps: Sequence[Gap], few: Sequence[Codes]) -> Moments:
+        """The moments of `[numbers | flags | levels | target]`; the numbers are centred in place."""
+        Z, s = self.bordered, self.weights
         each = np.ones(len(Z)) if s is None else s
         means = (each @ Z[:, :-1]) / (weight or 1.0)
         Z[:, :-1] -= means
-        return Moments.of_centred(Z, means, weight, _level_sums(few, Z, means, gaps, s), s)
+        return Moments.of_centred(Z, means, weight, indicator_sums(gaps, few, Z, s), s)
 
 
 def _fill(out: Float, series: pl.Series) -> None:
@@ -165,146 +153,3 @@ def _range(numbers: Float) -> tuple[Float, Float]:
     """The smallest and the largest number of each column, NaN where one is missing."""
     with np.errstate(invalid="ignore"):
         return numbers.min(axis=0, initial=np.inf), numbers.max(axis=0, initial=-np.inf)
-
-
-@dataclass(frozen=True, slots=True)
-class _Gap:
-    """The missing cells of a column of numbers, and the range of the others."""
-
-    absent: Array
-    rows: int
-    weight: float
-    low: float
-    high: float
-
-    @staticmethod
-    def of(column: Float, s: Float | None) -> _Gap:
-        """The gap of one column."""
-        absent = np.isnan(column)
-        rows, present = int(np.count_nonzero(absent)), column[~absent]
-        low, high = present.min(initial=np.inf), present.max(initial=-np.inf)
-        return _Gap(absent, rows, float(rows if s is None else s @ absent), float(low), float(high))
-
-    def leave_out(self, profile: NumberProfile, moments: Moments, place: int, origin: float) -> None:
-        """Take the missing cells out of a profile.
-
-        Of weight W with mean m and squares S a part a is missing, summed as the origin o. The others
-        have mean `o + (m - o) W / (W - a)` and squares `S - a W / (W - a) (m - o)**2`.
-        """
-        whole, profile.missing = profile.count, self.weight
-        profile.rows -= self.rows
-        profile.count = whole - self.weight if profile.rows else 0.0
-        if not profile.rows:
-            profile.mean = profile.squares = 0.0
-            return
-        share = whole / profile.count
-        distance = float((moments.mean[place] - origin) + moments.mean_low[place])
-        profile.mean = origin + distance * share
-        profile.squares = max(profile.squares - self.weight * share * distance**2, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """A column of texts as places in the list of its levels; missing cells are a level of their own."""
-
-    name: str
-    levels: list[str]
-    """In order, unless they are very many."""
-    codes: Array
-    absent: Array | None
-    """A mask of the missing cells, None where there are none."""
-
-    @staticmethod
-    def of(series: pl.Series) -> Codes:
-        """The codes of one column."""
-        known = pl.Categories.random()
-        categories = as_texts(series).cast(pl.Categorical(known))  # `known` forgets its levels without it
-        codes = categories.to_physical().to_numpy()
-        levels: list[str] = known.to_series().to_list()
-        absent = None
-        if series.null_count():
-            absent = np.isnan(codes)
-            if MISSING_LEVEL not in levels:
-                levels.append(MISSING_LEVEL)
-            codes = np.where(absent, levels.index(MISSING_LEVEL), codes)
-        codes = codes.astype(np.intp)
-        if len(levels) > MOST_LEVELS:
-            return Codes(series.name, levels, codes, absent)
-        order = sorted(range(len(levels)), key=levels.__getitem__)
-        ranks = np.empty(len(order), dtype=np.intp)
-        ranks[order] = np.arange(len(order))
-        return Codes(series.name, [levels[i] for i in order], ranks[codes], absent)
-
-    def take(self, rows: Array) -> Codes:
-        """Some of the rows."""
-        absent = None if self.absent is None else self.absent[rows]
-        return Codes(self.name, self.levels, self.codes[rows], absent)
-
-    def counts(self, weights: Float | None) -> Float:
-        """How often each level occurs, by weight."""
-        return np.bincount(self.codes, weights, len(self.levels)).astype(np.float64, copy=False)
-
-    def profile(self, counts: Float) -> TextProfile:
-        """The levels that occur, with these counts."""
-        seen = np.flatnonzero(counts).tolist()
-        levels = dict(zip([self.levels[i] for i in seen], counts[seen].tolist(), strict=True))
-        rows = len(self.codes) - (0 if self.absent is None else int(np.count_nonzero(self.absent)))
-        missing = 0.0 if self.absent is None else levels.pop(MISSING_LEVEL, 0.0)
-        profile = TextProfile()
-        profile.take(levels, rows, missing)
-        return profile
-
-
-def _level_sums(
-    columns: Sequence[Codes], Z: Float, means: Float, gaps: Sequence[_Gap], s: Float | None
-) -> tuple[Float, Float, Float] | None:
-    """Sums over the rows of each level: of `Z`, of the indicators of all levels, and of 1; by weight.
-
-    The first columns of `Z` are flags less their means, summed over the few rows that are flagged; the
-    last is 1.
-    """
-    if not columns:
-        return None
-    starts = np.cumsum([0, *(len(column.levels) for column in columns)])
-    at = {column.name: slice(a, b) for column, (a, b) in zip(columns, pairwise(starts), strict=True)}
-    ones = np.ones(len(Z)) if s is None else s
-    products, gram = np.empty((starts[-1], Z.shape[1])), np.zeros((starts[-1], starts[-1]))
-    for group in _groups(columns):
-        shape = tuple(len(column.levels) for column in group)
-        places, size = np.ravel_multi_index(tuple(column.codes for column in group), shape), math.prod(shape)
-        counts = np.bincount(places, s, size)
-        for j in range(Z.shape[1]):
-            if j < len(gaps):
-                rows = np.flatnonzero(gaps[j].absent)
-                sums = np.bincount(places[rows], None if s is None else s[rows], size) - means[j] * counts
-            elif j < Z.shape[1] - 1:
-                sums = np.bincount(places, Z[:, j] if s is None else s * Z[:, j], size)
-            else:
-                sums = counts
-            sums = sums.reshape(shape)
-            for axis, column in enumerate(group):
-                others = tuple(k for k in range(len(shape)) if k != axis)
-                products[at[column.name], j] = sums.sum(axis=others)
-    for i, a in enumerate(columns):
-        gram[at[a.name], at[a.name]] = np.diag(a.counts(s))
-        for b in columns[:i]:
-            shape = len(a.levels), len(b.levels)
-            pairs = np.bincount(a.codes * shape[1] + b.codes, ones, math.prod(shape)).reshape(shape)
-            gram[at[a.name], at[b.name]], gram[at[b.name], at[a.name]] = pairs, pairs.T
-    return products, gram, gram.diagonal()
-
-
-def _groups(columns: Sequence[Codes]) -> list[list[Codes]]:
-    """Columns whose levels make few combinations together: one sum then serves all of them."""
-    groups: list[list[Codes]] = []
-    for column in columns:
-        for group in groups:
-            if len(column.levels) * math.prod(len(c.levels) for c in group) <= MOST_COMBINATIONS:
-                group.append(column)
-                break
-        else:
-            groups.append([column])
-    return groups
-
-
-MOST_COMBINATIONS = 2_048

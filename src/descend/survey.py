@@ -24,7 +24,7 @@ from descend.spool import memory_budget
 from descend.table_parts import RowRun, first_leaves, row_runs, unit_rows
 from descend.tables import Kept, Slice, Table
 
-KEPT_BYTES = 2**27
+KEPT_BYTES = 2**26
 """Raw rows of so many bytes are kept beside moments: small tables are read once, large ones leave a sample."""
 
 

@@ -28,6 +28,9 @@ from descend.table_files import TableFile, find_files, open_file
 LARGE = 2**26
 """Bytes from which a saving in the reading of CSVs is worth a look at their first rows."""
 
+SAMPLED = 4
+"""The part of a budget that a sample takes is one in so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -170,7 +173,7 @@ class Kept:
     """What is kept in memory of a table while it is read: all of it, or evenly spaced runs of rows.
 
     While the slices outgrow `budget` bytes every second one is dropped, so `every` of 4 says that one in
-    four is there.
+    four is there. Once not all of it fits, a sample in a quarter of the budget is enough.
     """
 
     budget: int
@@ -182,14 +185,14 @@ class Kept:
         """Nothing kept yet; of files that are much too large a quarter of the budget is meant to be filled."""
         if table.file_bytes <= 2 * budget:
             return Kept(budget)
-        return Kept(budget, 1 << (4 * table.file_bytes // max(budget, 1)).bit_length())
+        return Kept(budget, 1 << (SAMPLED * table.file_bytes // max(budget, 1)).bit_length())
 
     def add(self, index: int, piece: Slice) -> None:
         """Keep the slice of this number, unless it is between those that are kept."""
         if index % self.every:
             return
         self._slices[index] = piece
-        while len(self._slices) > 1 and self._bytes() > self.budget:
+        while len(self._slices) > 1 and self._bytes() > self.budget / (1 if self.every == 1 else SAMPLED):
             self.every *= 2
             self._slices = {i: piece for i, piece in self._slices.items() if i % self.every == 0}
 
