@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-import descend
 from descend import Objective, Threads, objective
 from descend.blocks import ArraySource
 from descend.engines import Serial
 from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES
 from descend.matrix import Mixed
-from descend.objective import Quadratic, Summed, check_sample_weight, predict
+from descend.objective import Quadratic, Summed
 from descend.penalties import L2
 
 RNG = np.random.default_rng(9)
@@ -407,40 +406,11 @@ def test_bad_data_are_refused_before_anything_is_opened(change, error, said, mon
         Objective.of(options.pop("x"), options.pop("y"), **options)
 
 
-def test_sample_weights_become_float64():
-    found = check_sample_weight([1, 0, 2], 3)
-    assert found.dtype == np.float64
-    assert found.tolist() == [1, 0, 2]
-
-
 def test_all_rows_without_weight_are_an_error_at_the_first_evaluation():
     source = ArraySource(X, TARGETS["logistic"], np.zeros(ROWS))
     for loss in ("squared-error", "logistic"):
         with closing(Serial().open(source)) as session, pytest.raises(DataError, match="weights sum to zero"):
             Objective.over(session, loss=LOSSES[loss], penalty=L2(), intercept=True).value(np.zeros(4))
-
-
-# Prediction without a run
-
-
-@pytest.mark.parametrize("outputs", [(), (2,)], ids=["one output", "two"])
-def test_predict_is_the_linear_predictor(outputs):
-    w = RNG.normal(size=(COLUMNS + 1, *outputs))
-    assert descend.predict is predict
-    np.testing.assert_allclose(predict(X, w[:-1]), X @ w[:-1], rtol=1e-13)
-    np.testing.assert_allclose(predict(X, w, intercept=True), X @ w[:-1] + w[-1], rtol=1e-13)
-    np.testing.assert_allclose(predict(X.tolist(), w[:-1].tolist()), X @ w[:-1], rtol=1e-13)
-
-
-@pytest.mark.parametrize(
-    ("x", "weights", "intercept"), [(X, np.ones(4), False), (X, np.ones(3), True), (X[0], np.ones(3), False),
-                                    (X, 1.0, False), (X, np.ones((3, 2, 2)), False)],
-)  # fmt: skip
-def test_predict_refuses_shapes_that_do_not_fit_with_both(x, weights, intercept):
-    with pytest.raises(
-        ShapeError, match=r"`x` has shape \(.*\) and `weights` has shape \(.*one weight per feat"
-    ):
-        predict(x, weights, intercept=intercept)
 
 
 def test_many_ill_conditioned_columns_are_solved_by_refinement():

@@ -79,6 +79,17 @@ def test_weights_groups_patience_and_validation_files(folder, target, columns, h
         assert found.metrics[side].to_dict() == metrics.to_dict()
 
 
+def test_no_rows_are_encoded_here(folder, local, monkeypatch):
+    monkeypatch.setattr("descend.survey.KEPT_BYTES", 1_000)
+    monkeypatch.setattr(
+        "descend.encoded.EncodedTable._fill", lambda self: pytest.fail("the caller reads all rows")
+    )
+    with Processes(2) as engine:
+        assert same(fitted(f"{folder}/*.parquet", "two newton", engine), local["two newton"])
+        how = {"target": "two", "columns": descend.Columns(drop=["line", "three"])}
+        assert descend.diagnose(f"{folder}/*.parquet", engine=engine, **how).gap.reached
+
+
 @pytest.mark.parametrize("target", ["line", "two", "three"])
 def test_diagnosis_and_learning_rates(folder, target):
     drop = [other for other in ("line", "two", "three") if other != target]

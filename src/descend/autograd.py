@@ -180,6 +180,9 @@ class Torch:
 class TorchSession(ThreadSession):
     """An `ArraySource` whose rows are on a device. What no kernel is written for goes through NumPy."""
 
+    takes_all = True
+    """Some of the rows cost as much as all: they are summed by the processor."""
+
     def __init__(self, source: ArraySource, device: Any) -> None:
         super().__init__(source, cores())
         self.device = device

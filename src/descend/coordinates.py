@@ -276,6 +276,11 @@ class Standardised(Objective):
         return there(there(H).T)
 
     @cached_property
+    def sample(self) -> Standardised | None:  # type: ignore[override]
+        """Of the same rows."""
+        return None if self.inner.sample is None else Standardised(self.inner.sample, self.coordinates)
+
+    @cached_property
     def curvature_bound(self) -> float:
         """As `Summed.curvature_bound`, of the rows in these coordinates."""
         if isinstance(self.inner, Summed) and self.shape[0] <= MOMENTS_COLUMNS:

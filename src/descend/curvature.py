@@ -253,13 +253,15 @@ class CentredDerivatives:
         return np.add(a, b, out=a)
 
 
-def newton_direction(objective: Objective, w: Float) -> tuple[Float, float]:
+def newton_direction(objective: Objective, w: Float, sample: Objective | None = None) -> tuple[Float, float]:
     """`-H^-1 g` and the slope of the loss along it, of minimum norm in units of each weight's curvature.
+
+    `H` is that of a `sample` where there is one.
 
     Where `H` has lost too many digits, as it does where columns are far from zero, both are summed once
     more about the means of the columns.
     """
-    direction, slope, share, rank = _solved(objective.hessian(w), objective.gradient(w).ravel())
+    direction, slope, share, rank = _solved((sample or objective).hessian(w), objective.gradient(w).ravel())
     full = w.size - (len(w) if w.ndim == 2 and objective.penalty.is_zero else 0)
     if (share < ILL or rank < full) and _can_be_centred(objective, w):
         centred, its_slope, its_rank = _centred_direction(objective, w)

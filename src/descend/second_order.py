@@ -28,6 +28,10 @@ class Newton:
     one of minimum norm in units of the curvature of each weight. Sufficient decrease: Armijo (1966),
     with constant 1e-4; Nocedal and Wright, Numerical Optimization, chapter 3.
 
+    Of very many rows (64 leaves, a million rows of 28 columns) `H` is that of an eighth of them, as long as steps
+    of full length at least halve the gradient, which is always that of all rows: a third of the work on the
+    way to the same minimum. Roosta-Khorasani and Mahoney, Sub-sampled Newton Methods (2019).
+
     >>> objective = Objective.of(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1]), loss="logistic")
     >>> newton, w = Newton(), np.zeros(2)
     >>> for _ in range(6):
@@ -43,23 +47,30 @@ class Newton:
     def planned(self, steps: int | None) -> Newton:
         return self
 
-    def init(self, w: Float) -> None:
-        """No state."""
+    def init(self, w: Float) -> bool:
+        """Whether a sample of the rows may stand for all of them in `H`."""
+        return True
 
-    def step(self, objective: Objective, w: Float, state: None) -> Update:
+    def step(self, objective: Objective, w: Float, state: bool | None) -> Update:
         loss, gradient = objective.value_and_gradient(w)
-        direction, slope = newton_direction(objective, w)
+        sample, norm = objective.sample if state else None, float(np.linalg.norm(gradient))
+        direction, slope = newton_direction(objective, w, sample)
         t = 1.0
         for _ in range(60):
             there = w + t * direction
             value, new_gradient = objective.value_and_gradient(there)
             if value < loss and value <= loss + 1e-4 * t * slope:
-                return Update(there, None, t)
+                good = t == 1.0 and float(np.linalg.norm(new_gradient)) <= 0.5 * norm
+                return Update(there, state and good, t)
+            if sample is not None and t < 0.01:
+                return self.step(objective, w, False)
             if t * abs(slope) <= 4e-16 * abs(loss):  # losses are too close for float64 to tell apart
-                closer = bool(np.linalg.norm(new_gradient) < np.linalg.norm(gradient))
-                return Update(there if closer else w, None, t, stalled=not closer)
+                closer = bool(np.linalg.norm(new_gradient) < norm)
+                if sample is not None and not closer:
+                    return self.step(objective, w, False)
+                return Update(there if closer else w, state, t, stalled=not closer)
             t *= 0.5
-        return Update(w, None, 0.0, stalled=True)
+        return Update(w, state, 0.0, stalled=True)
 
 
 @dataclass(frozen=True)

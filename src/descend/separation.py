@@ -8,19 +8,17 @@ On the Existence of Maximum Likelihood Estimates in Logistic Regression Models (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from descend.blocks import Block, Leaf, Source
+from descend.blocks import Block
 from descend.engines import Session, SomeLeaves
 from descend.matrix import Float
 from descend.objective import Objective, Summed
 from descend.penalties import L2
 from descend.second_order import NEWTON_LIMIT, Newton
-from descend.statistics import Statistic, linear_predictor
+from descend.statistics import linear_predictor
 
 STEPS, SAMPLED_LEAVES = 25, 4
 NEAR = 0.005

@@ -129,10 +129,10 @@ def first_leaves(runs: Sequence[RowRun], leaf: int) -> list[int]:
     >>> first_leaves([RowRun("t", 0, 0, 8, schema), RowRun("t", 0, 8, 9, schema), RowRun("t", 1, 0, 5, schema)], 4)
     [0, 2, 3]
     """
-    counts = (leaf_count(run, leaf) for run in runs)
+    counts = (leaves_of(run.rows, leaf) for run in runs)
     return list(itertools.accumulate(counts, initial=0))[:-1]
 
 
-def leaf_count(run: RowRun, leaf: int) -> int:
-    """Leaves of `leaf` rows in a run; a file without rows has one."""
-    return max(1, -(-run.rows // leaf))
+def leaves_of(rows: int, leaf: int) -> int:
+    """Leaves of `leaf` rows in so many rows of a file; one without rows has one."""
+    return max(1, -(-rows // leaf))
