@@ -23,6 +23,7 @@ from descend import processes
 from descend.blocks import ArraySource
 from descend.errors import DescendError, EngineLostError
 from descend.processes import Processes
+from descend.scoring import write_predictions
 from descend.terminal import print_run
 
 pytestmark = [pytest.mark.usefixtures("hard_timeout"), pytest.mark.slow]
@@ -110,6 +111,16 @@ def test_csv_files_and_frames_too(folder):
         for data in (f"{folder}/*.csv", frame):
             for name in ("line exact", "two lbfgs"):
                 assert same(fitted(data, name, engine), fitted(data, name, descend.Threads(2)))
+
+
+def test_urls_are_read_by_the_workers(folder, local):
+    assert same(fitted(f"file://{folder}/*.parquet", "two lbfgs", descend.Threads()), local["two lbfgs"])
+    with Processes(2) as engine:
+        assert same(fitted(f"file://{folder}/*.parquet", "two lbfgs", engine), local["two lbfgs"])
+        with pytest.raises(DescendError, match="a folder on a disk that all workers share"):
+            write_predictions(
+                local["two lbfgs"].model, f"file://{folder}/*.parquet", "s3://a/b", engine=engine
+            )
 
 
 def test_of_large_files_no_rows_are_kept_here(folder, local, monkeypatch):

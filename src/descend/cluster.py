@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from descend.engines import cores
+from descend.engines import cores, processor
 from descend.errors import DescendError, EngineLostError, MissingExtraError, check_whole
 from descend.links import Link, LinkedPool, Reply
 from descend.remote import RemoteEngine, broadcast, check_versions
@@ -146,6 +147,8 @@ async def perform(message: bytes, budget: int | None, dask_worker: Any) -> bytes
     with _making:
         worker = getattr(dask_worker, "descend_worker", None)
         if worker is None or (budget is not None and worker.budget != budget):
+            if "polars" not in sys.modules:  # which counts the cores of the machine otherwise
+                os.environ.setdefault("POLARS_MAX_THREADS", str(dask_worker.state.nthreads))
             limit = dask_worker.memory_manager.memory_limit
             default = int(SHARE * limit) if limit else Worker().budget
             worker = Worker(dask_worker.state.nthreads, default if budget is None else budget)
@@ -201,6 +204,13 @@ class ClusterPool(LinkedPool):
                     raise
                 log.warning("worker %s has joined and is left out: %s", name, error)
                 self.links[name].gone = True
+        types = self.processors | {processor()}
+        if len(types) > 1:
+            log.warning(
+                "processors of several types, %s: sums agree to rounding, not to the bit. "
+                "OPENBLAS_CORETYPE=Haswell for the caller and all workers makes them alike.",
+                ", ".join(sorted(types)),
+            )
         if first and not found and self.fault is not None:
             raise EngineLostError(f"no worker can run descend: {self.fault}. Install it there too.")
 

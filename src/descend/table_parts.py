@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -104,7 +105,8 @@ def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRun]:
         return runs
     runs = []
     for file, place, rows in zip(table.files, table.places, table.file_rows, strict=True):
-        here = replace(file, path=file.path.absolute(), temporary=None)
+        path: Any = file.path if isinstance(file.path, str) else file.path.absolute()
+        here = replace(file, path=path, temporary=None)
         step = max(rows, 1) if isinstance(file, CsvFile) else unit
         for start in range(0, max(rows, 1), step):
             runs.append(
