@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -203,6 +206,37 @@ def test_predictions_are_parts_in_order(folder, three, local, tmp_path):
     assert parts.equals(pl.read_parquet(tmp_path / "whole.parquet"))
     with pytest.raises(DescendError, match="is not empty"):
         write_predictions(model, f"{folder}/*.parquet", tmp_path / "parts", engine=three)
+
+
+def faults(first):
+    """Page faults of gradients in a process that the nanny's variable is set for."""
+    script = f"""
+import resource
+import numpy as np
+from descend.blocks import Block
+from descend.cluster import keep_scratch
+from descend.losses import LOSSES
+from descend.statistics import LossAndGradient
+{first}
+block, w = Block(np.ones((16_384, 28), order="F"), np.zeros(16_384)), np.ones(29)
+gradient = LossAndGradient(LOSSES["logistic"], True)
+counts = []
+for _ in range(20):
+    gradient.of(block, w)
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(counts[-1] - counts[9])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"},
+        capture_output=True, text=True, timeout=50, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries know no such threshold")
+def test_kernels_keep_their_scratch_under_a_nanny():
+    assert faults("") > 1_000
+    assert faults("keep_scratch()") < 100
 
 
 @pytest.mark.parametrize(

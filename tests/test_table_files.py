@@ -75,7 +75,9 @@ def test_a_url_names_files_as_a_path_does(tmp_path):
     assert find_files(mixed) == mixed
     file = open_file(mixed[0])
     assert (file.label, file.rows(), dict(file.schema)) == ("2.parquet", 2, {"x": pl.Int64()})
-    with pytest.raises(DataError, match=r"cannot read 'file://.*nowhere/\*\.parquet': no file has such a name"):
+    with pytest.raises(
+        DataError, match=r"cannot read 'file://.*nowhere/\*\.parquet': no file has such a name"
+    ):
         find_files(f"{url}/nowhere/*.parquet")
     with pytest.raises(DataError, match=r"cannot read 'file://.*none"):
         open_file(f"{url}/none.parquet")

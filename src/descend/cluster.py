@@ -9,6 +9,7 @@ and unaligned blocks have other last bits.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 import weakref
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -142,6 +144,19 @@ def _connected(address: str) -> Any:
         raise EngineLostError(f"no scheduler answers at {address}: {error}.") from error
 
 
+def keep_scratch() -> None:
+    """Let the C library keep what kernels free and ask for again at once, up to 64 MB.
+
+    Dask's nannies set `MALLOC_TRIM_THRESHOLD_`, with which glibc gives every array of a leaf's length back
+    to the kernel: a gradient then takes 2.6 times as long. Blocks, above 1 MB, are given back as before.
+    """
+    trim, mmap = -1, -3  # of malloc.h; other C libraries have no such call, and no need of it
+    with suppress(AttributeError, OSError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap, 1 << 20)
+        library.mallopt(trim, 1 << 26)
+
+
 async def perform(message: bytes, budget: int | None, dask_worker: Any) -> bytes:
     """Answer a message on a worker of Dask, in the threads that its tasks have too."""
     with _making:
@@ -149,6 +164,7 @@ async def perform(message: bytes, budget: int | None, dask_worker: Any) -> bytes
         if worker is None or (budget is not None and worker.budget != budget):
             if "polars" not in sys.modules:  # which counts the cores of the machine otherwise
                 os.environ.setdefault("POLARS_MAX_THREADS", str(dask_worker.state.nthreads))
+            keep_scratch()
             limit = dask_worker.memory_manager.memory_limit
             default = int(SHARE * limit) if limit else Worker().budget
             worker = Worker(dask_worker.state.nthreads, default if budget is None else budget)
