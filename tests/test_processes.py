@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import random
 import signal
@@ -111,6 +112,25 @@ def test_csv_files_and_frames_too(folder):
         for data in (f"{folder}/*.csv", frame):
             for name in ("line exact", "two lbfgs"):
                 assert same(fitted(data, name, engine), fitted(data, name, descend.Threads(2)))
+
+
+def test_many_csv_files_of_different_sizes_some_compressed(folder, tmp_path):
+    frame, start = pl.read_parquet(f"{folder}/*.parquet").drop("line", "three"), 0
+    for i, rows in enumerate([30_000, 10, 17_000, 0, 1, 12_000, 989]):
+        name = tmp_path / f"{i}.csv"
+        frame[start : start + rows].write_csv(name)
+        start += rows
+        if i in (2, 4):
+            (tmp_path / f"{i}.csv.gz").write_bytes(gzip.compress(name.read_bytes()))
+            name.unlink()
+    assert start == len(frame)
+    for target, optimizer in (("two", "lbfgs"), ("x0", "exact")):
+        how = {"target": target, "optimizer": optimizer, "valid": 0.2}
+        with Processes(3) as engine:
+            found = descend.fit(tmp_path, engine=engine, **how)
+            assert len(engine.told) == 3
+        assert same(found, descend.fit(tmp_path, **how))
+        assert found.rows["training"] + found.rows["validation"] == len(frame)
 
 
 def test_urls_are_read_by_the_workers(folder, local):
