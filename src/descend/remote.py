@@ -127,14 +127,18 @@ class RemoteSession:
 
     def workers(self) -> dict[str, int]:
         """The workers, and how many parts each has."""
-        pool = self._take()
+        return {worker: len(numbers) for worker, numbers in self._shared(self._take()).items()}
+
+    def _shared(self, pool: Pool) -> dict[str, tuple[int, ...]]:
+        """The parts of each worker that is there; what is new of it is told."""
         if self._shares is None:
             self._shares = Shares([_rows_of(part) for part in self.parts])
-        held = {worker: len(numbers) for worker, numbers in self._shares.over(present(pool)).items()}
+        shares = self._shares.over(present(pool))
+        held = {worker: len(numbers) for worker, numbers in shares.items()}
         if held != self.engine.told:
             self.engine.told = held
             log.info("parts: %s", ", ".join(f"{worker} {count}" for worker, count in held.items()))
-        return held
+        return shares
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         tree = Tree(statistic.merge)
@@ -159,12 +163,9 @@ class RemoteSession:
 
     def _round(self, verb: str, order: Order, take: Callable[[Any], None]) -> None:
         """One task for every worker; `take` gets their answers as they come."""
-        self.workers()
-        assert self._pool is not None
-        assert self._shares is not None
-        Round(self._pool, self, Task(verb, self.run, self.key, order=packed(order))).go(
-            self._shares.over(present(self._pool)), take
-        )
+        pool = self._take()
+        shares = self._shared(pool)  # the handles are made, which may add to what a statistic knows
+        Round(pool, self, Task(verb, self.run, self.key, order=packed(order))).go(shares, take)
 
 
 class Round:
