@@ -14,7 +14,7 @@ import time
 import numpy as np
 import polars as pl
 import pytest
-from fits import fitted, same, strike
+from fits import fitted, same, strike, without_times
 
 import descend
 from descend.cli import main
@@ -63,9 +63,7 @@ def test_csv_files_and_arrays(folder, three):
 def told(command, capsys):
     """What a command prints as JSON, without what it takes."""
     assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    found.get("gap", {}).pop("seconds", None)
-    return {name: value for name, value in found.items() if name not in ("seconds", "files")}
+    return without_times(json.loads(capsys.readouterr().out))
 
 
 def test_the_shell_says_the_same_on_a_cluster(folder, three, tmp_path, monkeypatch, capsys):

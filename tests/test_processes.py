@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import pytest
-from fits import fitted, same, strike
+from fits import fitted, same, strike, without_times
 from rich.console import Console
 
 import descend
@@ -99,8 +99,9 @@ def test_diagnosis_and_learning_rates(folder, target):
 
     def told(engine):
         found = descend.diagnose(f"{folder}/*.parquet", engine=engine, **how).to_dict()
-        del found["gap"]["seconds"]
-        return found, str(descend.lr_find(f"{folder}/*.parquet", engine=engine, points=20, **how))
+        return without_times(found), str(
+            descend.lr_find(f"{folder}/*.parquet", engine=engine, points=20, **how)
+        )
 
     with Processes(2) as engine:
         assert told(engine) == told(descend.Threads())

@@ -151,7 +151,7 @@ class Objective(ABC):
 
     @abstractmethod
     def hessian(self, w: Float) -> Float:
-        """The second derivatives, of shape (w.size, w.size)."""
+        """The second derivatives, of shape (w.size, w.size); asked again at the same `w`, from no pass."""
 
     @property
     @abstractmethod
@@ -226,9 +226,11 @@ class Summed(Objective):
         return float(sums[2] / sums[1]) + self._add_penalty(w, gradient), gradient
 
     def hessian(self, w: Float) -> Float:
-        H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
-        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
-        return H
+        if self._last_hessian is None or not np.array_equal(self._last_hessian[0], w):
+            H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
+            H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+            self._last_hessian = w.copy(), H
+        return self._last_hessian[1].copy()
 
     @cached_property
     def sample(self) -> Summed | None:  # type: ignore[override]
@@ -243,6 +245,11 @@ class Summed(Objective):
     def moments(self) -> Moments:
         """The moments of the columns: one pass."""
         return self.session.reduce(Moments)
+
+    @cached_property
+    def rank(self) -> int | None:
+        """The columns less those that are combinations of others."""
+        return Quadratic.from_moments(self.moments, self.penalty, self.intercept, self.session).rank
 
     @cached_property
     def curvature_bound(self) -> float:
@@ -287,6 +294,7 @@ class Summed(Objective):
         return self._totals
 
     _totals: tuple[int, float] | None = field(default=None, init=False)
+    _last_hessian: tuple[Float, Float] | None = field(default=None, init=False)
 
 
 def _largest_eigenvalue(m: Moments, intercept: bool) -> float:

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from descend.curvature import newton_direction
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
 from descend.local_steps import LocalSteps
 from descend.matrix import Float
+from descend.newton import NewtonStep, newton_steps, sampled_step
 from descend.objective import Objective, Quadratic
 from descend.optimizers import FIRST_ORDER, Optimizer, Update
 from descend.schedules import SCHEDULES
@@ -52,25 +52,36 @@ class Newton:
         return True
 
     def step(self, objective: Objective, w: Float, state: bool | None) -> Update:
+        sampled = sampled_step(objective, w) if state else None
+        if sampled is not None:
+            before = np.linalg.norm(objective.gradient(w))
+            update = self._search(objective, w, sampled)
+            if (
+                update.learning_rate == 1.0
+                and np.linalg.norm(objective.gradient(update.weights)) <= 0.5 * before
+            ):
+                return update._replace(state=True)
+        update = Update(w, None, 0.0, stalled=True)
+        for step in newton_steps(objective, w):
+            update = self._search(objective, w, step)
+            if not update.stalled:
+                break
+        return update
+
+    def _search(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
+        """As far along the step as lowers the loss."""
         loss, gradient = objective.value_and_gradient(w)
-        sample, norm = objective.sample if state else None, float(np.linalg.norm(gradient))
-        direction, slope = newton_direction(objective, w, sample)
         t = 1.0
         for _ in range(60):
-            there = w + t * direction
+            there = w + t * step.move
             value, new_gradient = objective.value_and_gradient(there)
-            if value < loss and value <= loss + 1e-4 * t * slope:
-                good = t == 1.0 and float(np.linalg.norm(new_gradient)) <= 0.5 * norm
-                return Update(there, state and good, t)
-            if sample is not None and t < 0.01:
-                return self.step(objective, w, False)
-            if t * abs(slope) <= 4e-16 * abs(loss):  # losses are too close for float64 to tell apart
-                closer = bool(np.linalg.norm(new_gradient) < norm)
-                if sample is not None and not closer:
-                    return self.step(objective, w, False)
-                return Update(there if closer else w, state, t, stalled=not closer)
+            if t * abs(step.slope) <= 4e-16 * abs(loss):  # losses are too close for float64 to tell apart
+                closer = bool(np.linalg.norm(new_gradient) < np.linalg.norm(gradient))
+                return Update(there if closer else w, None, t, stalled=not closer)
+            if value < loss and value <= loss + 1e-4 * t * step.slope:
+                return Update(there, None, t)
             t *= 0.5
-        return Update(w, state, 0.0, stalled=True)
+        return Update(w, None, 0.0, stalled=True)
 
 
 @dataclass(frozen=True)
