@@ -21,12 +21,12 @@ $(VENV)/test: $(VENV)/core
 
 $(VENV)/check: $(VENV)/test
 	$(BIN)/python -m pip install --quiet --editable '.[test,check,browser,cluster]'
-	$(BIN)/python -m pip install --quiet 'torch==2.13.0'
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0' 'fastai==2.8.12'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test
 	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
-	$(BIN)/python -m pip install --quiet 'torch==2.13.0'
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0' 'fastai==2.8.12'
 	@touch $@
 
 demo: $(VENV)/core ## Fit real data by gradient descent, and leave files to open in demo/

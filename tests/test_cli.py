@@ -262,7 +262,7 @@ def test_unknown_levels_are_counted_on_standard_error(models, run):
     Path("new.csv").write_text(text)
     code, _, err = run("predict", models / "body_mass_g.json", "new.csv", "--out", "p.csv")
     assert code == 0
-    assert err.startswith(f"{text.count('Atlantis')} cells held a level that the model has never seen")
+    assert f"never seen count as its reference or `(other)`: {text.count('Atlantis')}, 'Atlantis'" in err
 
 
 def test_predictions_of_standard_input(models, run, stdin):

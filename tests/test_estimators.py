@@ -79,6 +79,14 @@ def test_the_default_classifier_is_scikit_learns_with_c_of_one(optimizer):
     np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-4)
 
 
+def test_probabilities_near_zero_keep_their_digits():
+    model = LinearClassifier(alpha=1e-6).fit([[-1.0], [1.0], [-2.0], [2.0]], [0, 1, 0, 1])
+    logs = model.predict_log_proba([[30.0], [-30.0]])
+    z = model.decision_function([[30.0]])[0]
+    assert z > 40  # one less a probability near one would be zero
+    np.testing.assert_allclose(logs, [[-z, 0.0], [0.0, -z]], rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 1.0, 2: 0.5}])
 def test_three_classes_are_scikit_learns(class_weight):
     s = random.integers(1, 4, len(iris_y)).astype(float)
@@ -95,12 +103,28 @@ def test_three_classes_are_scikit_learns(class_weight):
     assert ours.intercept_.shape == (3,)
 
 
-def test_exact_returns_the_solution_of_minimum_norm():
-    X = random.normal(size=(10, 20))
+@pytest.mark.parametrize("optimizer", ["auto", "newton", "lbfgs", "gradient-descent"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_collinear_columns_get_the_solution_of_minimum_norm(intercept, optimizer):
+    X = random.normal(size=(10, 20)) * 2.0 ** random.integers(-3, 3, 20) + 1
     y = random.normal(size=10)
-    ours = LinearRegressor(fit_intercept=False, standardize=False).fit(X, y)
-    scale = np.sqrt((X**2).mean(axis=0))  # in units where every column has the same length
-    np.testing.assert_allclose(ours.coef_, np.linalg.pinv(X / scale) @ y / scale, rtol=1e-8)
+    theirs = LinearRegression(fit_intercept=intercept).fit(X, y)
+    ours = LinearRegressor(fit_intercept=intercept, optimizer=optimizer, tol=1e-10).fit(X, y)
+    for model in (ours, clone(ours).fit(X[:4], y[:4]).partial_fit(X[4:], y[4:])):
+        np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(model.intercept_, theirs.intercept_, atol=1e-7)
+        np.testing.assert_allclose(model.predict(X), y, atol=1e-7)
+    np.testing.assert_allclose(ours.run_.predict(X), y, atol=1e-7)
+    assert not hasattr(model, "run_")  # which fitted the first rows only
+
+
+def test_intercepts_of_softmax_sum_to_zero():
+    theirs = LogisticRegression(tol=1e-10, max_iter=10_000).fit(iris_X, iris_y)
+    for optimizer in ("newton", "lbfgs"):
+        ours = LinearClassifier(optimizer=optimizer, tol=1e-9).fit(iris_X, iris_y)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+        np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4)
+        assert ours.intercept_.sum() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_cross_entropy_of_two_classes_is_the_logistic_loss_with_half_the_penalty():
@@ -121,6 +145,29 @@ def test_frames_of_any_kind_come_in_and_their_names_stay(name):
         assert list(model.run_.model.feature_names) == names
         np.testing.assert_allclose(model.predict_proba(frame), fitted[0].predict_proba(pandas), rtol=1e-12)
     assert set(LinearRegressor().fit(pandas, iris_y).run_.coefficients) == {*names, "(intercept)"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_dtypes_are_scikit_learns(dtype, sparse):
+    X = (10 * iris_X).astype(dtype)
+    X = csr_array(X) if sparse else X
+    for labels in (iris_y, iris_y > 0):
+        ours = LinearClassifier(tol=1e-3).fit(X, labels)
+        theirs = LogisticRegression(max_iter=10_000).fit(X, labels)
+        for name in ("coef_", "intercept_"):
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+        for method in ("decision_function", "predict_proba"):
+            assert getattr(ours, method)(X).dtype == getattr(theirs, method)(X).dtype
+        assert ours.predict_log_proba(X).dtype == ours.coef_.dtype
+        assert np.mean(ours.predict(X) == theirs.predict(X)) > 0.98
+        assert ours.run_.weights.dtype == np.float64
+    ours, theirs = LinearRegressor(), Ridge(alpha=0.0, solver="lsqr" if sparse else "auto")
+    for model in (ours.fit(X, iris_y), theirs.fit(X, iris_y), ours.partial_fit(X, iris_y)):
+        assert model.coef_.dtype == (np.float32 if dtype == np.float32 else np.float64)
+        assert model.predict(X).dtype == model.coef_.dtype
+    again = LinearRegressor(optimizer="lbfgs", warm_start=True).fit(X, iris_y).fit(X, iris_y)
+    assert again.coef_.dtype == ours.coef_.dtype
 
 
 def test_sparse_rows_give_what_dense_ones_give():
@@ -292,3 +339,6 @@ def test_bad_input_is_named():
         LinearClassifier().fit(cancer_X, cancer_y, eval_set=(cancer_X[:2], [0, 5]))
     with pytest.raises(DescendError, match="does not go with `partial_fit`"):
         LinearClassifier(class_weight="balanced").partial_fit(cancer_X, cancer_y, classes=[0, 1])
+    with pytest.raises(DescendError, match="`early_stopping` does not go with `partial_fit`"):
+        LinearRegressor(early_stopping=3).partial_fit(cancer_X, cancer_y)
+    assert LinearRegressor(optimizer="lbfgs", steps=0).fit(cancer_X, cancer_y).n_iter_ == 0

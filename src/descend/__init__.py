@@ -25,6 +25,7 @@ _HOME = {
     "Film": "film",
     "GradientDescent": "optimizers",
     "History": "history",
+    "HistoryCallback": "learner",
     "InverseTime": "schedules",
     "L2": "penalties",
     "LBFGS": "lbfgs",
