@@ -28,9 +28,9 @@ MEANING = {
 }
 WHY = (
     "A step goes downhill, as long as the learning rate times the slope. Curvature is how fast the slope changes: "
-    "where it is large a long step lands higher on the other side, where it is small a short step hardly gets on. "
-    "The condition number, the largest over the smallest, says how badly one learning rate suits both: 1 is best."
+    "where it is large a long step lands higher on the other side, where it is small a short step hardly gets on."
 )
+CONDITION = " The condition number, the largest over the smallest, says how badly one learning rate suits both: 1 is best."
 SETTINGS = (
     "The steps are those until the loss is within 1 % and 0.01 % of the best. Automatic is what `fit` does unless told "
     "otherwise. Momentum, here Nesterov's, keeps a part of the last move in the next. What is best in the long run may be behind at first."
@@ -68,7 +68,7 @@ def title(d: Diagnosis) -> str:
     """What was diagnosed."""
     penalty = f", L2 penalty {d.penalty:.4g}" if d.penalty else ""
     loss = LOSSES.get(d.loss, d.loss)
-    return f"Diagnosis: {loss} for `{d.target}`, {d.rows:,} rows, {_count(d.columns, 'column')}{penalty}"
+    return f"Diagnosis: {loss} for `{d.target}`, {d.rows:,} row{'' if d.rows == 1 else 's'}, {_count(d.columns, 'column')}{penalty}"
 
 
 def sections(d: Diagnosis) -> list[Section]:
@@ -115,7 +115,7 @@ def _first(d: Diagnosis) -> str:
     if d.ran and _arrived(gap):
         return "Nothing: your run is at the best loss that these columns reach."
     if d.ran:
-        words = f"Your run {d.ending}{'' if d.ending.endswith('.') else '.'}"
+        words = f"How your run ended: {d.ending}{'' if d.ending.endswith('.') else '.'}"
         return words if way in words or not gap.reached else f"{words} {way} is there at once."
     if not gap.reached:
         other = (
@@ -211,7 +211,8 @@ def _how_to_get_there(d: Diagnosis) -> Section:
         words = "It does not: every step lowers the loss, and none is the last."
         return Section(name, (f"{words} A learning rate of up to {_figure(d.descent.limit())} is safe.",))
     plans = [_plans_table(d)] if d.descent.plans else []
-    return Section(name, (WHY, _terrain_table(d), *plans, *_reading(d)))
+    why = WHY + (CONDITION if d.descent.curvatures else "")
+    return Section(name, (why, _terrain_table(d), *plans, *_reading(d)))
 
 
 def _terrain_table(d: Diagnosis) -> Table:
