@@ -28,6 +28,7 @@ SECTIONS = {
     "accuracy": "The same answer with nothing said but the target",
     "diagnosis": "What a diagnosis costs",
     "flights": "A third of a million flights",
+    "rates": "A learning rate that holds",
     "startup": "From prompt to prompt",
     "reading": "As fast as a file can be read",
     "memory": "Files larger than memory",

@@ -20,6 +20,7 @@ from descend.blocks import (
     check_column,
     check_fraction,
     check_matrix,
+    check_sample_weight,
     check_seed,
     leaf_rows,
     matrix_bytes,
@@ -367,3 +368,9 @@ def test_what_is_no_column_is_refused(y, error, said):
 def test_a_column_may_be_held_against_another_name():
     with pytest.raises(ShapeError, match=r"`valid` has 3 rows and `y` has shape \(2,\)"):
         check_column([1, 2], "y", 3, against="valid")
+
+
+def test_sample_weights_become_float64():
+    found = check_sample_weight([1, 0, 2], 3)
+    assert found.dtype == np.float64
+    assert found.tolist() == [1, 0, 2]

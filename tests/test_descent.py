@@ -10,7 +10,7 @@ from scipy import sparse
 
 import descend
 from descend import LBFGS, Adam, Cosine, DescendError, GradientDescent, Newton, Objective, Outcome, steps
-from descend.blocks import leaf_rows
+from descend.blocks import Split, leaf_rows
 
 RNG = np.random.default_rng(6)
 ROWS = 330
@@ -249,6 +249,71 @@ def test_patience_ends_the_run_and_keeps_the_best_weights(options, patience):
     x = np.random.default_rng(2).normal(size=(160, 60))
     assert run.loss == pytest.approx(history.loss[evaluated[best]], rel=1e-12)
     assert run.predict(x).shape == (160,)
+
+
+def test_patience_on_held_out_rows_keeps_the_weights_that_are_best_there():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(160, 60))
+    y = x[:, 0] + rng.normal(size=160) * 2
+    run = descend.fit(x, y, valid=0.5, optimizer=GradientDescent(), steps=500, patience=3)
+    assert run.outcome is Outcome.EARLY_STOP
+    held_out = Split(0.5).held_out(0, 0, 160)
+    losses = [
+        loss_of("squared-error", x[held_out] @ w[:-1] + w[-1], y[held_out]) for w in run.history.weights
+    ]
+    assert losses[-1] == pytest.approx(min(losses), rel=1e-12)
+    assert 0 < int(np.argmin(losses[:-1])) == len(losses) - 4
+
+
+HELD_OUT = {"a fraction": 0.3, "the last rows": "last:0.3", "one's own": None}
+
+
+@pytest.mark.parametrize("kind", HELD_OUT)
+@pytest.mark.parametrize("loss", TARGETS)
+@pytest.mark.parametrize("batch_size", [None, 32])
+@pytest.mark.parametrize("table", [False, True], ids=["array", "table"])
+def test_the_validation_loss_is_over_the_same_held_out_rows_each_time(kind, loss, batch_size, table):
+    y, own = TARGETS[loss], HELD_OUT[kind] is None
+    held_out = Split(0.3, seed=4).held_out(0, 0, ROWS) if kind == "a fraction" else np.arange(ROWS) >= 231
+    shown = ~held_out if own else slice(None)
+    data = (
+        {name: X[shown, i] for i, name in enumerate("abcd")},
+        {n: X[held_out, i] for i, n in enumerate("abcd")},
+    )
+    how = {
+        "loss": loss,
+        "optimizer": GradientDescent(),
+        "batch_size": batch_size,
+        "epochs": 4,
+        "seed": 4,
+        "patience": 2,
+    }
+    if table:
+        valid = data[1] | {"y": y[held_out]} if own else HELD_OUT[kind]
+        run = descend.fit(data[0] | {"y": y[shown]}, target="y", valid=valid, penalty=0, **how)
+    else:
+        valid = (X[held_out], y[held_out]) if own else HELD_OUT[kind]
+        run = descend.fit(X[shown], y[shown], valid=valid, **how)
+    assert run.rows["training"] == (~held_out).sum()
+    assert run.rows["validation"] == held_out.sum()
+    x = X
+    if table:  # which descends in units of its training rows
+        x = (X - X[~held_out].mean(axis=0)) / X[~held_out].std(axis=0)
+    history = run.history
+    evaluated = np.flatnonzero(~np.isnan(history.validation_loss))
+    assert len(evaluated) >= 4
+    for k in evaluated:
+        w = history.weights[k]
+        expected = loss_of(loss, x[held_out] @ w[:-1] + w[-1], y[held_out])
+        assert history.validation_loss[k] == pytest.approx(expected, rel=1e-10)
+
+
+def loss_of(loss, z, y):
+    if loss == "squared-error":
+        return np.mean((z - y) ** 2)
+    if loss == "logistic":
+        return np.mean(np.log1p(np.exp(z)) - y * z)
+    return np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y.astype(int)])
 
 
 def test_without_patience_the_validation_loss_is_only_watched():

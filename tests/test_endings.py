@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,9 @@ AUTOMATIC = {
     "rows of one": (GradientDescent(), 1),
     "batches": (GradientDescent(), 16),
     "heavy batches": (GradientDescent(momentum=0.9), 16),
+    "nesterov batches": (GradientDescent(momentum=0.9, nesterov=True), 32),
     "adam in batches": (Adam(), 16),
+    "adam in large batches": (Adam(), 256),
 }
 LOSSES = ("squared-error", "logistic", "cross-entropy")
 
@@ -42,40 +46,53 @@ def test_the_automatic_rate_never_diverges_on_ill_scaled_data(way):
         assert last.loss <= (1.0 + 1e-9 if batch_size is None else 4.0) * first.loss, seed
 
 
-def best_of_scikit_learn(loss, x, y):
+@cache
+def best_of_scikit_learn(loss, seed):
     """The lowest objective on standardised columns."""
+    x, signal = ill_scaled(seed)
+    y = target_for(loss, signal)
     z = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
     if loss == "squared-error":
         return np.mean((LinearRegression().fit(z, y).predict(z) - y) ** 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fitted = LogisticRegression(C=1e12, tol=1e-10, max_iter=2_000, solver="newton-cholesky").fit(z, y)
-    p = fitted.predict_proba(z)[np.arange(len(y)), y]
-    return -np.log(np.maximum(p, 1e-300)).mean()
+    found = []
+    for solver in ("newton-cholesky", "newton-cg"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = LogisticRegression(C=1e12, tol=1e-10, max_iter=2_000, solver=solver).fit(z, y)
+        p = fitted.predict_proba(z)[np.arange(len(y)), y]
+        found.append(-np.log(np.maximum(p, 1e-300)).mean())
+    return min(found)
 
 
-@pytest.mark.parametrize("optimizer", ["auto", "gradient-descent", "adam"])
-def test_converged_on_ill_scaled_data_is_the_truth(optimizer):
+REACHED = {"squared-error": 195, "logistic": 190, "cross-entropy": 165}
+"""How many of the 200 a default fit must reach; where outliers hide the minimum it says so."""
+WAYS = {
+    "auto": {"optimizer": "auto"},
+    "auto standardised": {"optimizer": "auto", "standardize": True},
+    "lbfgs": {"optimizer": "lbfgs", "time_limit": 0.05},
+    "gradient-descent": {"optimizer": "gradient-descent", "time_limit": 0.01},
+    "adam": {"optimizer": "adam", "time_limit": 0.01},
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("way", WAYS)
+def test_converged_on_ill_scaled_data_is_the_truth(way, loss):
     reached = 0
     for seed in range(200):
         x, signal = ill_scaled(seed)
-        loss = ("squared-error", "logistic")[seed % 2]
-        y = target_for(loss, signal)
-        limit = {} if optimizer == "auto" else {"time_limit": 0.01}
-        run = descend.fit(x, y, loss=loss, optimizer=optimizer, **limit)
+        run = descend.fit(x, target_for(loss, signal), loss=loss, **WAYS[way])
         assert run.outcome is not Outcome.DIVERGED
-        if run.outcome.converged:
+        best = best_of_scikit_learn(loss, seed)
+        close = run.loss <= best + 1e-6 * max(best, 1e-6 * run.history.loss[0])
+        if run.outcome.converged or "best there is" in run.details:
             reached += 1
-            best = best_of_scikit_learn(loss, x, y)
-            assert run.loss <= best + 1e-6 * max(best, 1e-6 * run.history.loss[0]), seed
+            assert close, seed
         else:
-            assert (
-                "above the best" in run.details
-                or "times the best" in run.details
-                or "best there is" in run.details
-            )
-    if optimizer == "auto":
-        assert reached >= 195
+            told = "above the best", "times the best", "cannot be told"
+            assert any(words in run.details for words in told), seed
+    if way.startswith("auto"):
+        assert reached >= REACHED[loss]
 
 
 def test_a_small_gradient_in_raw_units_is_no_minimum():
@@ -119,13 +136,21 @@ def test_a_run_at_its_step_limit_says_how_far_it_still_had_to_go(momentum):
     assert abs(missing + 20 - int(np.argmax(long <= 1.01 * best))) <= 0.05 * (missing + 20)
 
 
-def test_other_losses_say_about_how_far():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(300, 3))
-    y = (x @ [1.0, -1.0, 0.5] + rng.logistic(size=300) > 0).astype(int)
-    run = descend.fit(x, y, loss="logistic", optimizer=GradientDescent(1.0), steps=10)
-    assert "about" in run.message
-    assert "within 1 %" in run.message
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])
+def test_other_losses_say_about_how_far(loss):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(300, 3)) * [1.0, 3.0, 0.5]
+        z = x @ [1.0, -0.4, 0.8] + rng.logistic(size=300)
+        y = np.digitize(z, [0.0] if loss == "logistic" else [-0.7, 0.7])
+        way = GradientDescent(0.5 / Objective.of(x, y, loss=loss).curvature_bound)
+        run = descend.fit(x, y, loss=loss, optimizer=way, steps=20)
+        best = descend.fit(x, y, loss=loss).loss
+        told = re.search(r"about ([\d.]+) % above the best; about ([\d,]+) steps", run.message)
+        assert float(told[1]) == pytest.approx(100 * (run.loss / best - 1), rel=0.06)  # two digits are shown
+        long = descend.fit(x, y, loss=loss, optimizer=way, steps=2_000).history.loss
+        missing = int(np.argmax(long <= 1.01 * best)) - 20
+        assert int(told[2].replace(",", "")) == pytest.approx(missing, rel=0.3)
 
 
 def logistic(seed):
@@ -157,6 +182,26 @@ def test_logistic_descent_is_monotone_below_the_bound_and_swings_above_the_curva
     assert calm.outcome is not Outcome.OSCILLATING
 
 
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])
+def test_a_cycle_is_named_with_momentum_and_for_several_classes_too(loss, nesterov, momentum):
+    for seed in range(5):
+        x, y = logistic(seed)
+        if loss == "cross-entropy":
+            y = y + (x[:, 0] > np.median(x[:, 0]))
+        objective = Objective.of(x, y, loss=loss, penalty=0.01)
+        optimum = descend.fit(x, y, loss=loss, penalty=0.01).weights
+        curvature = np.linalg.eigvalsh(objective.hessian(optimum))[-1]
+        limit = GradientDescent(momentum=momentum, nesterov=nesterov).rate_limit(curvature)
+        for factor, swings in ((0.9, False), (1.2, True)):
+            way = GradientDescent(factor * limit, momentum=momentum, nesterov=nesterov)
+            run = descend.fit(x, y, loss=loss, penalty=0.01, optimizer=way, steps=3_000)
+            assert (run.outcome is Outcome.OSCILLATING) == swings, (seed, factor)
+            if swings:
+                assert np.abs(run.weights - optimum).max() > 1e-3 * np.abs(optimum).max()
+
+
 def test_a_walk_without_a_limit_ends_where_it_swings():
     x, y = logistic(3)
     run = descend.fit(x, y, loss="logistic", penalty=0.01, optimizer=GradientDescent(150.0))
@@ -166,20 +211,20 @@ def test_a_walk_without_a_limit_ends_where_it_swings():
 
 HERE = Path(__file__).parent
 SETS = {
-    HERE / "data" / "Advertising.csv": "Sales",
-    HERE / "data" / "R_datasets_faithful.csv": "eruptions",
-    HERE / "data" / "ucla_hsbdemo.csv": "prog",
-    HERE / "data" / "nist" / "Longley.csv": "y",
-    HERE.parent / "examples" / "penguins.csv": "species",
-}
+    HERE / "data" / "Advertising.csv": ("Sales", "TV"),
+    HERE / "data" / "R_datasets_faithful.csv": ("eruptions", "waiting"),
+    HERE / "data" / "ucla_hsbdemo.csv": ("prog", "write", "honors"),
+    HERE.parent / "examples" / "penguins.csv": ("species", "body_mass_g", "sex"),
+} | dict.fromkeys(sorted((HERE / "data" / "nist").glob("*.csv")), ("y",))
 
 
 @pytest.mark.parametrize("way", AUTOMATIC)
 def test_the_automatic_rate_never_diverges_on_real_sets(way):
+    """Every set of tests/data; benchmarks/rates.py holds it on larger ones, and in the units of the data."""
     optimizer, batch_size = AUTOMATIC[way]
-    for path, target in SETS.items():
+    for path, target in [(path, target) for path, targets in SETS.items() for target in targets]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DescendWarning)
             run = descend.fit(path, target=target, optimizer=optimizer, batch_size=batch_size, epochs=20)
         assert run.outcome is Outcome.STEP_LIMIT
-        assert run.loss <= (1 if batch_size is None else 2) * run.history.loss[0]
+        assert run.loss <= (1 if batch_size is None else 2) * run.history.loss[0], (path, target)

@@ -18,7 +18,7 @@ from descend.engines import Serial
 from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES
 from descend.matrix import Mixed
-from descend.objective import Quadratic, Summed, check_sample_weight, predict
+from descend.objective import Quadratic, Summed, predict
 from descend.penalties import L2
 
 RNG = np.random.default_rng(9)
@@ -405,12 +405,6 @@ def test_bad_data_are_refused_before_anything_is_opened(change, error, said, mon
     options = {"x": X, "y": TARGETS["squared-error"]} | change
     with pytest.raises(error, match=said):
         Objective.of(options.pop("x"), options.pop("y"), **options)
-
-
-def test_sample_weights_become_float64():
-    found = check_sample_weight([1, 0, 2], 3)
-    assert found.dtype == np.float64
-    assert found.tolist() == [1, 0, 2]
 
 
 def test_all_rows_without_weight_are_an_error_at_the_first_evaluation():

@@ -10,7 +10,6 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import descend
 from descend import L2, LBFGS, Adam, DescendError, Exact, GradientDescent, Newton, Objective, Outcome
-from descend.curvature import _solved
 from descend.second_order import auto_optimizer, make_optimizer
 
 RNG = np.random.default_rng(4)
@@ -128,16 +127,6 @@ def test_more_columns_than_rows_are_interpolated_with_minimum_norm():
         run.weights, np.linalg.pinv(x / size) @ SCORE[:20] / size, rtol=1e-7, atol=1e-9
     )
     assert 0 <= run.loss < 1e-20
-
-
-@pytest.mark.parametrize("rank", [1, 3, 6])
-def test_scaled_systems_are_solved_with_minimum_norm(rank):
-    half = RNG.normal(size=(6, rank)) * 10.0 ** np.arange(6)[:, None]
-    H = half @ half.T
-    g = H @ RNG.normal(size=6) / 10.0 ** np.arange(6)
-    scale = np.sqrt(H.diagonal())
-    expected = np.linalg.pinv(H / np.outer(scale, scale), rcond=1e-11, hermitian=True) @ (g / scale) / scale
-    np.testing.assert_allclose(-_solved(H, g)[0] * scale, expected * scale, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("start", [0.0, 3.0, -20.0])

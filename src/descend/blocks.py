@@ -15,7 +15,7 @@ import numpy as np
 
 from descend import matrix
 from descend.errors import DataError, DescendError, ShapeError, check_whole
-from descend.matrix import Array, Matrix
+from descend.matrix import Array, Float, Matrix
 
 LEAF_CELLS = 2**19  # float64 cells of a leaf: 4 MiB, small enough for a processor's cache
 MOST_RUNS = 4_096  # an array is sent to other processes in at most so many runs
@@ -400,6 +400,17 @@ def check_column(column: Any, name: str, rows: int, against: str = "x") -> Array
         )
     _check_values(array, name)
     return array
+
+
+def check_sample_weight(sample_weight: Any, rows: int) -> Float:
+    """Sample weights as float64, at least 0 each and not all 0."""
+    s = check_column(sample_weight, "sample_weight", rows)
+    if s.dtype.kind not in "fiub":
+        raise DataError(f"`sample_weight` must hold numbers, got dtype {s.dtype}.")
+    s = s.astype(np.float64)
+    if s.min() < 0 or s.max() == 0:
+        raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
+    return s
 
 
 def _as_array(data: Any, name: str) -> Array:

@@ -23,7 +23,7 @@ from descend.matrix import Float, Matrix
 from descend.moments import Moments
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic, Summed
 from descend.penalties import Penalty
-from descend.statistics import RowNorms
+from descend.statistics import HessianSum, RowNorms
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Coordinates:
         return X
 
     @property
-    def norms(self) -> NormsThere:
+    def norms(self) -> There:
         """The statistic of the squared lengths of rows in these coordinates."""
-        return NormsThere(self)
+        return There(RowNorms(self.intercept), self)
 
     def applied(self, objective: Objective) -> Objective:
         """The same objective as a function of weights of the descent."""
@@ -180,17 +180,18 @@ class ColumnSums:
 
 
 @dataclass(frozen=True)
-class NormsThere:
-    """`RowNorms` of the rows in other coordinates."""
+class There:
+    """A statistic of the rows in other coordinates."""
 
+    statistic: Any
     coordinates: Coordinates
 
-    def of(self, block: Block, params: Any = None) -> Float:
+    def of(self, block: Block, params: Any = None) -> Any:
         X = block.X if matrix.is_sparse(block.X) else np.array(block.X, dtype=np.float64)
-        return RowNorms(self.coordinates.intercept).of(replace(block, X=self.coordinates.rows(X)))
+        return self.statistic.of(replace(block, X=self.coordinates.rows(X)), params)
 
-    def merge(self, a: Float, b: Float) -> Float:
-        return RowNorms(self.coordinates.intercept).merge(a, b)
+    def merge(self, a: Any, b: Any) -> Any:
+        return self.statistic.merge(a, b)
 
 
 @dataclass(frozen=True)
@@ -265,6 +266,16 @@ class Standardised(Objective):
         return value, self.coordinates.gradient(gradient)
 
     def hessian(self, w: Float) -> Float:
+        assert self.session is not None
+        if matrix.is_sparse(getattr(self.session.source, "X", None)):  # whose rows cannot be centred
+            return self._from_data_units(w)
+        statistic = There(HessianSum(self.loss, self.intercept), self.coordinates)
+        H: Float = self.session.reduce(statistic, w) / self.weight
+        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+        return H
+
+    def _from_data_units(self, w: Float) -> Float:
+        """The Hessian, by the chain rule."""
         units, H = self.coordinates, self.inner.hessian(self.coordinates.to_original(w))
         K = 1 if w.ndim == 1 else w.shape[1]
 
@@ -287,7 +298,7 @@ class Standardised(Objective):
             largest = float(np.linalg.eigvalsh(S)[-1])
         else:
             assert self.session is not None
-            weight, total, _ = self.session.reduce(NormsThere(self.coordinates))
+            weight, total, _ = self.session.reduce(self.coordinates.norms)
             largest = float(total / weight)
         return self.loss.curvature_bound * largest + float(self._penalty_curvature(self.zeros()).max())
 

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from descend.blocks import ArraySource, Block
+from descend.blocks import Block
 from descend.least_squares import LeastSquares
 from descend.losses import Loss
 from descend.matrix import Float
 from descend.moments import Moments
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent
-from descend.statistics import HessianSum, LossAndGradient, linear_predictor
+from descend.statistics import linear_predictor
 
-ILL, CENTRED_WEIGHTS = 1e-8, 512
 FLAT = 1e-26
 """Below this share of the largest a curvature is rounding: the direction is flat."""
 
@@ -121,6 +120,15 @@ class CurvatureMoments:
 
 def curvatures_at(objective: Objective, w: Float, to: Coordinates | None = None) -> Curvatures:
     """The curvatures of an objective at weights `w`, in other coordinates where asked."""
+    if (
+        len(objective.shape) == 1
+        and objective.coordinates is not None
+        and not isinstance(objective, Quadratic)
+    ):
+        there: Any = objective
+        units = there.coordinates
+        to = Coordinates(1.0 / units.scale, -units.centre / units.scale)
+        return curvatures_at(there.inner, units.to_original(w), to)
     to = Coordinates.given(objective.shape[0] - objective.intercept) if to is None else to
     return curvatures_in(objective, w, [to])[0]
 
@@ -167,10 +175,10 @@ def _curvatures(
 
 def _factor(m: Moments, intercept: bool) -> tuple[Float, int]:
     """A root of the cross products over the weight, and their rank."""
-    S = m.cross if intercept else m.uncentred()
-    scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / m.weight)
+    S, weight = m.cross if intercept else m.uncentred(), m.weight or 1.0
+    scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / weight)
     scale = np.where(scale > 0, scale, 1.0)
-    least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / m.weight)
+    least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / weight)
     return least.factor * scale[:-1], least.rank
 
 
@@ -210,92 +218,3 @@ def bound_of(objective: Objective, moments: Moments, to: Coordinates) -> float:
         0.0 if objective.penalty.is_zero else float(objective.penalty.curvature(zeros[: len(to.units)]).max())
     )
     return largest + ridge * float(np.max(to.units**2, initial=0.0))
-
-
-@dataclass(frozen=True, slots=True)
-class CentredDerivatives:
-    """Gradient and Hessian of the sum of losses with respect to the weights of `X - mean`, raveled one after the other.
-
-    Far from zero a column and the intercept are the same to many digits; less its mean it is not.
-    """
-
-    loss: Loss
-    mean: Float
-
-    def of(self, block: Block, params: Float) -> Float:
-        w = params.copy()
-        w[-1] += self.mean @ params[:-1]
-        centred = Block(np.asarray(block.X, dtype=np.float64) - self.mean, block.y, block.sample_weight)
-        gradient = LossAndGradient(self.loss, True).of(centred, w)[3:]
-        return np.concatenate([gradient, HessianSum(self.loss, True).of(centred, w).ravel()])
-
-    def merge(self, a: Float, b: Float) -> Float:
-        return np.add(a, b, out=a)
-
-
-def newton_direction(objective: Objective, w: Float) -> tuple[Float, float]:
-    """`-H^-1 g` and the slope of the loss along it, of minimum norm in units of each weight's curvature.
-
-    Where `H` has lost too many digits, as it does where columns are far from zero, both are summed once
-    more about the means of the columns.
-    """
-    direction, slope, share, rank = _solved(objective.hessian(w), objective.gradient(w).ravel())
-    full = w.size - (len(w) if w.ndim == 2 and objective.penalty.is_zero else 0)
-    if (share < ILL or rank < full) and _can_be_centred(objective, w):
-        centred, its_slope, its_rank = _centred_direction(objective, w)
-        if share < ILL or its_rank > rank:  # else columns are collinear, and nothing is gained
-            return centred, its_slope
-    return direction.reshape(w.shape), slope
-
-
-def _solved(H: Float, g: Float) -> tuple[Float, float, float, int]:
-    """`-H^-1 g`, its product with `g`, the smallest share of the largest eigenvalue that counts, and how many do.
-
-    The eigenvalues are those of `H` with a unit diagonal.
-    """
-    diagonal = H.diagonal()
-    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    values, V = np.linalg.eigh(H / np.outer(scale, scale))
-    largest = max(float(values[-1]), 1e-300)
-    keep = values > largest * 1e-13 * len(values)
-    along = V.T @ (g / scale)
-    solved = np.where(keep, along / np.where(keep, values, 1.0), 0.0)
-    solution = np.where(diagonal > 0, V @ solved / scale, 0.0)
-    return (
-        -solution,
-        -float(solved @ along),
-        float(values[keep].min(initial=largest)) / largest,
-        int(keep.sum()),
-    )
-
-
-def _can_be_centred(objective: Objective, w: Float) -> bool:
-    """Whether the rows are the caller's own dense arrays, with an intercept that takes up the means."""
-    source = objective.session.source if objective.session is not None else None
-    few = w.size <= CENTRED_WEIGHTS and objective.intercept
-    return few and isinstance(source, ArraySource) and isinstance(source.X, np.ndarray)
-
-
-def _centred_direction(objective: Objective, w: Float) -> tuple[Float, float, int]:
-    whole = objective.hessian(w).reshape(len(w), -1, len(w), w.size // len(w))
-    border = np.einsum("ikk->i", whole[:, :, -1])
-    mean = border[:-1] / border[-1] if border[-1] > 0 else np.zeros(len(w) - 1)  # by each row's curvature
-    assert objective.session is not None
-    sums = objective.session.reduce(CentredDerivatives(objective.loss, mean), w) / objective.weight
-    gradient, H = sums[: w.size].reshape(w.shape), sums[w.size :].reshape(w.size, w.size)
-    objective._add_penalty(w, gradient)
-    H[np.diag_indices_from(H)] += objective._penalty_curvature(w)
-    direction, slope, _, rank = _solved(H, gradient.ravel())
-    direction = direction.reshape(w.shape)
-    direction[-1] -= mean @ direction[:-1]
-    return direction, slope, rank
-
-
-def newton_decrement(objective: Objective, w: Float) -> float:
-    """About how far the loss is above its minimum: `g' H^-1 g / 2`, what a Newton step would gain.
-
-    Boyd and Vandenberghe, Convex Optimization, 9.5.1. Exact for squared error.
-    """
-    if isinstance(objective, Quadratic):
-        return max(objective.value(w) - objective.value(objective.minimizer()), 0.0)
-    return -0.5 * newton_direction(objective, w)[1]

@@ -18,10 +18,10 @@ import numpy as np
 
 from descend.batches import Batches, Piece
 from descend.blocks import ArraySource, check_seed
-from descend.curvature import newton_decrement
 from descend.errors import DescendError, check_whole
 from descend.history import Step
 from descend.matrix import Float
+from descend.newton import newton_decrement
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.second_order import NEWTON_LIMIT, Newton, as_optimizer, auto_optimizer
@@ -132,7 +132,7 @@ class _Watch:
         if math.isnan(self.start):
             self.start = loss
         small = limits.tolerance is not None and norm is not None and norm <= limits.tolerance
-        proven = not small or self.at_minimum(number, w, loss)
+        proven = not small or self.at_minimum(number, w, loss, norm or 0.0)
         reached = limits.reached(number, norm if proven else None, self.elapsed)
         outcome = (
             Outcome.DIVERGED if self.diverged(loss) else self._or_swinging(reached, number, w, loss, limits)
@@ -146,23 +146,27 @@ class _Watch:
         )
         return self._best(step) if outcome else step
 
-    def at_minimum(self, number: int, w: Float, loss: float) -> bool:
+    def at_minimum(self, number: int, w: Float, loss: float, norm: float) -> bool:
         """Whether a small gradient is that of a minimum, by what a Newton step would still gain.
 
-        Asked where the tolerance is our own, and then ever more rarely. Not known, and so taken for granted,
-        of very many weights and of tables, which are standardised.
+        Asked where the tolerance is our own, and then ever more rarely. In standardised columns, as a table's
+        are, a penalty may prove it alone: the loss is at most `norm**2 / (2 alpha)` above the minimum. Not
+        known, and so taken for granted, of very many weights without a penalty.
         """
-        objective = self.objective
+        objective, enough = self.objective, 1e-7 * loss + 1e-13 * self.start
         if not self.verified:
             return True
-        if not isinstance(objective, Quadratic):
-            raw = objective.session is not None and isinstance(objective.session.source, ArraySource)
-            if not raw or w.size > NEWTON_LIMIT:
+        raw = objective.session is not None and isinstance(objective.session.source, ArraySource)
+        if not objective.penalty.is_zero and not raw:
+            alpha = float(objective.penalty.curvature(objective._penalised(w)).min(initial=np.inf))
+            if norm**2 <= 2.0 * alpha * enough:
                 return True
+        if w.size > NEWTON_LIMIT and not isinstance(objective, Quadratic):
+            return raw or objective.penalty.is_zero
         if number < self.check_at:
             return False
         self.check_at = number + 1 + number // 10
-        return newton_decrement(objective, w) <= 1e-7 * loss + 1e-13 * self.start
+        return newton_decrement(objective, w) <= enough
 
     def _or_swinging(
         self, outcome: Outcome | None, number: int, w: Float, loss: float, limits: Limits
@@ -237,7 +241,7 @@ def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Ite
             update = optimizer.step(watch.objective, w, state)
         if update.stalled:
             watch.check_at = number
-            done = step.loss is not None and watch.at_minimum(number, w, step.loss)
+            done = step.loss is not None and watch.at_minimum(number, w, step.loss, step.gradient_norm or 0.0)
             yield step._replace(outcome=Outcome.PRECISION if done else Outcome.STALLED)
             return
         yield step._replace(learning_rate=update.learning_rate)

@@ -11,15 +11,21 @@ from descend.curvature import curvatures_at
 from descend.descent import limit_at_minimum
 from descend.history import History, Step
 from descend.matrix import Float
+from descend.newton import NEGLIGIBLE, newton_decrement
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.schedules import Constant
-from descend.second_order import NEWTON_LIMIT, auto_optimizer
+from descend.second_order import NEWTON_LIMIT, Newton, auto_optimizer
 from descend.stopping import Outcome
 from descend.trajectory import Recurrence
 
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
-NEGLIGIBLE = 1e-6
+NEWTON_STEPS = 3
+"""From where a run has ended to the minimum, as near as is worth a pass each."""
+UNSEEN = (
+    "How far the loss is above the best cannot be told: too many digits are lost along some direction, or rows far "
+    "from the others hide it. Standardise the columns (`standardize=True`), look at the largest values, or give a `penalty`."
+)
 
 
 def announce(objective: Objective, optimizer: Optimizer) -> list[str]:
@@ -123,9 +129,11 @@ def _remaining(
     if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
         return ""  # batches are for data whose passes are dear, and this would cost two
     state = _state(objective, last)
-    excess = float(state.excess([0])[0])
+    excess = float(state.excess([0])[0]) if quadratic else max(last.loss - state.best, 0.0)
+    if not np.isfinite(excess):
+        return UNSEEN
     about = "" if quadratic else "about "
-    if excess <= NEGLIGIBLE * state.best:
+    if excess <= NEGLIGIBLE * state.best and last.outcome is not Outcome.STALLED:
         return "" if last.outcome is Outcome.CONVERGED else "The loss is the best there is, to six digits."
     far = f"The loss is {about}{above(state.best, excess)}"
     if last.outcome is Outcome.CONVERGED:
@@ -147,20 +155,23 @@ def _remaining(
 
 
 def _state(objective: Objective, last: Step) -> Recurrence:
-    """The quadratic about the minimum as seen from the last weights; exact for squared error."""
-    w = last.weights
-    curvatures = curvatures_at(objective, w)
-    plain = GradientDescent()
-    assert last.loss is not None
+    """The quadratic about the minimum, which a few steps of Newton's find; exact for squared error.
+
+    The best loss is minus infinity where it cannot be told.
+    """
+    newton, w = Newton(), last.weights
     if isinstance(objective, Quadratic):
         optimum = objective.minimizer()
-        distance = curvatures.directions.T @ (w - optimum)
-        return Recurrence(curvatures, distance, objective.value(optimum), plain, 0.0)
-    along = curvatures.directions.T @ objective.gradient(w).ravel()
-    curved = curvatures.values > 0
-    distance = np.divide(along, curvatures.values, out=np.zeros_like(along), where=curved)
-    gain = 0.5 * float(along @ distance)  # of a Newton step
-    return Recurrence(curvatures, distance, max(last.loss - gain, 0.0), plain, 0.0)
+        best = objective.value(optimum)
+    else:
+        optimum = w
+        for _ in range(NEWTON_STEPS):
+            optimum = newton.step(objective, optimum, None).weights
+        best = objective.value(optimum) - newton_decrement(objective, optimum)
+    curvatures = curvatures_at(objective, optimum)
+    return Recurrence(
+        curvatures, curvatures.directions.T @ np.ravel(w - optimum), best, GradientDescent(), 0.0
+    )
 
 
 def _missing_steps(

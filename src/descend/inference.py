@@ -69,7 +69,10 @@ def _of_least_squares(q: Quadratic) -> Float | None:
     freedom = q.rows - q.shape[0]
     if freedom <= 0 or (q.rank is not None and q.rank < columns):
         return None
-    inverse = np.linalg.pinv(q.factor, rcond=1e-15)
+    scale = np.linalg.norm(
+        q.factor, axis=0
+    )  # or the singular values of small columns would look like rounding
+    inverse = np.linalg.pinv(q.factor / scale, rcond=1e-15) / scale[:, None]
     C = inverse @ inverse.T
     if q.intercept:
         m = (q.moments.mean + q.moments.mean_low)[:-1]

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from descend.blocks import ArraySource, Block, check_column, check_matrix
+from descend.blocks import ArraySource, Block, check_column, check_matrix, check_sample_weight
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.least_squares import LeastSquares
@@ -143,7 +143,7 @@ class Objective(ABC):
 
     @abstractmethod
     def hessian(self, w: Float) -> Float:
-        """The second derivatives, of shape (w.size, w.size)."""
+        """The second derivatives, of shape (w.size, w.size); asked again at the same `w`, from no pass."""
 
     @property
     @abstractmethod
@@ -218,14 +218,21 @@ class Summed(Objective):
         return float(sums[2] / sums[1]) + self._add_penalty(w, gradient), gradient
 
     def hessian(self, w: Float) -> Float:
-        H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
-        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
-        return H
+        if self._last_hessian is None or not np.array_equal(self._last_hessian[0], w):
+            H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
+            H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+            self._last_hessian = w.copy(), H
+        return self._last_hessian[1].copy()
 
     @cached_property
     def moments(self) -> Moments:
         """The moments of the columns: one pass."""
         return self.session.reduce(Moments)
+
+    @cached_property
+    def rank(self) -> int | None:
+        """The columns less those that are combinations of others."""
+        return Quadratic.from_moments(self.moments, self.penalty, self.intercept, self.session).rank
 
     @cached_property
     def curvature_bound(self) -> float:
@@ -270,6 +277,7 @@ class Summed(Objective):
         return self._totals
 
     _totals: tuple[int, float] | None = field(default=None, init=False)
+    _last_hessian: tuple[Float, Float] | None = field(default=None, init=False)
 
 
 def _largest_eigenvalue(m: Moments, intercept: bool) -> float:
@@ -437,14 +445,3 @@ def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
             f"(rows, features) and one weight per feature{', and the intercept last' if intercept else ''}."
         )
     return linear_predictor(Block(check_matrix(x), np.empty(0)), w, intercept)
-
-
-def check_sample_weight(sample_weight: Any, rows: int) -> Float:
-    """Sample weights as float64, at least 0 each and not all 0."""
-    s = check_column(sample_weight, "sample_weight", rows)
-    if s.dtype.kind not in "fiub":
-        raise DataError(f"`sample_weight` must hold numbers, got dtype {s.dtype}.")
-    s = s.astype(np.float64)
-    if s.min() < 0 or s.max() == 0:
-        raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
-    return s

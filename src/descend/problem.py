@@ -23,6 +23,7 @@ from descend.blocks import (
     Split,
     check_column,
     check_matrix,
+    check_sample_weight,
     check_seed,
 )
 from descend.collinearity import collinear_note, relations
@@ -32,7 +33,7 @@ from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredErro
 from descend.matrix import Array, Float, Matrix, is_elsewhere
 from descend.metrics import Metrics, evaluate
 from descend.moments import Moments
-from descend.objective import Objective, Quadratic, check_sample_weight
+from descend.objective import Objective, Quadratic
 from descend.penalties import L2, Penalty, as_penalty
 from descend.spool import as_bytes
 from descend.statistics import TargetSum

@@ -369,6 +369,7 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
     model, encoding = model_of(problem, last, optimizer), problem.encoding
     model.facts["details"] = details
     model.facts["variance"] = total_variance(problem.objective)
+    model.facts["counted"] = {"rows": problem.objective.rows, "weight": problem.objective.weight}
     errors, metrics, seen = None, None, None
     lost = last.outcome is Outcome.LOST
     if last.outcome.converged:

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from descend.curvature import newton_direction
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
 from descend.local_steps import LocalSteps
 from descend.matrix import Float
+from descend.newton import NewtonStep, newton_steps
 from descend.objective import Objective, Quadratic
 from descend.optimizers import FIRST_ORDER, Optimizer, Update
 from descend.schedules import SCHEDULES
@@ -47,17 +47,25 @@ class Newton:
         """No state."""
 
     def step(self, objective: Objective, w: Float, state: None) -> Update:
+        update = Update(w, None, 0.0, stalled=True)
+        for step in newton_steps(objective, w):
+            update = self._search(objective, w, step)
+            if not update.stalled:
+                break
+        return update
+
+    def _search(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
+        """As far along the step as lowers the loss."""
         loss, gradient = objective.value_and_gradient(w)
-        direction, slope = newton_direction(objective, w)
         t = 1.0
         for _ in range(60):
-            there = w + t * direction
+            there = w + t * step.move
             value, new_gradient = objective.value_and_gradient(there)
-            if value < loss and value <= loss + 1e-4 * t * slope:
-                return Update(there, None, t)
-            if t * abs(slope) <= 4e-16 * abs(loss):  # losses are too close for float64 to tell apart
+            if t * abs(step.slope) <= 4e-16 * abs(loss):  # losses are too close for float64 to tell apart
                 closer = bool(np.linalg.norm(new_gradient) < np.linalg.norm(gradient))
                 return Update(there if closer else w, None, t, stalled=not closer)
+            if value < loss and value <= loss + 1e-4 * t * step.slope:
+                return Update(there, None, t)
             t *= 0.5
         return Update(w, None, 0.0, stalled=True)
 

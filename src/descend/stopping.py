@@ -29,7 +29,7 @@ class Outcome(Enum):
     OSCILLATING = (
         "oscillating: the weights swing about the minimum and come no closer; the learning rate is too large"
     )
-    STALLED = "stopped: no step lowers the loss any further in double precision, yet it is not at its minimum"
+    STALLED = "stopped: no step lowers the loss any further in double precision, which is not known to be its minimum"
     EARLY_STOP = "stopped early: the validation loss no longer fell; the best weights are kept"
     INTERRUPTED = "interrupted: the run so far is kept"
     ELSEWHERE = "trained elsewhere: the loop was not ours"
@@ -106,7 +106,7 @@ class Divergence:
     start and that of a constant prediction at 5 evaluations in a row. Only losses over all rows
     count, never a batch's. Where the slope of the loss is `bounded`, the weights of gradient descent
     grow no faster than in proportion to its steps: such a run may swing, but only numbers that overflow
-    count as diverged.
+    count as diverged. docs/diagnosis.md has the rule of both.
     """
 
     FACTOR, PATIENCE = 10.0, 5

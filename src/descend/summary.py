@@ -78,7 +78,9 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
 
     if not 0 < level < 1:
         raise DescendError(f"`level` must be between 0 and 1, 0.95 for example, got {level!r}.")
-    facts, rows = model.facts, int(model.facts["rows"]["training"])
+    facts = model.facts
+    counted = facts.get("counted") or {"rows": facts["rows"]["training"], "weight": facts["rows"]["training"]}
+    rows, weight = int(counted["rows"]), float(counted["weight"])
     several = model.weights.ndim == 2
     free = model.weights.size - (len(model.weights) if several else 0)
     freedom = rows - free
@@ -87,7 +89,9 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
     errors, why_not = facts.get("standard_errors"), None
     if errors is None:
         why_not = _why_not(facts, freedom)
-        return Summary(title, (), _figures(model, rows, freedom), "t" if squared else "z", level, why_not)
+        return Summary(
+            title, (), _figures(model, rows, weight, freedom), "t" if squared else "z", level, why_not
+        )
     tail = (1.0 + level) / 2.0
     reach = float(stdtrit(freedom, tail)) if squared else float(ndtri(tail))
     estimates = []
@@ -97,7 +101,7 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
         low, high = coefficient - reach * error, coefficient + reach * error
         estimates.append(Estimate(name, label, coefficient, error, ratio, p, low, high))
     statistic = f"t({freedom})" if squared else "z"
-    return Summary(title, tuple(estimates), _figures(model, rows, freedom), statistic, level)
+    return Summary(title, tuple(estimates), _figures(model, rows, weight, freedom), statistic, level)
 
 
 def _pairs(model: Model, errors: dict[str, Any]) -> list[tuple[str, float, float, str | None]]:
@@ -118,15 +122,15 @@ def _pairs(model: Model, errors: dict[str, Any]) -> list[tuple[str, float, float
     ]
 
 
-def _figures(model: Model, rows: int, freedom: int) -> dict[str, float]:
-    """R2 and the residual standard error, or the deviance; of the fit on its training rows."""
+def _figures(model: Model, rows: int, weight: float, freedom: int) -> dict[str, float]:
+    """R2 and the residual standard error, or the deviance; of the fit on its training rows, by weight."""
     from scipy.special import fdtrc
 
     loss = model.facts.get("loss")
     if loss is None or model.facts["penalty"].get("alpha", 0):
         return {}
     if isinstance(model.loss, LogisticLoss | CrossEntropy):
-        return {"deviance": 2.0 * rows * loss, "log-likelihood": -rows * loss}
+        return {"deviance": 2.0 * weight * loss, "log-likelihood": -weight * loss}
     variance = model.facts.get("variance")
     figures: dict[str, float] = {}
     if variance:
@@ -139,7 +143,7 @@ def _figures(model: Model, rows: int, freedom: int) -> dict[str, float]:
                 figures["F"] = (variance - loss) / explained / (loss / freedom)
                 figures["p of F"] = float(fdtrc(explained, freedom, figures["F"]))
     if freedom > 0:
-        figures["residual standard error"] = math.sqrt(loss * rows / freedom)
+        figures["residual standard error"] = math.sqrt(loss * weight / freedom)
     return figures
 
 
