@@ -28,7 +28,7 @@ def points(ax):
 
 
 def texts(ax):
-    return [text.get_text() for text in ax.texts]
+    return [text.get_text() for text in ax.texts if text.get_text()]
 
 
 class TestPlot:
@@ -113,8 +113,10 @@ class TestPictures:
         predictors = film.sample.predictors.copy()
         predictors[-1] = 1e12
         wild = dataclasses.replace(film, sample=dataclasses.replace(film.sample, predictors=predictors))
-        low, high = plots.plot_model(wild).get_ylim()
+        ax = plots.plot_model(wild)
+        low, high = ax.get_ylim()
         assert high - low < 5 * np.ptp(film.sample.y)
+        assert texts(ax) == ["start", "the line has left"]
 
     def test_classes_beyond_the_colours_are_counted(self):
         film = dataclasses.replace(FILMS["regions"], classes=tuple("abcdefgh"))
