@@ -111,7 +111,7 @@ class TestPictures:
     def test_a_line_that_has_left_does_not_squeeze_the_points(self):
         film = FILMS["line"]
         predictors = film.sample.predictors.copy()
-        predictors[-1] = 1e12
+        predictors[-1] = 1.0, 1e12
         wild = dataclasses.replace(film, sample=dataclasses.replace(film.sample, predictors=predictors))
         ax = plots.plot_model(wild)
         low, high = ax.get_ylim()
