@@ -47,8 +47,8 @@ def test_the_automatic_rate_never_diverges_on_ill_scaled_data(way):
 
 
 @cache
-def best_of_scikit_learn(loss, seed):
-    """The lowest objective on standardised columns."""
+def best_of_scikit_learn(loss, seed, C=1e12):
+    """The lowest objective on standardised columns; the penalty belongs to it at `C=1`, and is as good as none else."""
     x, signal = ill_scaled(seed)
     y = target_for(loss, signal)
     z = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
@@ -58,9 +58,10 @@ def best_of_scikit_learn(loss, seed):
     for solver in ("newton-cholesky", "newton-cg"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fitted = LogisticRegression(C=1e12, tol=1e-10, max_iter=2_000, solver=solver).fit(z, y)
+            fitted = LogisticRegression(C=C, tol=1e-10, max_iter=2_000, solver=solver).fit(z, y)
         p = fitted.predict_proba(z)[np.arange(len(y)), y]
-        found.append(-np.log(np.maximum(p, 1e-300)).mean())
+        penalty = 0.5 * np.square(fitted.coef_).sum() / len(y) if C == 1 else 0.0
+        found.append(penalty - np.log(np.maximum(p, 1e-300)).mean())
     return min(found)
 
 
@@ -93,6 +94,26 @@ def test_converged_on_ill_scaled_data_is_the_truth(way, loss):
             assert any(words in run.details for words in told), seed
     if way.startswith("auto"):
         assert reached >= REACHED[loss]
+
+
+@pytest.mark.parametrize("loss", LOSSES[1:])
+@pytest.mark.parametrize("penalty", [None, 0])
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs"])
+def test_converged_on_ill_scaled_tables_is_the_truth(optimizer, penalty, loss):
+    """By default a table has the penalty that scikit-learn has at `C=1`: then every fit comes there."""
+    reached = 0
+    for seed in range(200):
+        x, signal = ill_scaled(seed)
+        labels = np.array(["a", "b", "c"])[target_for(loss, signal)]
+        table = {f"x{i}": x[:, i] for i in range(x.shape[1])} | {"y": labels}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DescendWarning)  # of classes that can be told apart
+            run = descend.fit(table, target="y", optimizer=optimizer, penalty=penalty)
+        if run.outcome.converged or "best there is" in run.details:
+            reached += 1
+            best = best_of_scikit_learn(loss, seed, 1 if penalty is None else 1e12)
+            assert run.loss <= best + 1e-6 * max(best, 1e-6 * run.history.loss[0]), seed
+    assert reached >= (200 if penalty is None else 150)
 
 
 def test_a_small_gradient_in_raw_units_is_no_minimum():

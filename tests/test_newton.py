@@ -102,6 +102,23 @@ def table(rng, near):
     return {"a": a, "twin": a + near * b, "y": y}, (np.column_stack([a, b]), y)
 
 
+@pytest.mark.parametrize("engine", [None, descend.Processes(2)], ids=["threads", "processes"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_near_twins_beside_dummies_and_missing_cells(classes, engine):
+    rng = np.random.default_rng(5)
+    a, b, city = rng.normal(size=400), rng.normal(size=400), rng.choice(["x", "y", "z"], 400)
+    y = np.digitize(2 * b + (city == "x") + rng.logistic(size=400), [-1.0, 1.0][: classes - 1])
+    twin = a + 1e-7 * b
+    twin[::50] = a[::50] = b[::50] = np.nan
+    labels = np.array(["no", "maybe", "yes"])[y]
+    whole = descend.fit({"a": a, "b": b, "city": city, "y": labels}, target="y", penalty=0)
+    near = descend.fit(
+        {"a": a, "twin": twin, "city": city, "y": labels}, target="y", penalty=0, engine=engine
+    )
+    assert near.outcome.converged
+    assert near.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
 @pytest.mark.parametrize("near", [1e-3, 1e-5, 1e-7])
 @pytest.mark.parametrize("optimizer", ["auto", "lbfgs", "gradient-descent"])
 def test_a_table_of_twins_does_not_claim_a_minimum_that_it_has_not(near, optimizer):

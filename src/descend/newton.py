@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from descend import matrix
 from descend.blocks import ArraySource, Block
 from descend.curvature import FLAT
 from descend.losses import Loss
@@ -45,7 +46,11 @@ class RootOfHessian:
         step = max(ROOT_CELLS // (K * w.size), w.size)
         for start in range(0, block.rows, step):
             rows = block.take(np.arange(start, min(start + step, block.rows)))
-            X = (rows.X if isinstance(rows.X, np.ndarray) else rows.X.toarray()) - self.mean
+            dense, sparse = matrix.split(rows.X)
+            parts = [
+                part for part in (dense, None if sparse is None else sparse.toarray()) if part is not None
+            ]
+            X = np.hstack(parts) - self.mean
             X = np.column_stack([X, np.ones(len(X))]) if self.intercept else X
             z = X @ w
             s = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
