@@ -12,6 +12,7 @@ from textwrap import fill
 from typing import Any, TypeAlias
 
 from descend.diagnosis import Diagnosis, Gap
+from descend.endings import above
 from descend.terrain import MOMENTUM, SHARES, Terrain
 
 WIDTH = 96
@@ -184,18 +185,18 @@ def _wrong(d: Diagnosis, loss: float, more: str, penalty: float = 0.0) -> str:
 
 def _distance(d: Diagnosis, gap: Gap) -> str:
     name, steps = gap.optimizer.replace("-", " "), _count(gap.steps, "step")
+    assert gap.loss is not None
     start = (
         f"Your run ({name}, {steps}) ended"
         if d.ran
         else f"{steps} of {name} at the automatic learning rate would end"
-        if d.descent.exact
-        else f"{steps} of {name} at the automatic learning rate would end about"
     )
+    about = "" if d.ran or d.descent.exact else "about "
     if gap.excess is None or d.unbounded:
-        return f"{start} at a loss of {gap.loss:.6g}."
+        return f"{start} with a loss of {about}{gap.loss:.6g}."
     if _arrived(gap):
         return f"{start} there: nothing is left to gain."
-    return f"{start} {_above(gap.excess)} (loss {gap.loss:.6g})."
+    return f"{start} with a loss {about}{above(gap.best, gap.loss - gap.best)} ({gap.loss:.6g})."
 
 
 def _arrived(gap: Gap) -> bool:
@@ -396,17 +397,6 @@ def _steps(number: int | None) -> str:
 
 def _seconds(seconds: float) -> str:
     return "less than 0.01 s" if seconds < 0.01 else f"{seconds:.2g} s"
-
-
-def _above(excess: float) -> str:
-    """A share by which a loss is above the best, in words.
-
-    >>> _above(0.0072), _above(4.41), _above(3.26e6)
-    ('0.72 % above the best', 'at 5.41 times the best', 'at 3.3e+06 times the best')
-    """
-    if excess < 1:
-        return f"{100 * excess:.2g} % above the best"
-    return f"at {1 + excess:,.3g} times the best" if excess < 1e6 else f"at {1 + excess:.2g} times the best"
 
 
 def _count(number: int, noun: str) -> str:
