@@ -201,7 +201,7 @@ def above(best: float, excess: float) -> str:
     if best <= 1e-12 * (best + excess):
         return f"{excess:.3g} above the best, which is 0"
     share = excess / best
-    if share < 10:
+    if share < 1:
         return f"{100 * share:.2g} % above the best"
     return f"{1 + share:,.3g} times the best" if share < 1e6 else f"{1 + share:.2g} times the best"
 

@@ -213,9 +213,9 @@ class Run:
         """Write the report, one self-contained HTML file: metrics, film, diagnosis, coefficients, what went wrong.
 
         `command` is the line that repeats the run, `label` names the data. `diagnosis` is that of the run
-        where there is one already; True makes it, which reads a table with classes once more, False leaves
-        it out. Unless given it is there where nothing large is read for it: of arrays, of squared error, of
-        small tables.
+        where there is one already; True makes it, which goes through data with classes once more, False
+        leaves it out. Unless given it is there where that costs next to nothing: of squared error, and of
+        up to a million numbers.
 
         >>> import descend
         >>> x, y = descend.make_line(100, seed=0)

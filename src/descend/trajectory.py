@@ -50,13 +50,14 @@ class Recurrence:
             if not self.optimizer.momentum:
                 return np.asarray(np.power(1.0 - self.rate * values, t[:, None]) * self.distance)
             M = self._matrices()
-            state = np.zeros((len(t), len(values), 2))
-            state[:, :, 0] = self.distance
+            e, v = np.tile(self.distance, (len(t), 1)), np.zeros((len(t), len(values)))
             for bit in range(int(t.max(initial=0)).bit_length()):
                 chosen = (t >> bit) & 1 == 1
-                state[chosen] = np.einsum("pij,kpj->kpi", M, state[chosen])
+                (a, b), (c, d) = M.transpose(1, 2, 0)
+                here, there = e[chosen], v[chosen]
+                e[chosen], v[chosen] = a * here + b * there, c * here + d * there
                 M = M @ M
-        return state[:, :, 0]
+        return e
 
     def _matrices(self) -> Float:
         """What a step multiplies `(e, v)` by, one matrix per direction."""
