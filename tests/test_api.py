@@ -77,11 +77,12 @@ COMMANDS = {
         *("--batch-size", "--steps", "--epochs", "--tolerance", "--time-limit", "--patience", "--valid"),
         *("--group", "--weight", "--seed", "--memory", "--features", "--drop", "--categorical"),
         *("--numeric", "--reference", "--missing", "--encoding", "--no-report", "--cluster"),
+        "--diagnose",
     },
     "diagnose": {
         *("--target", "--loss", "--l2", "--class-weight", "--steps", "--memory", "--json", "--features"),
         *("--drop", "--categorical", "--numeric", "--reference", "--missing", "--encoding", "--weight"),
-        "--group",
+        *("--group", "--valid", "--seed"),
     },
     "predict": {"--out", "-o", "--keep", "--encoding", "--cluster"},
     "score": {"--weight", "--encoding", "--cluster", "--json"},

@@ -14,8 +14,8 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 import descend
 from descend import DescendError, GradientDescent
 from descend.cli import main
-from descend.diagnosis import SHARES
 from descend.findings import inflation
+from descend.terrain import SHARES
 
 PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
 RNG = np.random.default_rng(5)
@@ -82,8 +82,8 @@ def test_other_losses_have_the_curvature_at_the_minimum_in_both_coordinates(loss
 def test_planned_steps_are_the_steps_taken():
     d = descend.diagnose(X, Y)
     for plan in d.given.plans:
-        optimizer = GradientDescent(plan.learning_rate, momentum=plan.momentum)
-        loss = descend.fit(X, Y, optimizer=optimizer, steps=60).history.loss
+        optimizer = GradientDescent(plan.learning_rate, momentum=plan.momentum, nesterov=plan.momentum > 0)
+        loss = descend.fit(X, Y, optimizer=optimizer, steps=200).history.loss
         for share, steps in zip(SHARES, plan.steps, strict=True):
             assert int(np.argmax(loss <= d.gap.best * (1 + share))) == steps
 
@@ -222,7 +222,7 @@ def test_the_gap_of_a_run(loss):
         assert d.gap.best == pytest.approx(best, rel=1e-8)
     assert d.gap.loss == pytest.approx(run.loss, rel=1e-12)
     assert d.gap.excess == pytest.approx(run.loss / d.gap.best - 1)
-    assert "Your run (gradient descent) is" in " ".join(str(d).split())
+    assert "Your run (gradient descent, 20 steps) ended" in " ".join(str(d).split())
 
 
 def test_a_run_of_a_table_is_diagnosed_from_its_data():
@@ -232,6 +232,11 @@ def test_a_run_of_a_table_is_diagnosed_from_its_data():
         d = descend.diagnose(run)
     assert d.gap.loss == pytest.approx(run.loss, rel=1e-12)
     assert d.gap.steps == 100
+    run.origin = None  # of squared error everything is in the moments
+    kept = descend.diagnose(run)
+    assert kept.gap.best == pytest.approx(d.gap.best)
+    assert kept.findings == d.findings
+    run = descend.fit(X, Y)
     run.origin = None
     with pytest.raises(DescendError, match="does not know its data"):
         descend.diagnose(run)
@@ -240,7 +245,12 @@ def test_a_run_of_a_table_is_diagnosed_from_its_data():
 def test_the_command_prints_a_page_or_an_object(capsys):
     assert main(["diagnose", str(PENGUINS), "--target", "body_mass_g"]) == 0
     page = capsys.readouterr().out
-    for words in ("How far there is to go", "largest safe learning rate", "What to know about the data"):
+    for words in (
+        "What to do",
+        "How good it can get",
+        "largest safe learning rate",
+        "What to know about the columns",
+    ):
         assert words in page
     assert main(["diagnose", str(PENGUINS), "--target", "species", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -248,6 +258,64 @@ def test_the_command_prints_a_page_or_an_object(capsys):
     assert found["standardised"]["condition_number"] > 1
     assert {"findings", "gap", "given"} <= found.keys()
     assert main(["diagnose", str(PENGUINS), "--target", "weight"]) == 2
+
+
+def test_the_rows_that_fit_holds_out_are_left_out_whole_groups_of_them(tmp_path, capsys):
+    import polars as pl
+
+    table = pl.DataFrame({"patient": np.repeat(np.arange(80), 5), "a": X[:, 0], "b": X[:, 1], "y": Y})
+    table.write_csv(tmp_path / "visits.csv")
+    words = [
+        str(tmp_path / "visits.csv"),
+        "--target",
+        "y",
+        "--group",
+        "patient",
+        "--seed",
+        "3",
+        "--valid",
+        "0.2",
+    ]
+    assert main(["diagnose", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    columns = descend.Columns(group="patient")
+    run = descend.fit(tmp_path / "visits.csv", target="y", columns=columns, valid=0.2, seed=3)
+    assert found["rows"] == run.rows["training"] < 400
+    assert found["rows"] % 5 == 0
+    assert found["gap"]["best"] == pytest.approx(run.loss)
+    assert found["columns"] == 2  # the group is no feature
+    assert main(["diagnose", *words[:5]]) == 2  # groups of what, where nothing is held out
+    assert "give `valid` one, 0.2 for example" in capsys.readouterr().err
+
+
+def test_a_standardised_run_is_diagnosed_where_it_stepped():
+    x = X * [1.0, 500.0, 1.0]
+    run = descend.fit(x, Y, optimizer="gradient-descent", standardize=True, steps=10)
+    d = descend.diagnose(run)
+    assert d.descent is d.standardised
+    assert d.learning_rate_limit == pytest.approx(d.standardised.limit())
+    assert "standardised (where fit steps)" in str(d)
+    assert "standardize=True" not in str(d).split("How good")[0]
+
+
+@pytest.mark.parametrize("penalty", [None, 0.5])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_standardised_terrain_is_that_of_standardize(penalty, intercept):
+    x = X * [1.0, 50.0, 0.2] + [3.0, 0.0, 1.0]
+    d = descend.diagnose(x, Y, penalty=penalty, intercept=intercept)
+    limit = d.standardised.limit()
+    how = {"penalty": penalty, "intercept": intercept, "standardize": True, "steps": 400}
+    below = descend.fit(x, Y, optimizer=GradientDescent(0.99 * limit), **how)
+    assert below.history.loss[-1] <= below.history.loss[0]
+    with pytest.warns(descend.DescendWarning):
+        above = descend.fit(x, Y, optimizer=GradientDescent(1.01 * limit), **{**how, "steps": 4000})
+    assert above.history.loss[-1] > above.history.loss[0]
+
+
+def test_a_target_that_never_changes_is_named():
+    assert of_kind(descend.diagnose(X, np.full(400, 2.0)), "constant target").what.startswith(
+        "`y` is always 2"
+    )
 
 
 def test_what_cannot_be_diagnosed_is_refused():

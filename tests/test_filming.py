@@ -45,7 +45,7 @@ def test_the_lesson_s_film():
     film = run.animate(interval=20)
     assert (film.frames, film.picture, film.interval) == (101, "line", 20)
     assert film.title == "Gradient descent, learning rate 0.1"
-    assert film.outcome == str(run)
+    assert film.outcome == f"{run}. {run.details}"
     np.testing.assert_array_equal(film.weights, run.history.weights)
     np.testing.assert_array_equal(film.curves["loss"], [run.history.number, run.history.loss])
     np.testing.assert_array_equal(film.sample.x, X[:, :1])
@@ -165,7 +165,9 @@ def test_a_diverged_run_is_strict_json_and_has_a_surface():
     film = slow.animate()
     strict(film)
     assert film.surface is not None
+    assert film.outcome == f"{slow}. {slow.details}"
     assert film.outcome.startswith("diverged")
+    assert "What blew up" in film.outcome
     left, right = film.surface.x_range
     assert right - left < 100
 

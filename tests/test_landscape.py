@@ -133,6 +133,21 @@ def test_a_slice_of_a_quadratic_is_the_loss_there():
     np.testing.assert_array_equal(found.path, path[:, [1, 4]])
 
 
+def test_a_slice_of_a_run_that_left_lies_at_its_lowest_loss():
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(200, 3))
+    objective = Objective.of(x, x @ [1.0, 2.0, 0.5], intercept=False)
+    path = np.stack([np.zeros(3), [0.9, 1.9, 0.4], [4.0, -3.0, 9.0]])
+    losses = np.array([objective.value(w) for w in path])
+    found = surface(objective, path, losses, np.ones(3), tuple("abc"))
+    assert "where the loss was lowest" in found.note
+    w = path[1].copy()
+    held = next(i for i, name in enumerate("abc") if name not in found.names)
+    w["abc".index(found.names[0])], w["abc".index(found.names[1])] = found.centre
+    assert w[held] == path[1, held]
+    assert found.floor == pytest.approx(objective.value(w))
+
+
 def test_no_surface_for_one_weight_or_weights_that_left_the_numbers():
     objective = Objective.of(np.ones((3, 1)), np.arange(3.0), intercept=False)
     assert surface(objective, np.zeros((2, 1)), np.zeros(2), np.ones(1), ("a",)) is None

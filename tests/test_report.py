@@ -223,6 +223,90 @@ class TestEscaping:
         assert ">49<" not in text
 
 
+@pytest.fixture
+def reads(monkeypatch):
+    """How often rows of a file are asked for."""
+    from descend.tables import Table
+
+    seen, original = [], Table.slices
+
+    def counted(self, *arguments):
+        seen.append(self)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Table, "slices", counted)
+    return seen
+
+
+class TestDiagnosis:
+    def test_the_page_is_a_section(self, species, species_page):
+        said = " ".join(" ".join(species_page.words).split())
+        page = "\n".join(str(descend.diagnose(species)).splitlines()[1:])
+        for mark in ("*", "->", "`"):
+            page = page.replace(mark, " ")
+        for words in page.split():
+            assert words in said
+        assert species_page.row("largest safe learning rate")
+        assert species_page.row("automatic, momentum=0.9")
+
+    def test_the_run_lies_on_what_was_predicted(self):
+        run = descend.fit(PENGUINS, target="body_mass_g", optimizer="gradient-descent", steps=60)
+        page = Page(render(run))
+        lines = [a["points"] for tag, a in page.elements if tag == "polyline"]
+        actual, predicted = (np.array([p.split(",") for p in line.split()], dtype=float) for line in lines)
+        np.testing.assert_allclose(actual, predicted, atol=0.011)
+        assert actual.shape == (61, 2)
+        assert (actual >= 0).all()
+        assert (actual <= 100).all()
+        assert any("both lie on each other" in words for words in page.words)
+
+    def test_another_run_shows_what_is_planned(self, mass_page, mass):
+        lines = [a for tag, a in mass_page.elements if tag == "polyline"]
+        assert len(lines) == len(descend.diagnose(mass).standardised.plans)
+        assert any("thin cross" in words for words in mass_page.words)
+
+    def test_a_diverged_run_keeps_its_curve_within_the_picture(self):
+        x, y = descend.make_line(100, seed=0)
+        with pytest.warns(descend.DescendWarning):
+            run = descend.fit(x, y, intercept=False, optimizer=descend.GradientDescent(1.3))
+        page = Page(render(run))
+        points = next(a["points"] for tag, a in page.elements if tag == "polyline")
+        heights = np.array([p.split(",")[1] for p in points.split()], dtype=float)
+        assert heights.min() == pytest.approx(4.0)
+        assert heights.max() <= 96
+
+    def test_squared_error_is_not_read_again(self, reads):
+        run = descend.fit(PENGUINS, target="body_mass_g", valid=0.2)
+        before = len(reads)
+        assert "How good it can get" in render(run)
+        assert "How good it can get" in render(run, diagnosis=True)
+        assert len(reads) == before
+
+    def test_a_large_table_with_classes_is_read_again_only_if_asked(self, reads, monkeypatch):
+        monkeypatch.setattr("descend.report.FEW_CELLS", 100)
+        run = descend.fit(PENGUINS, target="species", valid=0.2)
+        before = len(reads)
+        assert "How good it can get" not in render(run)
+        assert len(reads) == before
+        assert "How good it can get" in render(run, diagnosis=True)
+        assert len(reads) > before
+
+    def test_one_that_is_made_already_is_taken(self, species, reads):
+        d = descend.diagnose(species)
+        before = len(reads)
+        assert "How good it can get" in render(species, diagnosis=d)
+        assert len(reads) == before
+        assert "How good it can get" not in render(species, diagnosis=False)
+
+    def test_where_it_cannot_be_made_it_is_left_out_or_the_reason_is_said(self):
+        x, y = descend.make_line(30, seed=0)
+        run = descend.fit(x, y, intercept=False)
+        run.origin = None
+        assert "How good it can get" not in render(run)
+        with pytest.raises(descend.DescendError, match="does not know its data"):
+            render(run, diagnosis=True)
+
+
 class TestSelfContained:
     def test_no_address_is_asked_for(self, mass, species):
         for run in (mass, species):
@@ -255,6 +339,24 @@ class TestShell:
         assert main(["fit", str(PENGUINS), "--target", "sex", "-o", str(out), "--json"]) == 0
         files = json.loads(capsys.readouterr().out)["files"]
         assert files["report"] == str(tmp_path / "m.report.html")
+
+    def test_a_diagnosis_is_there_if_asked(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("descend.report.FEW_CELLS", 100)
+        words = ["fit", str(PENGUINS), "--target", "sex", "-o", str(tmp_path / "m.model.json"), "--quiet"]
+        for flags in ([], ["--diagnose"]):
+            assert main([*words, *flags]) == 0
+            assert ("How good it can get" in (tmp_path / "m.report.html").read_text("utf-8")) == bool(flags)
+
+    def test_standard_input_is_gone_and_not_asked_for_again(self, tmp_path, monkeypatch):
+        import io
+
+        class Stream:
+            buffer = io.BytesIO(PENGUINS.read_bytes())
+
+        monkeypatch.setattr(sys, "stdin", Stream())
+        out = str(tmp_path / "m.model.json")
+        assert main(["fit", "-", "--target", "sex", "-o", out, "--quiet"]) == 0
+        assert "How good it can get" not in (tmp_path / "m.report.html").read_text("utf-8")
 
     def test_it_can_be_left_out(self, tmp_path):
         out = tmp_path / "m.model.json"

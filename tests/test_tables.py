@@ -23,7 +23,6 @@ from descend.csv_files import MISSING, TypeConflict
 from descend.errors import DataError
 from descend.table_files import find_files
 from descend.tables import (
-    Kept,
     as_frame,
     is_table,
     open_table,
@@ -405,22 +404,3 @@ def test_columns_round_trip(tmp_path):
     assert read_columns(tmp_path / "a.parquet") == columns
     with pytest.raises(DataError, match="cannot read"):
         read_columns(write(tmp_path / "b.parquet", b"no"))
-
-
-def test_what_is_kept_of_a_table_is_all_of_it_or_evenly_thinned():
-    frame = pl.DataFrame({"a": range(100), "b": [float(i) for i in range(100)]})
-    pieces = list(open_table(frame).slices(["a", "b"], 10))
-    whole, thin = Kept(10**6), Kept(16 * 96)  # of 16 * 100; a sample takes a quarter
-    for index, piece in enumerate(pieces):
-        whole.add(index, piece)
-        thin.add(index, piece)
-    assert whole.complete
-    again = list(whole.slices(["b"], 33))
-    assert [(piece.start, piece.frame.height) for piece in again] == [(0, 33), (33, 33), (66, 33), (99, 1)]
-    assert pl.concat([piece.frame for piece in again])["b"].to_list() == frame["b"].to_list()
-    assert not thin.complete
-    assert thin.every == 8
-    assert [(p.start, p.frame["a"].to_list()) for p in thin.slices(["a"], 7)] == [
-        (start, list(range(start, stop))) for start, stop in ((0, 7), (7, 10), (80, 87), (87, 90))
-    ]
-    assert thin.empty(["b"]).schema == {"b": pl.Float64}

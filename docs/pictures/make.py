@@ -35,6 +35,8 @@ def films() -> dict[str, tuple[Film, int, str, float]]:
             PENGUINS, target="sex", columns=columns, optimizer=descend.GradientDescent(), steps=200
         )
     line.animate().save(HERE / "line.gif")
+    picture = descend.diagnose(line).surface().figure
+    picture.savefig(HERE / "directions.png", dpi=120)
     return {
         "line": (line.animate(), 900, "light", 0.14),
         "line-phone": (line.animate(), 360, "dark", 0.14),

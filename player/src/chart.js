@@ -212,6 +212,39 @@ export class Chart {
     context.stroke();
   }
 
+  // An arrow at the edge towards what lies outside of the picture, and what that is.
+  away(context, x, y, words) {
+    const [left, right] = this.x.range();
+    const [bottom, top] = this.y.range();
+    if (!Number.isFinite(x + y) || (x >= left && x <= right && y >= top && y <= bottom)) return;
+    const middle = [(left + right) / 2, (top + bottom) / 2];
+    const [dx, dy] = [within(x) - middle[0], within(y) - middle[1]];
+    const share = Math.min((right - left - 18) / 2 / Math.abs(dx), (bottom - top - 18) / 2 / Math.abs(dy));
+    const at = [middle[0] + share * dx, middle[1] + share * dy];
+    context.save();
+    context.translate(...at);
+    context.rotate(Math.atan2(dy, dx));
+    context.beginPath();
+    for (const corner of [[11, 0], [-6, 6], [-6, -6]]) context.lineTo(...corner);
+    context.closePath();
+    context.fillStyle = this.look.model;
+    context.strokeStyle = this.look.background;
+    context.lineWidth = 2;
+    context.stroke();
+    context.fill();
+    context.restore();
+    const onLeft = at[0] < middle[0];
+    const from = at[0] + (onLeft ? 14 : -14);
+    context.strokeStyle = this.look.background;
+    context.font = `600 11.5px ${getComputedStyle(this.root).fontFamily}`;
+    context.textAlign = onLeft ? "left" : "right";
+    context.textBaseline = "middle";
+    context.lineWidth = 3;
+    context.strokeText(words, from, at[1]);
+    context.fillStyle = this.look.model;
+    context.fillText(words, from, at[1]);
+  }
+
   // What a chart says for itself.
   limits() {}
   under() {}

@@ -53,6 +53,10 @@ export class Film {
     return best;
   }
 
+  get diverged() {
+    return this.outcome.startsWith("diverged");
+  }
+
   // The last frame before the loss left its start far behind: all but the end of a diverged run.
   get calm() {
     const start = this.value("loss", 0);

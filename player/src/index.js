@@ -102,6 +102,7 @@ class Player {
     this.title.hidden = !this.film.title;
     const said = [this.film.outcome, this.film.surface?.note && `surface: ${this.film.surface.note}`, ...this.film.notes];
     this.notes.replaceChildren(...said.filter(Boolean).map((words) => child(null, "li", "", words)));
+    if (this.film.diverged) this.notes.firstChild.className = "dp-bad";
   }
 
   listen() {

@@ -63,6 +63,7 @@ background:var(--background,#fff)}
 .dp-bar input{flex:1 1 160px;min-width:110px;height:28px;margin:0;accent-color:var(--data,#0072b2);cursor:pointer}
 .dp :focus-visible,.dp:focus-visible{outline:2px solid var(--model,#d55e00);outline-offset:2px}
 .dp-notes{margin:2px 0 6px;padding:0;list-style:none;color:var(--muted,#5b6670);font-size:12px;overflow-wrap:anywhere}
+.dp-notes .dp-bad{margin:4px 0;padding-left:10px;border-left:3px solid var(--model,#d55e00);color:var(--text,#1f2933);font-size:13px}
 .dp-live{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @container (max-width:479px){.dp-bar input{order:9;flex-basis:100%}.dp-bar select{margin-left:auto}}
 @container (min-width:640px){

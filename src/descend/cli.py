@@ -59,6 +59,7 @@ def fit(
     columns: ColumnOptions = COLUMNS,
     every: int | None = None,
     no_report: Flag = False,
+    diagnose: Flag = False,
     json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
@@ -85,6 +86,8 @@ def fit(
         Print the loss every so many steps.
     no_report
         Write neither report nor film.
+    diagnose
+        Put a diagnosis into the report even where that reads the data once more.
     json
         Print one JSON object instead of tables.
     quiet
@@ -104,7 +107,8 @@ def fit(
         from descend.report import write_beside
 
         named = ", ".join(Path(name).name for name in paths) if "-" not in paths else _stem(paths)
-        files |= write_beside(run, files["model"], shlex.join(["descend", *_arguments.get()]), named)
+        command = shlex.join(["descend", *_arguments.get()])
+        files |= write_beside(run, files["model"], command, named, diagnosis=diagnose or None)
     if json:
         _print_json({**_run_object(run), "files": files})
     elif not quiet:
@@ -114,59 +118,7 @@ def fit(
     return _exit_code(run, descent)
 
 
-@app.command
-def diagnose(
-    *data: Files,
-    target: str,
-    loss: str | None = None,
-    l2: float | None = None,
-    class_weight: str | None = None,
-    steps: int = 100,
-    memory: str | None = None,
-    columns: ColumnOptions = COLUMNS,
-    json: Annotated[Flag, Parameter(name="--json")] = False,
-) -> int:
-    """Say what a fit will meet: curvature, learning rates, columns that stand in the way, how far it is.
-
-    descend diagnose penguins.csv --target body_mass_g
-    descend diagnose loans.parquet --target default --l2 0 --json
-
-    Parameters
-    ----------
-    data
-        Files, globs or folders, as for `descend fit`.
-    target
-        The column to predict.
-    loss
-        squared-error, logistic or cross-entropy; the target tells unless given.
-    l2
-        Strength of the L2 penalty, as for `descend fit`.
-    class_weight
-        balanced: classes count alike, however many rows they have.
-    steps
-        How many steps of gradient descent to predict.
-    memory
-        Memory for decoded rows, 500MB or 2GB.
-    json
-        Print one JSON object instead of a page.
-    """
-    from descend.diagnosis import diagnose
-
-    found = diagnose(
-        hyphens(data),
-        target=target,
-        loss=loss,
-        penalty=l2,
-        class_weight=class_weight,
-        memory=memory,
-        columns=columns_of(columns),
-        steps=steps,
-    )
-    if json:
-        _print_json(found.to_dict())
-    else:
-        print(found)
-    return 0
+app.command("descend.cli_diagnose:diagnose")
 
 
 @app.command

@@ -7,6 +7,7 @@ squared singular values of a root `A` with `A' A = H`, which keeps the digits of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,8 @@ class Curvatures:
     >>> curvatures = Curvatures.of_root(np.diag([2.0, 1.0]))
     >>> curvatures.largest, curvatures.smallest, curvatures.condition
     (4.0, 1.0, 4.0)
-    >>> curvatures.limit(GradientDescent()), curvatures.fastest_rate
-    (0.5, 0.4)
+    >>> curvatures.limit(GradientDescent())
+    0.5
     """
 
     values: Float
@@ -74,24 +75,6 @@ class Curvatures:
         """The learning rate above which it leaves for infinity: `2 / largest` without momentum."""
         return optimizer.rate_limit(self.largest)
 
-    @property
-    def fastest_rate(self) -> float:
-        """`2 / (largest + smallest)`, the best constant rate of gradient descent without momentum.
-
-        Nesterov, Introductory Lectures on Convex Optimization (2004), theorem 2.1.15.
-        """
-        return 2.0 / (self.largest + self.smallest or 1.0)
-
-    @property
-    def fastest_momentum(self) -> tuple[float, float]:
-        """The best pair of learning rate and momentum: `4 / (sqrt L + sqrt l)**2` and `((sqrt L - sqrt l) / (sqrt L + sqrt l))**2`.
-
-        Polyak (1964). Beyond a condition number of 1e10 those of 1e10: rounding makes more momentum unstable.
-        """
-        high, low = np.sqrt(self.largest), np.sqrt(max(self.smallest, 1e-10 * self.largest))
-        total = float(high + low) or 1.0
-        return 4.0 / total**2, (float(high - low) / total) ** 2
-
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
@@ -104,15 +87,6 @@ class Coordinates:
     def given(columns: int) -> Coordinates:
         """No change."""
         return Coordinates(np.ones(columns), np.zeros(columns))
-
-    @staticmethod
-    def standardising(moments: Moments, intercept: bool) -> Coordinates:
-        """To columns of standard deviation 1 and, where there is an intercept, mean 0."""
-        S = moments.cross if intercept else moments.uncentred()
-        spread = np.sqrt(np.maximum(S.diagonal()[:-1], 0.0) / moments.weight)
-        units = 1.0 / np.where(spread > 0, spread, 1.0)
-        means = (moments.mean + moments.mean_low)[:-1]
-        return Coordinates(units, -means * units if intercept else np.zeros(len(units)))
 
     def weights(self, w: Float, intercept: bool) -> Float:
         """The weights in the new coordinates that predict what `w` does in the old."""
@@ -156,8 +130,14 @@ def curvatures_at(objective: Objective, w: Float, to: Coordinates | None = None)
         to = Coordinates(1.0 / units.scale, -units.centre / units.scale)
         return curvatures_at(there.inner, units.to_original(w), to)
     to = Coordinates.given(objective.shape[0] - objective.intercept) if to is None else to
+    return curvatures_in(objective, w, [to])[0]
+
+
+def curvatures_in(objective: Objective, w: Float, several: Sequence[Coordinates]) -> list[Curvatures]:
+    """The curvatures of an objective at weights `w` in several coordinates, from one pass."""
     if len(objective.shape) == 2:
-        return _of_classes(objective, w, to)
+        H = objective.hessian(w)
+        return [_of_classes(objective, H, to) for to in several]
     if isinstance(objective, Quadratic):
         m, rank = objective.moments, objective.rank
         factor, share = objective.factor * np.sqrt(2.0 / m.weight), 2.0
@@ -166,7 +146,7 @@ def curvatures_at(objective: Objective, w: Float, to: Coordinates | None = None)
         m = objective.session.reduce(CurvatureMoments(objective.loss, objective.intercept), w)
         factor, rank = _factor(m, objective.intercept)
         factor, share = factor * np.sqrt(m.weight / objective.weight), m.weight / objective.weight
-    return _curvatures(objective, m, factor, share, rank, w, to)
+    return [_curvatures(objective, m, factor, share, rank, w, to) for to in several]
 
 
 def _curvatures(
@@ -202,10 +182,10 @@ def _factor(m: Moments, intercept: bool) -> tuple[Float, int]:
     return least.factor * scale[:-1], least.rank
 
 
-def _of_classes(objective: Objective, w: Float, to: Coordinates) -> Curvatures:
+def _of_classes(objective: Objective, hessian: Float, to: Coordinates) -> Curvatures:
     """Of several outputs; the direction common to all classes is flat without a penalty."""
     p, K = objective.shape
-    H = objective.hessian(w).reshape(p, K, p, K)
+    H = hessian.reshape(p, K, p, K)
     B = np.eye(p)
     B[: len(to.units), : len(to.units)] = np.diag(to.units)
     if objective.intercept:

@@ -2,89 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 import numpy as np
 
-from descend import descent
-from descend.curvature import Coordinates, Curvatures, bound_of, curvatures_at
+from descend import coordinates, descent
+from descend.curvature import Coordinates
 from descend.errors import DescendError
-from descend.findings import Finding, Subject, about_columns, imbalance
+from descend.findings import Finding, Subject, about_columns, imbalance, separated_classes
+from descend.forecast import Forecast, Scene, forecast, forecast_of_run, walked
+from descend.landscape import SampledLoss
 from descend.matrix import Float
 from descend.moments import Moments
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic
-from descend.optimizers import GradientDescent
 from descend.problem import Problem, ProblemOptions
 from descend.run import Run
+from descend.sampling import sample_of
 from descend.second_order import NEWTON_LIMIT, auto_optimizer
 from descend.separation import separation
 from descend.statistics import Extremes
-from descend.trajectory import Recurrence
+from descend.terrain import Terrain, plain, terrains
 
-SHARES = (0.01, 0.0001)
-MOMENTUM = 0.9
 MOST_CLASSES = 10
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Gradient descent with one setting, and the steps it needs to come within each of `SHARES` of the best loss."""
-
-    name: str
-    learning_rate: float
-    momentum: float
-    steps: tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class Terrain:
-    """The loss in one set of coordinates."""
-
-    name: str
-    curvatures: Curvatures | None = field(repr=False)
-    """At the minimum; of squared error everywhere. None of very many weights."""
-    bound: float
-    """No curvature exceeds it, at any weights."""
-    exact: bool
-    """Whether the loss is a quadratic, so that nothing is an estimate."""
-    plans: tuple[Plan, ...] = ()
-
-    @property
-    def condition_number(self) -> float:
-        return self.curvatures.condition if self.curvatures else math.nan
-
-    @property
-    def largest_curvature(self) -> float:
-        return self.curvatures.largest if self.curvatures else math.nan
-
-    @property
-    def smallest_curvature(self) -> float:
-        return self.curvatures.smallest if self.curvatures else math.nan
-
-    def limit(self, momentum: float = 0.0) -> float:
-        """The largest learning rate that is certain not to diverge."""
-        return GradientDescent(momentum=momentum).rate_limit(self.bound)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {
-            "coordinates": self.name,
-            "exact": self.exact,
-            "largest_curvature": _plain(self.largest_curvature),
-            "smallest_curvature": _plain(self.smallest_curvature),
-            "curvature_bound": _plain(self.bound),
-            "condition_number": _plain(self.condition_number),
-            "flat_directions": self.curvatures.flat if self.curvatures else None,
-            "learning_rate_limit": _plain(self.limit()),
-            f"learning_rate_limit_with_momentum_{MOMENTUM}": _plain(self.limit(MOMENTUM)),
-            "plans": [
-                {**vars(p), "steps": {f"{share:.2%}": n for share, n in zip(SHARES, p.steps, strict=True)}}
-                for p in self.plans
-            ],
-        }
+LEFT_OUT = "Nothing to do, if that is right. To keep a column, name it in `--features` with the others."
+GIVEN, STANDARDISED = "as given", "standardised"
 
 
 @dataclass(frozen=True)
@@ -94,6 +37,8 @@ class Gap:
     best: float
     constant: float
     """The loss of a constant prediction."""
+    penalty: float
+    """The penalty's part of `best`."""
     way: str
     """The cheapest way to the best loss, the name of an optimizer."""
     seconds: float
@@ -108,7 +53,12 @@ class Gap:
     @property
     def excess(self) -> float | None:
         """The share by which `loss` is above the best; None where the best is zero."""
-        return None if self.loss is None or self.best <= 0 else max(self.loss / self.best - 1.0, 0.0)
+        return None if self.loss is None or self.is_nil else max(self.loss / self.best - 1.0, 0.0)
+
+    @property
+    def is_nil(self) -> bool:
+        """Whether the best loss is zero, but for rounding."""
+        return self.best <= 1e-12 * self.constant
 
 
 @dataclass(frozen=True)
@@ -118,7 +68,7 @@ class Diagnosis:
     >>> import descend
     >>> d = descend.diagnose(*descend.make_line(100, seed=0), intercept=False)
     >>> print(str(d).splitlines()[0])
-    Diagnosis: squared-error for `y`, 100 rows, 2 columns
+    Diagnosis: squared error for `y`, 100 rows, 2 columns
     """
 
     target: str
@@ -134,19 +84,23 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     ran: bool = False
     """Whether the gap is that of a run."""
+    ending: str = ""
+    """How the run ended, and what that means."""
+    standardises: bool = False
+    """Whether `fit` steps in standardised coordinates: of a table, and where `standardize` was asked for."""
     notes: tuple[str, ...] = ()
+    forecast: Forecast | None = field(default=None, repr=False, compare=False)
+    scene: Scene | None = field(default=None, repr=False, compare=False)
 
     @property
     def descent(self) -> Terrain:
         """The coordinates that `fit` steps in: those given of arrays, standardised ones of a table."""
-        return self.standardised if self.table else self.given
+        return self.standardised if self.standardises else self.given
 
     @property
     def unbounded(self) -> bool:
         """Whether the weights would run to infinity: classes that can be told apart, and no penalty."""
-        return not self.penalty and any(
-            f.kind == "separation" and "infinity" in f.what for f in self.findings
-        )
+        return not self.penalty and any(f.kind == "separation" for f in self.findings)
 
     @property
     def condition_number(self) -> float:
@@ -164,7 +118,9 @@ class Diagnosis:
         return tuple(dict.fromkeys(name for finding in self.findings for name in finding.columns))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """As plain values for JSON: every figure, and under "page" every sentence that the page says."""
+        from descend.diagnosis_page import as_plain
+
         gap = {**vars(self.gap), "excess": self.gap.excess}
         return {
             "target": self.target,
@@ -172,12 +128,64 @@ class Diagnosis:
             "penalty": self.penalty,
             "rows": self.rows,
             "columns": self.columns,
+            "ran": self.ran,
+            "ending": self.ending,
+            "fit_steps_in": self.descent.name,
             "given": self.given.to_dict(),
             "standardised": self.standardised.to_dict(),
-            "gap": {k: _plain(v) if isinstance(v, float) else v for k, v in gap.items()},
+            "gap": {k: plain(v) if isinstance(v, float) else v for k, v in gap.items()},
+            "unbounded": self.unbounded,
+            "guilty": list(self.guilty),
             "findings": [finding.to_dict() for finding in self.findings],
             "notes": list(self.notes),
+            "page": as_plain(self),
         }
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """The loss as it is predicted, step by step, beside that of the run where there is one; returns the Axes.
+
+        For squared error both lie on each other. For other losses the prediction is that of the quadratic
+        about the best weights, which holds near them. Without a run of gradient descent on all rows at a
+        constant rate every planned setting has its curve. Raises `DescendError` where nothing is planned.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, optimizer=descend.GradientDescent(0.1), steps=50)
+        >>> actual, predicted = descend.diagnose(run).plot().lines[:2]
+        >>> bool(np.allclose(actual.get_ydata(), predicted.get_ydata()))
+        True
+        """
+        from descend.plots import plot_forecast
+
+        if self.forecast is None:
+            raise DescendError(
+                f"there is no prediction to draw: it needs at most {NEWTON_LIMIT:,} weights. `run.plot_loss()` draws "
+                "what a run went through."
+            )
+        return plot_forecast(self.forecast, ax=ax)
+
+    def surface(self, *, ax: Any = None) -> Any:
+        """Contours of the loss over two weights, with the curvature's principal directions; returns the Axes.
+
+        The surface goes through the best weights. Each line lies along an eigenvector of the second
+        derivatives there, in the two coordinates shown, as long as the half-axis of one contour: long where the
+        loss is flat. The path is that of the run, or of gradient descent as predicted. Raises `DescendError`
+        where there is one weight alone.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> ax = descend.diagnose(x, y, intercept=False).surface()
+        >>> [text.get_text() for text in ax.texts if "curvature" in text.get_text()]
+        ['curvature 2.029', 'curvature 0.7244']
+        """
+        from descend.plots import plot_directions
+
+        film = None if self.scene is None else self.scene.film()
+        if film is None:
+            raise DescendError(
+                f"there is no loss surface to draw: it needs two weights, and at most {NEWTON_LIMIT:,}."
+            )
+        return plot_directions(film, ax=ax)
 
     def __str__(self) -> str:
         from descend.diagnosis_page import page
@@ -190,8 +198,9 @@ def diagnose(data: Any, y: Any = None, *, steps: int = 100, **problem: Unpack[Pr
 
     `data`, `y` and `problem` are those of `fit`: arrays, or a table and its `target`; or `data` is a Run.
     Without a run, `steps` steps of gradient descent at its automatic rate are predicted. For squared error
-    every figure is exact, from the moments; for other losses curvatures are those at the minimum, and the
-    safe learning rate comes from a bound that holds at any weights. Raises `DescendError` on bad input.
+    every figure is exact, from the moments, and the run of a table is not read again; for other losses
+    curvatures are those at the minimum and at the run's weights, and the safe learning rate comes from a
+    bound that holds at any weights. Raises `DescendError` on bad input.
 
     >>> import descend
     >>> x, y = descend.make_line(100, seed=0)
@@ -210,7 +219,20 @@ def diagnose(data: Any, y: Any = None, *, steps: int = 100, **problem: Unpack[Pr
 
 
 def _again(run: Run) -> Problem:
-    """The problem of a run, made once more."""
+    """The problem of a run, made once more; of a table's squared error from what the run has kept."""
+    if run.problem is None and run.quadratic is not None and run.model.encoding is not None:
+        model, nothing = run.model, None
+        return Problem(
+            run.quadratic,
+            nothing,  # type: ignore[arg-type]
+            None,
+            None,
+            model.feature_names,
+            encoding=model.encoding,
+            notes=run.notes,
+            warnings=[line for line in run.warnings if line.startswith("column ")],
+            profiles=run.profiles,
+        )
     if run.origin is None:
         raise DescendError("`diagnose` needs a Run that `fit` returned: this one does not know its data.")
     data, y, options = run.origin
@@ -229,14 +251,17 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
     moments: Moments = objective.moments  # type: ignore[attr-defined]
     optimum, gap = _best(objective, run)
     own = Coordinates.given(columns)
-    other = (
-        Coordinates(*encoding.units) if encoding else Coordinates.standardising(moments, objective.intercept)
-    )
-    here, there = (_terrain(objective, moments, optimum, gap.best, to) for to in (own, other))
-    given, standardised = (there, here) if encoding else (here, there)
-    if run is None and here[1]:
-        loss = gap.best + float(here[1].excess([steps])[0])
-        gap = Gap(**{**vars(gap), "loss": loss, "steps": steps})
+    other = Coordinates(*encoding.units) if encoding else _standardising(objective)
+    ways = {STANDARDISED: own, GIVEN: other} if encoding else {GIVEN: own, STANDARDISED: other}
+    weights = None if run is None else run.model.weights
+    met = {t.name: t for t in terrains(objective, moments, optimum, gap.best, weights, ways)}
+    standardises = encoding is not None or (run is not None and run.standardises)
+    terrain = met[STANDARDISED if standardises else GIVEN]
+    expected = forecast(terrain, gap.best, steps)
+    if run is not None:
+        expected = forecast_of_run(run, terrain, ways[terrain.name], optimum, gap.best) or expected
+    elif expected is not None:
+        gap = replace(gap, loss=float(expected.curves["automatic"][-1]), steps=steps)
     return Diagnosis(
         encoding.target.name if encoding else "y",
         objective.loss.name,
@@ -245,19 +270,29 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
         columns,
         encoding is not None,
         objective.intercept,
-        _named(given[0], "as given"),
-        _named(standardised[0], "standardised"),
+        met[GIVEN],
+        met[STANDARDISED],
         gap,
         tuple(_findings(made, moments)),
         run is not None,
+        "" if run is None else run.message,
+        standardises,
         (*made.warnings, *made.notes),
+        expected,
+        _scene(made, moments, run, terrain, optimum, gap.best, steps),
     )
+
+
+def _standardising(objective: Objective) -> Coordinates:
+    """The coordinates of `fit(x, y, standardize=True)`."""
+    units = coordinates.Coordinates.of(objective)
+    return Coordinates(1.0 / units.scale, -units.centre / units.scale)
 
 
 def _best(objective: Objective, run: Run | None) -> tuple[Float, Gap]:
     """The weights of the best loss: exact for squared error, else where Newton or L-BFGS arrives."""
     began, way = time.perf_counter(), auto_optimizer(objective)
-    start = run.weights if run is not None and run.outcome.converged else None
+    start = run.model.weights if run is not None and run.outcome.converged else None
     last = None
     for last in descent.steps(objective, way, start=start):  # noqa: B007
         pass
@@ -267,43 +302,46 @@ def _best(objective: Objective, run: Run | None) -> tuple[Float, Gap]:
     seconds, best, optimum = time.perf_counter() - began, last.loss, last.weights
     found: dict[str, Any] = {}
     if run is not None:
-        loss = objective.value(run.weights)
+        loss = objective.value(run.model.weights)
         found = {"loss": loss, "optimizer": run.optimizer.name, "steps": int(run.history.number[-1])}
         if loss < best:
-            best, optimum = loss, run.weights
-    gap = Gap(best, objective.constant_loss, way.name, seconds, last.outcome.converged, **found)
-    return optimum, gap
+            best, optimum = loss, run.model.weights
+    penalty = objective.penalty.value(objective._penalised(optimum))
+    constant, reached = objective.constant_loss, last.outcome.converged
+    return optimum, Gap(best, constant, penalty, way.name, seconds, reached, **found)
 
 
-def _terrain(
-    objective: Objective, moments: Moments, optimum: Float, best: float, to: Coordinates
-) -> tuple[Terrain, Recurrence | None]:
-    """The terrain in some coordinates, and gradient descent at its automatic rate from zero weights there."""
-    exact = isinstance(objective, Quadratic)
-    if optimum.size > NEWTON_LIMIT:
-        return Terrain("", None, bound_of(objective, moments, to), exact), None
-    curvatures = curvatures_at(objective, optimum, to)
-    bound = curvatures.largest if exact else bound_of(objective, moments, to)
-    distance = -curvatures.directions.T @ to.weights(optimum, objective.intercept).ravel()
-    rate, momentum = curvatures.fastest_momentum
-    ways = {
-        "automatic learning rate": (1.0 / (bound or 1.0), 0.0),
-        "fastest learning rate": (curvatures.fastest_rate, 0.0),
-        "fastest, with momentum": (rate, momentum),
-    }
-    made = {
-        name: Recurrence(curvatures, distance, best, GradientDescent(r, momentum=min(m, 1 - 1e-12)), r)
-        for name, (r, m) in ways.items()
-    }
-    plans = tuple(
-        Plan(name, *ways[name], tuple(way.steps_within(share) for share in SHARES))
-        for name, way in made.items()
-    )
-    return Terrain("", curvatures, bound, exact, plans), made["automatic learning rate"]
-
-
-def _named(terrain: Terrain, name: str) -> Terrain:
-    return Terrain(name, terrain.curvatures, terrain.bound, terrain.exact, terrain.plans)
+def _scene(
+    made: Problem,
+    moments: Moments,
+    run: Run | None,
+    terrain: Terrain,
+    optimum: Float,
+    best: float,
+    steps: int,
+) -> Scene | None:
+    """What the loss surface needs; no rows of squared error, of other losses a sample."""
+    objective = made.objective
+    if terrain.curvatures is None or optimum.size < 2:
+        return None
+    about: Quadratic | SampledLoss
+    if isinstance(objective, Quadratic):
+        about = objective
+    else:
+        assert objective.session is not None
+        sample = sample_of(objective.session.source, objective.rows) if run is None else run.sample
+        if sample is None:
+            return None
+        about = SampledLoss(sample, objective.loss, objective.penalty, objective.intercept, optimum, best)
+    spread = np.sqrt(np.maximum(moments.cross.diagonal()[:-1], 0.0) / moments.weight)
+    constant = spread <= 1e-12 * np.abs(moments.mean[:-1])
+    spread = np.where(constant, np.abs(moments.mean[:-1]), spread)
+    names = [*made.feature_names, *(["(intercept)"] if objective.intercept else [])]
+    scale = np.append(spread, 1.0)[: len(names)]
+    if optimum.ndim == 2:
+        scale = np.repeat(scale, optimum.shape[1])
+        names = [f"{name} ({label})" for name in names for label in made.classes or ()]
+    return Scene(about, optimum, scale, tuple(names), *walked(run, terrain, optimum, best, steps))
 
 
 def _findings(made: Problem, moments: Moments) -> list[Finding]:
@@ -327,10 +365,17 @@ def _findings(made: Problem, moments: Moments) -> list[Finding]:
         encoding.independent if encoding else range(columns),
         low if encoding and not made.classes else centres + units * low,
         high if encoding and not made.classes else centres + units * high,
+        encoding.owners if encoding else (),
     )
-    found = [Finding("left out", (), line, "Nothing to do, if that is right.") for line in made.warnings]
+    found = [
+        Finding(
+            "left out", (), line, LEFT_OUT if "is left out" in line else "Nothing to do, if that is right."
+        )
+        for line in made.warnings
+    ]
     if made.classes is not None:
-        found += _separation(made, subject, splitting)
+        apart = separation(objective)
+        found += separated_classes(subject, splitting, apart, not objective.penalty.is_zero)
         found += imbalance(made.constant, made.classes, target, subject.table)
     return found + about_columns(subject)
 
@@ -351,46 +396,3 @@ def _extremes(made: Problem, columns: int, numbers: int) -> tuple[Float, Float, 
         apart = (extremes[0, 1] < -extremes[1, 0]) | (extremes[1, 1] < -extremes[0, 0])
         splitting = np.flatnonzero(apart[:numbers]).tolist()
     return low, high, splitting
-
-
-def _separation(made: Problem, s: Subject, splitting: list[int]) -> list[Finding]:
-    """Classes that can be told apart without a mistake, by one column or by several."""
-    found = [
-        Finding(
-            "leakage",
-            (s.names[i],),
-            f"`{s.names[i]}` alone tells the classes of `{s.target}` apart: their values do not overlap",
-            f"Ask whether `{s.names[i]}` is known before `{s.target}` is; if not, leave it out.",
-        )
-        for i in splitting
-    ]
-    separated = separation(made.objective)
-    if separated is None:
-        return found
-    size = np.abs(separated.direction[: len(s.names)]).reshape(len(s.names), -1).max(axis=1)
-    size = size * s.spread / s.units
-    order = [int(i) for i in np.argsort(-size)[:3] if size[i] > 0.1 * size.max()]
-    columns = tuple(s.names[i] for i in order)
-    listed = ", ".join(f"`{name}`" for name in columns)
-    penalised = not made.objective.penalty.is_zero
-    what = {
-        "perfect": f"the classes can be told apart without a mistake, mostly by {listed}",
-        "partial": f"some rows are told apart with certainty, mostly by {listed}, and none is on the wrong side",
-        "near": f"all but {separated.mistakes:,} rows can be told apart, mostly by {listed}",
-    }[separated.kind]
-    then = (
-        "weights grow very large"
-        if separated.kind == "near"
-        else "without a penalty the weights run to infinity"
-    )
-    give = "`--l2 0.01`" if s.table else "`penalty=0.01`"
-    do = (
-        "Keep the penalty: it gives the weights a place to stop. And ask whether the columns know the answer."
-        if penalised
-        else f"Give a penalty, {give}, so that the weights have a place to stop. And ask whether the columns know the answer."
-    )
-    return [*found, Finding("separation", columns, f"{what}: {then}", do)]
-
-
-def _plain(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

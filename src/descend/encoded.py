@@ -16,6 +16,7 @@ import numpy as np
 from descend.blocks import AnySplit, Block, leaf_rows
 from descend.encoded_parts import EncodedRun, Recipe
 from descend.encoding import Encoding
+from descend.kept import Spooled
 from descend.matrix import Array, Float
 from descend.spool import Pair, Spool, memory_budget
 from descend.table_parts import first_leaves, row_runs, unit_rows
@@ -100,6 +101,7 @@ class EncodedTable:
         """Both sides of a leaf, by its index; takes a read where not every leaf is spooled."""
         if not self.complete:
             self._fill()
+            self.let_go()
         assert self._spool is not None
         return self._spool.get(index)
 
@@ -109,6 +111,11 @@ class EncodedTable:
         for index, piece in enumerate(self.slices()):
             if index not in self._spool:
                 self.sides(index, piece)
+
+    def let_go(self) -> None:
+        """Forget the rows as they were read, if they were kept only to be encoded."""
+        if self.complete and isinstance(self.table, Spooled):
+            self.table.close()
 
     def empty(self) -> Block:
         """A block without rows."""
@@ -193,6 +200,7 @@ class EncodedPart:
     def leaves(self) -> Iterator[EncodedLeaf]:
         whole = self.source.whole
         if whole.complete:
+            whole.let_go()
             for index in range(whole.leaf_count):
                 yield EncodedLeaf(index, self.source, None)
             return

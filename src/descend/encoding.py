@@ -226,6 +226,13 @@ class Encoding:
         return tuple(numbers + flags + dummies)
 
     @property
+    def owners(self) -> tuple[str, ...]:
+        """The raw column that each column of `X` was made of."""
+        flagged = [c.name for c in self.numbers if c.flagged]
+        dummies = [c.name for c in self.categories for _ in c.dummies]
+        return (*(c.name for c in self.numbers), *flagged, *dummies)
+
+    @property
     def units(self) -> tuple[Float, Float]:
         """One of each column of `X` in its own units, and the zero of `X` there: `x = centre + unit * X`."""
         others = len(self.feature_names) - len(self.numbers)

@@ -64,7 +64,8 @@ class Surface:
     """The loss as a function of two weights, and the path of a run on it.
 
     Either a quadratic, `floor + d' hessian d / 2` with `d` the distance from `centre`, or `values`
-    on an even grid over `x_range` and `y_range`, of shape (rows along y, columns along x).
+    on an even grid over `x_range` and `y_range`, of shape (rows along y, columns along x); `centre` and
+    `hessian` are then the minimum and the second derivatives there, where they are known.
     """
 
     names: tuple[str, str]
@@ -78,6 +79,35 @@ class Surface:
     values: Float | None = None
     note: str = ""
     """What the picture is: exact, a slice, from a sample."""
+
+    def axes(self, share: float = 0.85) -> list[tuple[float, Float]]:
+        """The curvatures along the principal directions, largest first, and the half-axes of one contour there.
+
+        The contour is the largest whose axes stay within a share of the picture; of a flat direction the
+        half-axis is as long as that share. Empty where the second derivatives are not known.
+
+        >>> bowl = Surface(("a", "b"), (-2, 2), (-2, 2), np.zeros((1, 2)), 0.5, np.zeros(2), np.diag([4.0, 1.0]))
+        >>> [(curvature, np.abs(half).tolist()) for curvature, half in bowl.axes(1.0)]
+        [(4.0, [1.0, 0.0]), (1.0, [0.0, 2.0])]
+        """
+        if self.hessian is None or self.centre is None:
+            return []
+        values, V = np.linalg.eigh(self.hessian)
+        if values[1] - values[0] <= 1e-9 * abs(values[1]):
+            V = np.eye(2)  # every direction is a principal one
+        room = np.array(
+            [
+                min(hi - c, c - lo)
+                for (lo, hi), c in zip((self.x_range, self.y_range), self.centre, strict=True)
+            ]
+        )
+        if not (room > 0).all():
+            return []
+        reach = share * np.min(room[:, None] / np.maximum(np.abs(V), 1e-300), axis=0)
+        curved = values > 1e-12 * values[-1]
+        level = np.sqrt(np.min(values[curved] * reach[curved] ** 2, initial=np.inf))
+        length = np.where(curved, level / np.sqrt(np.where(curved, values, 1.0)), reach)
+        return [(max(float(values[i]), 0.0), length[i] * V[:, i]) for i in (1, 0)]
 
     def grid(self, points: int = 61) -> tuple[Float, Float, Float]:
         """The places along both axes and the losses there, of shape (along y, along x).

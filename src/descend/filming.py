@@ -108,7 +108,7 @@ def film_of_run(run: Run, interval: float | None = None) -> Film:
     title = _title(run, frames)
     title = title[0].upper() + title[1:] if encoding is None else f"{meaning.target} by {title}"
     film = _film(meaning, frames, sample, about, interval)
-    return replace(film, title=title, outcome=str(run))
+    return replace(film, title=title, outcome=f"{run}. {run.details}" if run.details else str(run))
 
 
 def _title(run: Run, frames: Frames) -> str:

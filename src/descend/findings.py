@@ -5,6 +5,7 @@ Everything here follows from the moments of the columns and from their extremes:
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,9 +15,13 @@ import numpy as np
 from descend.collinearity import relations
 from descend.matrix import Float
 from descend.moments import Moments
+from descend.separation import Separation
 
 SCALE_RATIO, OFFSET_RATIO, VIF_LIMIT, MOST = 10.0, 10.0, 10.0, 5
 LEAK_REGRESSION, LEAK_CLASSES, RARE = 0.99, 0.95, 0.05
+LOOK = "Sort the rows by it and look at the far ones. Mend mistakes, or leave those rows out. If they are true, put "
+TAMED = LOOK + "log(1 + value) in the place of the value."
+CUT = LOOK + "a limit on the value, `np.clip(value, low, high)`."
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,17 @@ class Subject:
     low: Float | None = None
     """The smallest value of each column of numbers, NaN where it is not known."""
     high: Float | None = None
+    owners: Sequence[str] = ()
+    """The raw column of each column of a table."""
+
+    def left_out(self, names: Sequence[str]) -> str | None:
+        """How to leave columns out; None where one of them is an indicator, a part of a raw column."""
+        places = [self.names.index(name) for name in names]
+        if any(i not in self.numbers for i in places):
+            return None
+        if not self.table:
+            return f"`np.delete(x, {places}, axis=1)`"
+        return f"`--drop {shlex.join(self.owners[i] for i in places)}`"
 
     @property
     def mean(self) -> Float:
@@ -79,7 +95,20 @@ def about_columns(s: Subject) -> list[Finding]:
     few = too_few_rows(s)
     if few:  # so few rows are collinear, and correlate with the target, by chance
         return [*few, *constant(s)]
-    return [*constant(s), *collinear(s), *scales(s), *leakage(s), *heavy_tails(s)]
+    return [*constant_target(s), *constant(s), *collinear(s), *scales(s), *leakage(s), *heavy_tails(s)]
+
+
+def constant_target(s: Subject) -> list[Finding]:
+    """A target with one value."""
+    mean = float((s.moments.mean + s.moments.mean_low)[-1])
+    if s.classes is not None or s.moments.cross[-1, -1] > 1e-26 * s.moments.weight * mean**2:
+        return []
+    what = f"`{s.target}` is always {mean:.6g}: there is nothing to learn"
+    return [
+        Finding(
+            "constant target", (s.target,), what, "Ask whether it is the right column, and the right rows."
+        )
+    ]
 
 
 def constant(s: Subject) -> list[Finding]:
@@ -93,7 +122,7 @@ def constant(s: Subject) -> list[Finding]:
             (s.names[i],),
             f"`{s.names[i]}` is always {s.mean[i]:.6g}: it cannot tell rows apart"
             + (", and stands for the same thing as the intercept" if s.intercept else ""),
-            f"Leave `{s.names[i]}` out.",
+            f"Leave it out, {s.left_out([s.names[i]]) or 'it does nothing'}: predictions stay the same.",
         )
         for i in same[:MOST]
     ]
@@ -113,7 +142,7 @@ def collinear(s: Subject) -> list[Finding]:
                 "collinear",
                 (relation.name, *(name for name, _ in relation.terms)),
                 f"{relation}, in every row: many weights predict alike, so none can be read by itself",
-                f"Leave `{relation.name}` out, or give a penalty.",
+                _superfluous(s, [relation.name]),
             )
         )
     duplicates = [
@@ -121,12 +150,20 @@ def collinear(s: Subject) -> list[Finding]:
             "duplicate",
             (*names, original),
             f"{_listed(names)} {'is a copy' if len(names) == 1 else 'are copies'} of `{original}`",
-            f"Leave {_listed(names)} out.",
+            _superfluous(s, names),
         )
         for original, names in copies.items()
     ]
     dependent = {relation.name for relation in found}
     return duplicates[:MOST] + findings[:MOST] + _nearly_collinear(s, dependent)
+
+
+def _superfluous(s: Subject, names: Sequence[str]) -> str:
+    """What to do about columns that others determine."""
+    way = s.left_out(names)
+    if way is None:
+        return "Nothing to do: they share one weight between them, and predictions are right."
+    return f"Leave {'it' if len(names) == 1 else 'them'} out, {way}: the best predictions stay the same."
 
 
 def _nearly_collinear(s: Subject, dependent: set[str]) -> list[Finding]:
@@ -158,12 +195,21 @@ def _nearly_collinear(s: Subject, dependent: set[str]) -> list[Finding]:
             Finding(
                 "nearly collinear",
                 (name, *listed),
-                f"`{name}` is {_share(1 - 1 / vif[j])} explained by {_listed(listed)} (variance inflation factor "
-                f"{vif[j]:,.4g}): data cannot say well which of them matters",
-                f"Leave one of {_listed([name, *listed])} out, or give a penalty; predictions hardly change.",
+                f"`{name}` says nearly what {_listed(listed)} say{'s' if len(listed) == 1 else ''}: it is "
+                f"{_share(1 - 1 / vif[j])} explained by them (variance inflation factor {vif[j]:,.4g}), so the data "
+                "cannot tell well which of them matters",
+                _apart(s, name),
             )
         )
     return findings
+
+
+def _apart(s: Subject, name: str) -> str:
+    """What to do about a column that others nearly determine."""
+    way = s.left_out([name])
+    give = "`--l2 0.01`" if s.table else "`penalty=0.01`"
+    first = f"leave it out first, {way}" if way else f"give a penalty, {give}, which shares the weight out"
+    return f"To predict there is nothing to do. To read weights one by one, {first}; predictions get a little worse."
 
 
 def inflation(S: Float, kept: Any) -> tuple[Float, Float] | None:
@@ -187,7 +233,7 @@ def scales(s: Subject) -> list[Finding]:
     do = (
         "Nothing to do: a table is standardised for the descent, and weights are told in its own units."
         if s.table
-        else "Standardise: `x = (x - x.mean(axis=0)) / x.std(axis=0)`. The best predictions stay the same."
+        else "Let `fit` standardise, `standardize=True`: the best predictions stay the same."
     )
     spread, mean, findings = s.spread, s.mean, []
     by_size = sorted(numbers, key=lambda i: -spread[i])
@@ -236,10 +282,16 @@ def leakage(s: Subject) -> list[Finding]:
                 "leakage",
                 (names[i],),
                 f"`{names[i]}` explains `{s.target}` almost alone (correlation {r[i]:.4f})",
-                f"Ask whether `{names[i]}` is known before `{s.target}` is; if not, leave it out.",
+                known_before(s, names[i]),
             )
         )
     return findings
+
+
+def known_before(s: Subject, name: str) -> str:
+    """What to do about a column that may hold the answer."""
+    way = s.left_out([name])
+    return f"Ask whether it is known before `{s.target}` is. If not, leave it out{f', {way}' if way else ''}."
 
 
 def heavy_tails(s: Subject) -> list[Finding]:
@@ -262,7 +314,7 @@ def heavy_tails(s: Subject) -> list[Finding]:
             (s.names[i],),
             f"`{s.names[i]}` reaches from {s.low[i]:.6g} to {s.high[i]:.6g}, {reach:,.3g} standard deviations "
             "from its mean: a few rows decide its weight",
-            "Look at those rows: mistakes are mended or left out, true values are tamed by a logarithm.",
+            TAMED if s.low[i] > -1 else CUT,
         )
         for reach, i in sorted(findings, reverse=True)[:MOST]
     ]
@@ -278,8 +330,43 @@ def too_few_rows(s: Subject) -> list[Finding]:
             "too few rows",
             (),
             f"{s.moments.rows:,} rows cannot determine {weights:,} weights: a perfect fit would mean nothing",
-            "Give a penalty, leave columns out, or find more rows.",
+            f"Find more rows, use fewer columns, or give a penalty, {'`--l2 0.1`' if s.table else '`penalty=0.1`'}, "
+            "and judge by rows held out.",
         )
+    ]
+
+
+def separated_classes(
+    s: Subject, splitting: Sequence[int], apart: Separation | None, penalised: bool
+) -> list[Finding]:
+    """Classes that can be told apart without a mistake, by one of the columns `splitting` or by several."""
+    found = [
+        Finding(
+            "leakage",
+            (s.names[i],),
+            f"`{s.names[i]}` alone tells the classes of `{s.target}` apart: their values do not overlap",
+            known_before(s, s.names[i]),
+        )
+        for i in splitting
+    ]
+    if apart is None:
+        return found
+    size = np.abs(apart.direction[: len(s.names)]).reshape(len(s.names), -1).max(axis=1) * s.spread / s.units
+    columns = tuple(s.names[int(i)] for i in np.argsort(-size)[:3] if size[i] > 0.1 * size.max())
+    near = apart.kind == "near"
+    what = {
+        "perfect": f"the classes can be told apart without a mistake, mostly by {_listed(columns)}",
+        "partial": f"some rows are told apart with certainty, mostly by {_listed(columns)}, and none is on the wrong side",
+        "near": f"all but {apart.mistakes:,} rows can be told apart, mostly by {_listed(columns)}",
+    }[apart.kind]
+    then = "weights grow very large" if near else "without a penalty the weights run to infinity"
+    ask = "And ask whether these columns are known before the answer is."
+    do = f"Give a penalty, {'`--l2 0.01`' if s.table else '`penalty=0.01`'}, so that the weights have a place to stop."
+    if penalised:
+        do = "Keep the penalty: it gives the weights a place to stop."
+    return [
+        *found,
+        Finding("near separation" if near else "separation", columns, f"{what}: {then}", f"{do} {ask}"),
     ]
 
 

@@ -7,7 +7,7 @@ data's size, and exact where the sample holds all rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -231,35 +231,50 @@ def _moves(path: Float, scale: Float) -> Float:
 
 
 def surface(
-    about: Quadratic | SampledLoss | None, weights: Float, losses: Float, scale: Float, names: tuple[str, ...]
+    about: Quadratic | SampledLoss | None,
+    weights: Float,
+    losses: Float,
+    scale: Float,
+    names: tuple[str, ...],
+    minimum: Float | None = None,
 ) -> Surface | None:
-    """The loss over the two weights that moved most, the others held at the end of the path.
+    """The loss over the two weights that moved most, the others held at the end of the path, or at its lowest point.
+
+    They are held at the `minimum` where that is given.
 
     `weights` has shape (frames, *shape), `losses` (frames,) with NaN where unknown, `scale` the standard
     deviation of each weight's column. None where there is one weight, or nothing to evaluate.
     """
     flat = weights.reshape(len(weights), -1)
-    shown = flat[_to_show(losses)]
-    shown = shown[np.isfinite(shown).all(axis=1)]
+    frames = _to_show(losses)
+    frames = frames[np.isfinite(flat[frames]).all(axis=1)]
+    shown = flat[frames]
     if about is None or flat.shape[1] < 2 or not len(shown):
         return None
     moved = (shown.max(axis=0) - shown.min(axis=0)) * scale
     if not moved.any():
         moved = np.abs(flat[-1]) * scale
     pair = np.sort(np.argsort(-moved, kind="stable")[:2])
-    end = shown[-1].reshape(weights.shape[1:])
-    note = (
-        "" if flat.shape[1] == 2 else "slice through the two weights that moved most, the others at the end"
-    )
+    grew = losses[-1] > losses[0] or len(shown) < len(flat)
+    end = (shown[_lowest(losses[frames])] if grew else shown[-1]).reshape(weights.shape[1:])
+    where = "where the loss was lowest" if grew else "at the end"
+    if minimum is not None:
+        end, where = minimum, "at the minimum"
+    note = f"slice through the two weights that moved most, the others {where}" if flat.shape[1] > 2 else ""
     labels = (names[pair[0]], names[pair[1]])
     if isinstance(about, Quadratic):
         return _bowl(about, end, pair, shown, flat, labels, note, scale)
     if not about.sample.whole:
         note = f"{note}; " if note else ""
         note += f"loss of a sample, {about.sample.description}"
+    end = about.anchor if about.tilted else end
     (left, right), (low, high) = _box(shown[:, pair], end.ravel()[pair], scale[pair])
     values = about.plane(end, pair, np.linspace(left, right, GRID), np.linspace(low, high, GRID))
-    return Surface(labels, (left, right), (low, high), flat[:, pair], values=values, note=note)
+    found = Surface(labels, (left, right), (low, high), flat[:, pair], values=values, note=note)
+    if about.tilted and end.size <= MAX_WEIGHTS:
+        hessian = about.hessian()[np.ix_(pair, pair)]
+        found = replace(found, centre=end.ravel()[pair], hessian=hessian)
+    return found
 
 
 def _bowl(
@@ -294,6 +309,11 @@ def _to_show(losses: Float) -> Array:
         return np.arange(len(losses))
     beyond = np.flatnonzero(~(np.nan_to_num(known, nan=-1.0) <= 30 * start[0]) | np.isinf(losses))
     return np.arange(max(beyond[0], 1) if len(beyond) else len(losses))
+
+
+def _lowest(losses: Float) -> int:
+    """The place of the lowest loss, the last where none is known."""
+    return int(np.nanargmin(losses)) if np.isfinite(losses).any() else len(losses) - 1
 
 
 def _box(path: Float, centre: Float, scale: Float) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -244,7 +244,11 @@ def _along(kind: type[Panel], film: Film, ax: Axes | None) -> Axes:
 
 def finish(panel: Panel, frame: int) -> None:
     """Show a frame; give the axes few ticks, a log scale plain ones."""
-    ax = panel.ax
+    _ticks(panel.ax)
+    panel.show(frame)
+
+
+def _ticks(ax: Axes) -> None:
     if ax.get_xscale() == "linear":
         ax.xaxis.get_major_locator().set_params(nbins=6)
     if ax.get_yscale() == "log":
@@ -254,7 +258,6 @@ def finish(panel: Panel, frame: int) -> None:
         ax.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=9))
         ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(ticker.NullFormatter())
-    panel.show(frame)
 
 
 def plot_confusion(
@@ -330,3 +333,80 @@ def plot_rates(found: Any, *, ax: Axes | None = None) -> Axes:
             axes.axvline(found.limit, color=look.text, linestyle="--", label=f"limit {found.limit:.3g}")
         axes.legend()
     return axes
+
+
+def plot_forecast(found: Any, *, ax: Axes | None = None) -> Axes:
+    """Losses as predicted, and the run's where there is one, step by step; see `Diagnosis.plot`."""
+    with drawing(ax) as (ax, look):
+        lines = {}
+        if found.actual is not None:
+            how: dict[str, Any] = {"color": look.data, "linewidth": 2 * SIZES["line"], "alpha": 0.5}
+            lines["the run"] = ax.plot(found.steps, found.actual, **how)[0]
+            name = "predicted" if found.exact else "predicted from the curvature at the best weights"
+            how = {"color": look.model, "linewidth": 1.4 * SIZES["thin"], "linestyle": (0, (4, 2))}
+            lines[name] = ax.plot(found.steps, *found.curves.values(), **how)[0]
+        else:
+            for curve, colour in zip(found.curves.items(), look.classes, strict=False):
+                lines[curve[0]] = ax.plot(found.steps, curve[1], color=colour, linewidth=SIZES["line"])[0]
+        how = {"color": look.start, "linewidth": SIZES["thin"], "zorder": 0}
+        lines["the best loss"] = ax.axhline(found.best, **how)
+        ax.set_xlim(0, float(found.steps[-1]) or 1)
+        _loss_limits(ax, found)
+        ax.legend(lines.values(), lines, frameon=False, fontsize=SIZES["tick"], labelcolor=look.text)
+        name_axes(ax, "step", "loss")
+        _ticks(ax)
+    return ax
+
+
+def _loss_limits(ax: Axes, found: Any) -> None:
+    """Room for the losses, of a setting that first climbs for three times the start; a log scale where they fall far."""
+    start = max(float(curve[0]) for curve in found.curves.values())
+    shown = np.concatenate([curve[curve <= 3 * start] for curve in found.curves.values()])
+    if found.actual is not None:
+        shown = np.concatenate([shown, found.actual])
+    high = float(shown.max())
+    room = 0.04 * (high - found.best) or 1.0
+    low, top = found.best - room, high + room
+    if found.best > 0 and high > 2 * found.best:
+        ax.set_yscale("log")
+        low, top = found.best * (found.best / high) ** 0.04, high * (high / found.best) ** 0.04
+    ax.set_ylim(low, top)
+
+
+def plot_directions(film: Film, *, ax: Axes | None = None) -> Axes:
+    """The loss surface of a film, and on it the principal directions of its curvature; see `Diagnosis.surface`."""
+    surface = film.surface
+    assert surface is not None
+    with drawing(ax) as (ax, look):
+        finish(SurfacePanel(film, ax, look), film.frames - 1)
+        for curvature, half in surface.axes():
+            assert surface.centre is not None
+            ends = np.array([surface.centre - half, surface.centre + half])
+            how = {
+                "arrowstyle": "<|-|>",
+                "color": look.text,
+                "linewidth": SIZES["thin"],
+                "shrinkA": 0,
+                "shrinkB": 0,
+            }
+            ax.annotate("", ends[0], ends[1], arrowprops=how, zorder=6)
+            _name_direction(ax, look, f"curvature {curvature:.4g}", ends[np.argsort(ends[:, 1])])
+    return ax
+
+
+def _name_direction(ax: Axes, look: Style, words: str, ends: Float) -> None:
+    """Words above the upper of two ends, or below the lower one where there is no room."""
+    places = ax.transAxes.inverted().transform(ax.transData.transform(ends))
+    upper = bool(places[1, 1] < 0.9)
+    across = places[int(upper), 0]
+    ax.annotate(
+        words,
+        ends[int(upper)],
+        xytext=(0, 5 if upper else -5),
+        textcoords="offset points",
+        ha="left" if across < 0.2 else "right" if across > 0.8 else "center",
+        va="bottom" if upper else "top",
+        color=look.text,
+        fontsize=SIZES["tick"],
+        zorder=7,
+    )

@@ -17,8 +17,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from descend import page
+from descend.diagnosis import Diagnosis, diagnose
+from descend.diagnosis_page import Item, Table, sections
+from descend.errors import DescendError
 from descend.files import replacing
 from descend.film import Film
+from descend.forecast import Forecast
 from descend.losses import SquaredError
 from descend.matrix import Float
 from descend.metrics import Metrics
@@ -30,6 +34,8 @@ from descend.top_losses import top_losses
 
 MAX_COEFFICIENTS, MAX_COLUMNS, MAX_CLASSES = 40, 60, 20
 BINS = 31
+FEW_CELLS = 1 << 20
+"""A table of so few numbers is read once more for its diagnosis without being asked for."""
 PACKAGES = ("numpy", "scipy", "polars")
 
 PRINTED = "addEventListener('beforeprint',()=>{film.pause();film.seek(film.frames-1)})"
@@ -65,28 +71,38 @@ def write_report(
     command: str | None = None,
     label: str = "",
     film: Film | None = None,
+    diagnosis: Diagnosis | bool | None = None,
 ) -> None:
     """Write the report of a run as one HTML file.
 
     `command` is the line that repeats it, `label` names the data, `film` is that of the run where it
-    has been made already. Raises `DataError` where the file cannot be written.
+    has been made already, `diagnosis` as for `Run.report`. Raises `DataError` where the file cannot be written.
     """
-    text = render(run, command=command, label=label, film=film)
+    text = render(run, command=command, label=label, film=film, diagnosis=diagnosis)
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def write_beside(run: Run, model: str, command: str, label: str) -> dict[str, str]:
+def write_beside(
+    run: Run, model: str, command: str, label: str, diagnosis: bool | None = None
+) -> dict[str, str]:
     """Write NAME.report.html and NAME.film.json beside NAME.model.json; returns their names."""
     name = model.removesuffix(".json").removesuffix(".model")
     written = {"report": f"{name}.report.html", "film": f"{name}.film.json"}
     film = run.animate()
     film.save(written["film"])
-    write_report(run, written["report"], command=command, label=label, film=film)
+    write_report(run, written["report"], command=command, label=label, film=film, diagnosis=diagnosis)
     return written
 
 
-def render(run: Run, *, command: str | None = None, label: str = "", film: Film | None = None) -> str:
+def render(
+    run: Run,
+    *,
+    command: str | None = None,
+    label: str = "",
+    film: Film | None = None,
+    diagnosis: Diagnosis | bool | None = None,
+) -> str:
     """The report as HTML."""
     film = run.animate() if film is None else film
     encoding = run.model.encoding
@@ -94,7 +110,7 @@ def render(run: Run, *, command: str | None = None, label: str = "", film: Film 
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    environment.filters["figure"] = figure
+    environment.filters |= {"figure": figure, "code": _code}
     template = environment.from_string((files("descend") / "report.html.jinja").read_text("utf-8"))
     return template.render(
         title=f"{target} from {label}" if label else f"A fit of {target}",
@@ -108,6 +124,7 @@ def render(run: Run, *, command: str | None = None, label: str = "", film: Film 
         outcome=run.outcome.value,
         went_well=run.outcome.name not in ("DIVERGED", "INTERRUPTED"),
         ending=_ending(run),
+        diagnosis=_diagnosis(run, diagnosis, film),
         metrics=_metrics(run.metrics),
         coefficients=_coefficients(run),
         confusion=_confusion(run),
@@ -132,6 +149,78 @@ def figure(value: float | None, digits: int = 5) -> str:
     if 10**digits <= abs(value) < 1e12:
         return f"{value:,.0f}"
     return f"{value:,.{digits}g}"
+
+
+def _code(text: str) -> Markup:
+    """A sentence whose words between backticks are code.
+
+    >>> _code("Set `a<b` now.")
+    Markup('Set <code>a&lt;b</code> now.')
+    """
+    marked = [
+        Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(marked)
+
+
+def _diagnosis(run: Run, wanted: Diagnosis | bool | None, film: Film) -> dict[str, Any] | None:
+    """The diagnosis of a run; unless it is asked for only where it reads no large file again."""
+    if wanted is False or (wanted is None and not _is_cheap(run)):
+        return None
+    try:
+        found = wanted if isinstance(wanted, Diagnosis) else diagnose(run)
+    except DescendError:
+        if wanted is None:
+            return None
+        raise
+    kinds = {str: "text", Item: "item", Table: "table"}
+    return {
+        "sections": [(s.title, [(kinds[type(part)], part) for part in s.parts]) for s in sections(found)],
+        "curves": _curves(found.forecast),
+        "axes": bool(film.surface and film.surface.axes()),
+    }
+
+
+def _is_cheap(run: Run) -> bool:
+    """Whether a diagnosis reads nothing again: rows in memory, kept moments, or a small table at hand."""
+    if run.problem is not None or (run.quadratic is not None and run.model.encoding is not None):
+        return True
+    if run.origin is None:
+        return False
+    data, _, options = run.origin
+    paths = [data] if isinstance(data, str) else data if isinstance(data, list) else []
+    return (
+        "-" not in paths
+        and options.get("engine") is None
+        and run.rows["training"] * len(run.weights) <= FEW_CELLS
+    )
+
+
+def _curves(found: Forecast | None) -> dict[str, Any] | None:
+    """The predicted losses and the run's as lines in a square of 100, as logarithms where they fall far."""
+    if found is None or len(found.steps) < 2:
+        return None
+    start = max(float(curve[0]) for curve in found.curves.values())
+    named = dict(found.curves) if found.actual is None else {"the run": found.actual, **found.curves}
+    top = max(float(c[(c <= 3 * start) | (found.actual is not None)].max()) for c in named.values())
+    log = found.best > 0 and top > 2 * found.best
+    scale = np.log if log else np.asarray
+    low, high = float(scale(found.best)), float(scale(top))
+    across = 100 * found.steps / found.steps[-1]
+    lines = []
+    for number, (name, curve) in enumerate(named.items(), 1):
+        up = 96 - 92 * (scale(np.minimum(curve, 10 * top)) - low) / (high - low or 1.0)
+        points = " ".join(f"{x:.2f},{y:.2f}" for x, y in zip(across, up, strict=True))
+        lines.append({"name": name, "points": points, "number": number})
+    return {
+        "lines": lines,
+        "ran": found.actual is not None,
+        "exact": found.exact,
+        "log": log,
+        "top": top,
+        "best": found.best,
+        "last": int(found.steps[-1]),
+    }
 
 
 def _asked(run: Run, label: str) -> list[tuple[str, str]]:

@@ -70,6 +70,10 @@ class Run:
     """What the ending means: how far it still was, why it left, which argument to change."""
     origin: tuple[Any, Any, ProblemOptions] | None = field(default=None, repr=False)
     """What the problem was made of, so that it can be made again."""
+    standardises: bool = field(default=False, repr=False)
+    """Whether arrays were standardised for the descent."""
+    profiles: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What is known about a table's columns of numbers, where its squared error is kept."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
     _quadratic: Quadratic | None = field(default=None, repr=False)
@@ -196,10 +200,20 @@ class Run:
         labels, losses, holds = zip(*((str(r), r.loss, r.holds) for r in worst.rows), strict=True)
         return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", ax=ax)
 
-    def report(self, path: str | os.PathLike[str], *, command: str | None = None, label: str = "") -> None:
-        """Write the report, one self-contained HTML file: metrics, film, coefficients, what went wrong.
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        command: str | None = None,
+        label: str = "",
+        diagnosis: Any = None,
+    ) -> None:
+        """Write the report, one self-contained HTML file: metrics, film, diagnosis, coefficients, what went wrong.
 
-        `command` is the line that repeats the run, `label` names the data.
+        `command` is the line that repeats the run, `label` names the data. `diagnosis` is that of the run
+        where there is one already; True makes it, which reads a table with classes once more, False leaves
+        it out. Unless given it is there where nothing large is read for it: of arrays, of squared error, of
+        small tables.
 
         >>> import descend
         >>> x, y = descend.make_line(100, seed=0)
@@ -207,7 +221,7 @@ class Run:
         """
         from descend.report import write_report
 
-        write_report(self, path, command=command, label=label)
+        write_report(self, path, command=command, label=label, diagnosis=diagnosis)
 
     @property
     def coefficients(self) -> dict[str, Any]:
@@ -343,6 +357,7 @@ def fit(
         details = explain(objective, chosen, history, units.there(last), names, batch_size is not None)
         run = finished(made, history, last, chosen, details)
         run.origin, run.like = (data, y, problem), empty_like(data)
+        run.standardises = standardize and made.encoding is None
         return run
     finally:
         made.close()
@@ -384,6 +399,8 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
     )
     if encoding is not None:
         run._sample, run._quadratic = seen, _without_rows(problem.objective)
+        kept = () if run._quadratic is None else encoding.numbers
+        run.profiles = {column.name: problem.profiles[column.name] for column in kept}
     return run
 
 

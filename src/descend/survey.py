@@ -17,12 +17,14 @@ from descend.blocks import AnySplit, Source, leaf_rows
 from descend.cache import Shelf
 from descend.cells import as_numbers, held_out_of, weights_of
 from descend.engines import Engine
+from descend.errors import DataError
+from descend.kept import Kept, Spooled, keeper
 from descend.profiles import HUGE, Profile, is_text
 from descend.raw_cells import Cells
 from descend.raw_moments import RawMoments
 from descend.spool import memory_budget
 from descend.table_parts import RowRun, first_leaves, row_runs, unit_rows
-from descend.tables import Kept, Slice, Table
+from descend.tables import Slice, Table
 
 KEPT_BYTES = 2**26
 """Raw rows of so many bytes are kept beside moments: small tables are read once, large ones leave a sample."""
@@ -71,17 +73,20 @@ class Survey:
     moments: tuple[RawMoments | None, RawMoments | None] = (None, None)
     """Of the training and the validation rows, None where they were not summed."""
     origins: dict[str, float] = field(default_factory=dict)
-    kept: Kept = field(default_factory=lambda: Kept(0))
+    kept: Kept | Spooled = field(default_factory=lambda: Kept(0))
     """The rows themselves, as far as they fit."""
 
     @staticmethod
     def of(table: Table, question: Question, engine: Engine) -> Survey:
         """Read the table once."""
         budget = min(KEPT_BYTES, question.memory) if question.sums else question.memory
-        source = RawSource(table, question, Kept.of(table, budget))
+        source = RawSource(table, question, keeper(table, budget, again=not question.sums))
         session = engine.open(cast(Source, source))  # it has the leaves of one, and nothing else is asked
         try:
             survey: Survey = session.reduce(Scan(question, source.texts, source.origins))
+        except DataError:
+            source.kept.close()
+            raise
         finally:
             session.close()
         survey.origins, survey.kept = source.origins, source.kept
@@ -140,7 +145,7 @@ class RawSource:
 
     table: Table
     question: Question
-    kept: Kept
+    kept: Kept | Spooled
     origins: dict[str, float] = field(default_factory=dict)
 
     @cached_property

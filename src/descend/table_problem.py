@@ -18,6 +18,7 @@ from descend.encoded import EncodedSource, EncodedTable
 from descend.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
 from descend.engines import Session
 from descend.errors import DataError, DescendError
+from descend.kept import Kept, Spooled
 from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, check_weighted
 from descend.matrix import Float
 from descend.moments import DenseMoments, Moments
@@ -39,7 +40,9 @@ from descend.sampling import sample_of
 from descend.second_order import NEWTON_LIMIT
 from descend.survey import Question, Survey
 from descend.table_files import find_files
-from descend.tables import Kept, Rows, Table, is_table, open_table
+from descend.tables import Rows, Table, is_table, open_table
+
+FIRST_CELLS = 1_000
 
 
 def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
@@ -125,9 +128,10 @@ def _survey(
     read = [*question.names, question.target, *filter(None, [columns.weight])]
     table = table.as_floats(read)
     numeric = isinstance(profile_for(table.schema[question.target], False), NumberProfile)
-    question = replace(
-        question, sums=numeric and (options.loss is None or isinstance(options.loss, SquaredError))
+    squared = isinstance(options.loss, SquaredError) or (
+        options.loss is None and not _binary(table, question)
     )
+    question = replace(question, sums=numeric and squared)
     unmarked = table.unmarked(question.columns)
     if unmarked is not None:
         with suppress(TypeConflict):
@@ -148,6 +152,11 @@ def _survey(
         return table, Survey.of(table, replace(question, sums=question.sums and numeric), options.engine)
 
 
+def _binary(table: Table, question: Question) -> bool:
+    """Whether the target looks like two classes, where that saves a parse: moments would be of no use."""
+    return table.parsed and table.head(question.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
+
+
 def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | None, Moments | None]:
     """The moments of the encoded columns, where the survey has summed what they are made of."""
     if not isinstance(loss, SquaredError):
@@ -160,7 +169,7 @@ def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | 
 
 
 def _sampled(
-    kept: Kept, table: Table, whole: EncodedTable, problem: Problem, options: Any, opened: ExitStack
+    kept: Kept | Spooled, table: Table, whole: EncodedTable, problem: Problem, options: Any, opened: ExitStack
 ) -> dict[str, Session]:
     """Sessions over the rows that are kept of each side, where no others need be read again.
 

@@ -28,9 +28,6 @@ from descend.table_files import TableFile, find_files, open_file
 LARGE = 2**26
 """Bytes from which a saving in the reading of CSVs is worth a look at their first rows."""
 
-SAMPLED = 4
-"""The part of a budget that a sample takes is one in so many."""
-
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -45,7 +42,7 @@ class Slice:
 
 
 class Rows(Protocol):
-    """Rows of named columns that can be read again and again: a `Table`, or what was `Kept` of one."""
+    """Rows of named columns that can be read again and again: a `Table`, or what is kept of one."""
 
     def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]: ...
 
@@ -87,6 +84,11 @@ class Table:
     def in_memory(self) -> bool:
         """Whether it is a frame whose rows need no reading."""
         return isinstance(self.frame, pl.DataFrame)
+
+    @property
+    def parsed(self) -> bool:
+        """Whether reading it means parsing text, which takes longer than most of what follows."""
+        return any(isinstance(file, CsvFile) for file in self.files)
 
     def empty(self, columns: Sequence[str]) -> pl.DataFrame:
         """These columns without rows."""
@@ -132,9 +134,15 @@ class Table:
                 raise DataError(f"{file.label!r} has no column {listed}, which {self.files[0].label!r} has.")
             yield from sliced(place, file.label, file.scan(schema), schema, rows)
 
+    def head(self, column: str, rows: int) -> pl.Series:
+        """The first cells of a column, at the cost of reading no more than those."""
+        lazy = self.files[0].scan(self.schema) if self.frame is None else self.frame.lazy()
+        with reading(self.label):
+            return lazy.select(column).head(rows).collect(engine="streaming")[column]
+
     def as_floats(self, columns: Sequence[str]) -> Table:
         """The same table with whole numbers of CSVs read as floats: a fraction further on does no harm."""
-        if not any(isinstance(file, CsvFile) for file in self.files):
+        if not self.parsed:
             return self
         whole = [name for name in columns if self.schema[name].is_integer()]
         return replace(self, schema={**self.schema, **dict.fromkeys(whole, pl.Float64())})
@@ -166,78 +174,6 @@ class Table:
         """Delete the temporary copies of standard input and of files in other encodings."""
         for file in self.files:
             file.close()
-
-
-@dataclass
-class Kept:
-    """What is kept in memory of a table while it is read: all of it, or evenly spaced runs of rows.
-
-    While the slices outgrow `budget` bytes every second one is dropped, so `every` of 4 says that one in
-    four is there. Once not all of it fits, a sample in a quarter of the budget is enough.
-    """
-
-    budget: int
-    every: int = 1
-    _slices: dict[int, Slice] = field(default_factory=dict)
-
-    @staticmethod
-    def of(table: Table, budget: int) -> Kept:
-        """Nothing kept yet; of files that are much too large a quarter of the budget is meant to be filled."""
-        if table.file_bytes <= 2 * budget:
-            return Kept(budget)
-        return Kept(budget, 1 << (SAMPLED * table.file_bytes // max(budget, 1)).bit_length())
-
-    def add(self, index: int, piece: Slice) -> None:
-        """Keep the slice of this number, unless it is between those that are kept."""
-        if index % self.every:
-            return
-        self._slices[index] = piece
-        while len(self._slices) > 1 and self._bytes() > self.budget / (1 if self.every == 1 else SAMPLED):
-            self.every *= 2
-            self._slices = {i: piece for i, piece in self._slices.items() if i % self.every == 0}
-
-    def _bytes(self) -> int:
-        return sum(int(piece.frame.estimated_size()) for piece in self._slices.values())
-
-    @property
-    def partial(self) -> bool:
-        """Whether some rows are there and others not."""
-        return self.every > 1 and bool(self._slices)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every row is there."""
-        return self.every == 1 and bool(self._slices)
-
-    def slices(self, columns: Sequence[str], rows: int) -> Iterator[Slice]:
-        """The rows that are kept, `rows` at a time, cut where a file or a run of rows ends."""
-        columns = list(dict.fromkeys(columns))
-        for run in self._runs():
-            start = run[0].start
-            for frame in regular((piece.frame.select(columns) for piece in run), rows):
-                yield Slice(run[0].file, start, frame)
-                start += frame.height
-            if start == run[0].start:
-                yield Slice(run[0].file, start, run[0].frame.select(columns))
-
-    def _runs(self) -> Iterator[list[Slice]]:
-        """Slices that follow one another in one file."""
-        run: list[Slice] = []
-        for piece in self._slices.values():
-            if run and (piece.file, piece.start) != (run[-1].file, run[-1].start + run[-1].frame.height):
-                yield run
-                run = []
-            run.append(piece)
-        if run:
-            yield run
-
-    def empty(self, columns: Sequence[str]) -> pl.DataFrame:
-        """These columns without rows."""
-        return next(iter(self._slices.values())).frame.select(columns).clear()
-
-    def close(self) -> None:
-        """Forget the rows."""
-        self._slices = {}
 
 
 def open_table(

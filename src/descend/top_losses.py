@@ -104,9 +104,7 @@ class RawRows:
     def __init__(self, model: Any) -> None:
         self.encoding = model.encoding
         self.place = {name: i for i, name in enumerate(model.feature_names)}
-        owner = {c.name: c.name for c in self.encoding.numbers}
-        owner |= {f"{c.name} (missing)": c.name for c in self.encoding.numbers}
-        owner |= {f"{c.name}={d}": c.name for c in self.encoding.categories for d in c.dummies}
+        owner = dict(zip(model.feature_names, self.encoding.owners, strict=True))
         size = dict.fromkeys(self.encoding.names, 0.0)
         for coefficient in self.encoding.coefficients(model.weights)[0]:
             column = owner[coefficient.name]

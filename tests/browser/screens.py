@@ -39,6 +39,12 @@ def _diverged() -> Film:
         return _lesson(1.3, steps=1_000)
 
 
+def _leaving() -> Film:
+    """A learning rate just above the limit, 0.9856: the descent leaves slowly."""
+    with pytest.warns(descend.DescendWarning):
+        return _lesson(1.05 * 0.9856, steps=1_000)
+
+
 def _overflown() -> Film:
     """A loop that nobody stopped: its losses and weights become infinite, then not numbers."""
     x, y = descend.make_line(100, weights=(3, 2), seed=0)
@@ -68,6 +74,7 @@ FILMS: dict[str, Callable[[], Film]] = {
     "regions": lambda: _classes(2, 3),
     "classes": lambda: _classes(10, 3),
     "diverged": _diverged,
+    "leaving": _leaving,
     "overflown": _overflown,
     "loop": _loop,
 }

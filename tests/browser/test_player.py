@@ -21,7 +21,9 @@ PANELS = {
     "classes": ["Probability of the true class", "Loss surface and path", "Loss", "Coefficients"],
     "loop": ["Loss", "Weights"],
 }
-LIKE = {"exact": "lesson", "ten features": "two features", "diverged": "lesson", "overflown": "lesson"}
+LIKE = {"ten features": "two features"} | dict.fromkeys(
+    ("exact", "diverged", "leaving", "overflown"), "lesson"
+)
 
 
 @pytest.mark.parametrize("width", [360, 900, 1600])
@@ -245,6 +247,37 @@ def test_a_run_that_goes_on_is_appended(films, open_film):
     assert tab.page.evaluate("[handle.frame, handle.frames]") == [20, 102]  # unless one looks back
     tab.page.evaluate("handle.destroy()")
     assert tab.page.evaluate("document.getElementById('film').children.length") == 0
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+@pytest.mark.parametrize("name", ["leaving", "diverged"])
+def test_a_diverged_run_is_seen_leaving_and_the_ending_says_why(name, width, films, open_film):
+    tab = open_film(films(name), width)
+    ticks = tab.page.locator(".dp-plot svg").evaluate_all(
+        "pictures => pictures.map(p => [...p.querySelectorAll('g')].map(g => g.querySelectorAll('.tick').length))"
+    )
+    assert all(axis >= 2 for axes in ticks for axis in axes if axis)
+    words = tab.page.locator(".dp-notes .dp-bad").text_content()
+    for said in ("diverged", "The learning rate was", "0.9856", "What blew up", "learning_rate=0.887"):
+        assert said in words
+    moves = np.linalg.norm(np.diff(films(name).surface.path, axis=0), axis=1)
+    assert (np.diff(moves[3:]) > 0).all()  # farther with every step
+    assert (
+        tab.page.locator(".dp-surface canvas")
+        .nth(1)
+        .evaluate(
+            """canvas => { const [w, h] = [canvas.width, canvas.height];
+             const data = canvas.getContext("2d").getImageData(0, 0, w, h).data;
+             const rows = new Set();
+             for (let i = 3; i < data.length; i += 4) if (data[i] > 200) rows.add(Math.floor(i / 4 / w));
+             return rows.size / h; }"""
+        )
+        > 0.6
+    )  # the path crosses the picture
+
+
+def test_what_did_not_diverge_has_no_such_ending(films, open_film):
+    assert open_film(films("lesson")).page.locator(".dp-bad").count() == 0
 
 
 def test_texts_of_the_data_are_never_run(films, open_film):

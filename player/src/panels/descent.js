@@ -153,9 +153,9 @@ export class SurfacePanel extends Chart {
       context.globalAlpha = 1;
     });
     const { centre } = this.film.surface;
-    if (centre) {
-      const [x, y] = [this.x(centre[0]), this.y(centre[1])];
-      for (const [dx, dy] of [[5, 0], [0, 5]]) this.stroke(context, [[x - dx, y - dy], [x + dx, y + dy]], this.look.text, 1.4);
+    for (const [dx, dy] of axes(this.film.surface)) {
+      const ends = [-1, 1].map((way) => this.place([centre[0] + way * dx, centre[1] + way * dy]));
+      this.stroke(context, ends, this.look.text, 1.2, { alpha: 0.75 });
     }
   }
 
@@ -180,6 +180,7 @@ export class SurfacePanel extends Chart {
       context.stroke();
     }
     this.mark(context, ...path[frame], this.look.model, 6);
+    this.away(context, ...path[frame], "has left");
   }
 
   hover(px, py) {
@@ -189,6 +190,23 @@ export class SurfacePanel extends Chart {
     if (a < left || a > right || b < low || b > high) return null;
     return { x: px, y: py, lines: [`${this.names.x}  ${text(a)}`, `${this.names.y}  ${text(b)}`, `loss  ${text(this.at(a, b))}`] };
   }
+}
+
+// Half-axes of one contour about the minimum, along the directions of the largest and the smallest curvature:
+// the largest contour whose axes keep within a third of the way to the edge. As `Surface.axes` in Python.
+function axes({ centre, hessian, x_range, y_range }) {
+  if (!centre || !hessian) return [];
+  const room = [x_range, y_range].map(([low, high], i) => 0.35 * Math.min(high - centre[i], centre[i] - low));
+  if (!(Math.min(...room) > 0)) return [];
+  const [[p, q], [, r]] = hessian;
+  const angle = Math.abs(q) > 1e-9 * Math.abs(p + r) ? 0.5 * Math.atan2(2 * q, p - r) : 0;
+  const directions = [[Math.cos(angle), Math.sin(angle)], [-Math.sin(angle), Math.cos(angle)]];
+  const curvature = directions.map(([u, v]) => Math.max(p * u * u + 2 * q * u * v + r * v * v, 0));
+  const reach = directions.map(([u, v]) => Math.min(room[0] / Math.abs(u || 1e-300), room[1] / Math.abs(v || 1e-300)));
+  const flat = (i) => curvature[i] <= 1e-12 * Math.max(...curvature);
+  const level = Math.min(...reach.map((far, i) => (flat(i) ? Infinity : far * Math.sqrt(curvature[i]))));
+  const length = reach.map((far, i) => (flat(i) ? far : level / Math.sqrt(curvature[i])));
+  return directions.map(([u, v], i) => [length[i] * u, length[i] * v]);
 }
 
 function bowl([a, b], [[p, q], [, r]], floor, x, y) {

@@ -50,7 +50,13 @@ export class LinePanel extends Chart {
       for (const [x, y, on] of errors) this.stroke(context, [[x, y], [x, on]], this.look.model, 1, { alpha: 0.22 });
     }
     this.dots(context, this.points.length, (i) => [this.x(this.points[i][0]), this.y(this.points[i][1])], this.look.data);
-    this.stroke(context, this.line(frame), this.look.model, this.look.line + 0.6);
+    const line = this.line(frame);
+    this.stroke(context, line, this.look.model, this.look.line + 0.6);
+    const [bottom, top] = this.y.range();
+    const [[left, a], [right, b]] = line;
+    if (Math.min(a, b) > bottom || Math.max(a, b) < top) {
+      this.away(context, (left + right) / 2, a > bottom ? bottom + 1e4 : top - 1e4, "the line has left");
+    }
   }
 
   tell(frame) {
