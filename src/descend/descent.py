@@ -160,7 +160,7 @@ class _Watch:
         raw = objective.session is not None and isinstance(objective.session.source, ArraySource)
         if not objective.penalty.is_zero and not raw:
             alpha = float(objective.penalty.curvature(objective._penalised(w)).min(initial=np.inf))
-            if norm**2 <= 2.0 * alpha * (NEGLIGIBLE * loss + rounding):
+            if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * loss + rounding):
                 return True
         if w.size > NEWTON_LIMIT and not isinstance(objective, Quadratic):
             return raw or objective.penalty.is_zero
