@@ -11,7 +11,15 @@ from scipy.sparse import csr_array
 from descend.blocks import Block
 from descend.losses import LOSSES
 from descend.matrix import Mixed
-from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum, linear_predictor
+from descend.statistics import (
+    HessianSum,
+    LargestMove,
+    LossAndGradient,
+    LossSum,
+    RowNorms,
+    TargetSum,
+    linear_predictor,
+)
 
 RNG = np.random.default_rng(6)
 ROWS, COLUMNS, CLASSES = 40, 5, 3
@@ -127,6 +135,8 @@ STATISTICS = {
     **{f"gradient, {name}": (LossAndGradient(LOSSES[name], True), name) for name in LOSSES},
     **{f"hessian, {name}": (HessianSum(LOSSES[name], True), name) for name in LOSSES},
     "row norms": (RowNorms(True), "squared-error"),
+    "largest move": (LargestMove(True), "squared-error"),
+    "largest move of classes": (LargestMove(True), "cross-entropy"),
     "targets": (TargetSum(), "squared-error"),
     "classes": (TargetSum(CLASSES), "cross-entropy"),
 }
