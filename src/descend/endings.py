@@ -188,7 +188,7 @@ def _missing_steps(
     if isinstance(objective, Quadratic) and exact:
         distance = state.curvatures.directions.T @ (history.weights[0] - objective.minimizer())
         done = last.number
-    total = Recurrence(state.curvatures, distance, state.best, optimizer, rate).steps_within(0.01)
+    total = Recurrence(state.curvatures, distance, state.best, optimizer, rate).steps_within(0.01, done)
     return None if total is None else total - done
 
 

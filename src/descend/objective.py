@@ -392,7 +392,7 @@ class Quadratic(Objective):
         gradient[: len(v)] = 2.0 / self.moments.weight * (self.factor.T @ distance)
         if self.intercept:
             residual = self._mean_residual(v) - float(w[-1])
-            value += residual**2
+            value += residual * residual  # `**` would raise where it overflows
             gradient[:-1] -= 2.0 * residual * self._mean
             gradient[-1] = -2.0 * residual
         return value + self._add_penalty(w, gradient), gradient
