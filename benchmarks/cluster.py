@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from rivals import dask_ml, spark_ml
 from timing import in_turns, markdown, spread
 
 import descend
@@ -46,7 +46,7 @@ def measure(data: Path, quick: bool) -> str:
         pieces = [ABOUT.format(rows=rows, columns=COLUMNS, files=FILES), speed(folder, quick)]
         pieces += [rounds(quick), fits(folder, quick), kills(folder, quick), little_memory(folder)]
         if not quick:
-            pieces.append(against_dask_ml(folder))
+            pieces.append(against(folder))
     return "\n\n".join(pieces)
 
 
@@ -150,10 +150,39 @@ def rounds(quick: bool) -> str:
     (a, b, c), *_ = np.linalg.lstsq(A[:, :3], A[:, 3], rcond=None)
     text = markdown(["workers", *(f"{n} parts" for n in parts)], table)
     cores = os.cpu_count()
+    tasks = "" if quick else pinned()
     return (
         f"An empty round, the median of 40 (workers beyond {cores} share the cores):\n\n{text}\n\n"
-        f"Fitted: {a:.3g} ms + {b:.3g} ms for each worker + {c * 1e3:.3g} us for each part of a worker."
+        f"Fitted: {a:.3g} ms + {b:.3g} ms for each worker + {c * 1e3:.3g} us for each part of a worker.{tasks}"
     )
+
+
+def pinned() -> str:
+    """An empty round of tasks of Dask, each pinned to a worker, beside one of messages."""
+    taken = {"messages": [], "tasks": []}
+    with descend.Cluster(workers=2) as cluster, cluster.open(TinySource(2)) as session:
+        client = cluster._pool.client
+        workers = list(cluster._pool.members())
+        for number in range(41):
+            start = time.perf_counter()
+            session.reduce(TargetSum())
+            middle = time.perf_counter()
+            sent = [
+                client.submit(_empty, number, workers=[name], allow_other_workers=True, pure=False)
+                for name in workers
+            ]
+            client.gather(sent)
+            taken["messages"].append((middle - start) * 1e3)
+            taken["tasks"].append((time.perf_counter() - middle) * 1e3)
+    told = {name: spread(each[1:], " ms") for name, each in taken.items()}
+    return (
+        f"\n\nA round of two workers by messages {told['messages']}, the empty task that Dask would be given in "
+        f"their place, pinned to each worker, {told['tasks']}."
+    )
+
+
+def _empty(number: int) -> int:
+    return number
 
 
 def fits(folder: str, quick: bool) -> str:
@@ -239,40 +268,47 @@ def little_memory(folder: str) -> str:
     return f"Data of 4 times the workers' memory, 5 steps of L-BFGS: the same bits; {told}."
 
 
-def against_dask_ml(folder: str) -> str:
-    """Logistic regression to the same objective on the same workers."""
-    if find_spec("dask_ml") is None:
-        return "dask-ml is not installed."
-    here = str(Path(__file__).parent)
-    sys.path[:] = [path for path in sys.path if path not in ("", here)]  # Dask looks for a module `sparse`
-    import dask.dataframe as dd
-    from dask_ml.linear_model import LogisticRegression
-    from distributed import Client
+def against(folder: str) -> str:
+    """Logistic regression to the same objective: dask-ml on the same workers, Spark on as many threads."""
+    rows = pl.scan_parquet(f"{folder}/*.parquet").select(pl.len()).collect().item()
+    how = [f"x{i}" for i in range(COLUMNS)], "two", 1.0 / rows
+    seconds, losses, notes = {}, {}, []
 
+    def add(name: str, taken: float, loss: float) -> None:
+        seconds.setdefault(name, []).append(taken)
+        losses[name] = loss
+
+    dask_ml.hide_benchmarks()
     with descend.Cluster(workers=2) as cluster:
-        rows = pl.scan_parquet(f"{folder}/*.parquet").select(pl.len()).collect().item()
         run(f"{folder}/000.parquet", "two", "newton", cluster, {})  # imports are no part of it
-        seconds, losses = {}, {}
-        for optimizer in ("lbfgs", "newton"):
-            start = time.perf_counter()
-            ours = run(f"{folder}/*.parquet", "two", optimizer, cluster, {"penalty": 1.0 / rows})
-            seconds[f"descend, {optimizer}"] = time.perf_counter() - start
-            losses[f"descend, {optimizer}"] = ours.loss
-        with Client(cluster._pool.own.address):
-            start = time.perf_counter()
-            frame = dd.read_parquet(f"{folder}/*.parquet")
-            X = frame[[f"x{i}" for i in range(COLUMNS)]].to_dask_array().persist().compute_chunk_sizes()
-            y = frame["two"].to_dask_array().persist().compute_chunk_sizes().rechunk((X.chunks[0],)).persist()
-            read = time.perf_counter() - start
-            for solver in ("lbfgs", "newton"):
+        for number in range(4):
+            for optimizer in ("newton", "lbfgs"):
                 start = time.perf_counter()
-                model = LogisticRegression(solver=solver, C=1.0, fit_intercept=True, max_iter=100).fit(X, y)
-                seconds[f"dask-ml, {solver}"] = read + time.perf_counter() - start
-                w = np.append(model.coef_.ravel(), model.intercept_)
-                losses[f"dask-ml, {solver}"] = objective(folder, w, 1.0 / rows)
-    base = seconds["descend, lbfgs"]
-    lines = [[n, f"{s:.3g} s", f"{s / base:.3g}x", f"{losses[n]:.9f}"] for n, s in seconds.items()]
-    return markdown(["reading included", "time", "to the first", "objective"], lines)
+                ours = run(f"{folder}/*.parquet", "two", optimizer, cluster, {"penalty": 1.0 / rows})
+                add(f"descend, {optimizer}", time.perf_counter() - start, ours.loss)
+            if not dask_ml.available():
+                notes = ["dask-ml is not installed."]
+                continue
+            with dask_ml.at(cluster._pool.own.address):
+                for solver in ("newton", "lbfgs", *(["admm"] if number == 3 else [])):
+                    took, w = dask_ml.fit(folder, *how, solver)
+                    add(f"dask-ml, {solver}", sum(took.values()), objective(folder, w, how[2]))
+    for name in seconds:
+        seconds[name] = seconds[name][1:] or seconds[name]  # the first round brings imports along
+    spark = spark_ml.fit(folder, *how, cores=2)
+    if spark is None:
+        notes.append("Spark is not installed.")
+    else:
+        loss = objective(folder, np.array(spark["weights"]), how[2])
+        seconds["Spark ML, the second fit of a session"] = [spark["second"]]
+        seconds["Spark ML, session and first fit"] = [spark["session"] + spark["first"]]
+        losses |= dict.fromkeys(list(seconds)[-2:], loss)
+    base = seconds["descend, newton"]
+    lines = [
+        [n, spread(s, " s"), spread([a / b for a, b in zip(s, base, strict=False)], "x"), f"{losses[n]:.9f}"]
+        for n, s in seconds.items()
+    ]
+    return "\n\n".join([markdown(["reading included", "time", "to the first", "objective"], lines), *notes])
 
 
 def objective(folder: str, w, alpha: float) -> float:

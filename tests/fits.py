@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 
 import descend
 from descend import remote
@@ -34,6 +36,11 @@ def same(a, b):
     return a.weights.tobytes() == b.weights.tobytes() and all(
         x.tobytes() == y.tobytes() for x, y in histories
     )
+
+
+def without_times(found):
+    """What was found, in JSON, but for the seconds that it took."""
+    return re.sub(r'"seconds": [^,]*|took [^ ]* s', "", json.dumps(found, sort_keys=True))
 
 
 def strike(monkeypatch, started, at, which, what):

@@ -84,7 +84,7 @@ COMMANDS = {
     "diagnose": {
         *("--target", "--loss", "--l2", "--class-weight", "--steps", "--memory", "--json", "--features"),
         *("--drop", "--categorical", "--numeric", "--reference", "--missing", "--encoding", "--weight"),
-        *("--group", "--valid", "--seed"),
+        *("--group", "--valid", "--seed", "--cluster"),
     },
     "predict": {"--out", "-o", "--keep", "--encoding", "--cluster"},
     "score": {"--weight", "--encoding", "--cluster", "--json"},

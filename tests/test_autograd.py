@@ -10,6 +10,7 @@ import descend
 from descend import DescendError, GradientDescent, Outcome, blocks, matrix, problem
 from descend.objective import Objective
 from descend.problem import Problem
+from descend.statistics import LargestMove
 from descend.top_losses import top_losses
 
 torch = pytest.importorskip("torch")
@@ -97,6 +98,8 @@ def test_a_device_computes_what_threads_compute(loss, weighted, intercept, devic
         np.testing.assert_allclose(b.hessian(w), a.hessian(w), rtol=1e-10, atol=1e-13)
         assert b.curvature_bound == pytest.approx(a.curvature_bound, rel=1e-10)
         assert b.constant_loss == pytest.approx(a.constant_loss, rel=1e-10)
+        moved = [made.session.reduce(LargestMove(intercept), w) for made in (a, b)]
+        np.testing.assert_allclose(moved[1], moved[0], rtol=1e-12)
     np.testing.assert_allclose(there.constant, ours.constant, rtol=1e-12)
     for side, metrics in ours.metrics(w).items():
         assert there.metrics(w)[side].values == pytest.approx(metrics.values, rel=1e-10)

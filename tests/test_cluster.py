@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import polars as pl
 import pytest
-from fits import fitted, same, strike
+from fits import fitted, same, strike, without_times
 
 import descend
+from descend.cli import main
 from descend.cluster import Cluster
 from descend.errors import DescendError, EngineLostError, MissingExtraError
 from descend.prediction_parts import Written
@@ -56,6 +61,27 @@ def test_csv_files_and_arrays(folder, three):
     assert same(descend.fit(x, y, engine=three, steps=3), descend.fit(x, y, steps=3))
 
 
+def told(command, capsys):
+    """What a command prints as JSON, without what it takes."""
+    assert main([*command, "--json"]) == 0
+    return without_times(json.loads(capsys.readouterr().out))
+
+
+def test_the_shell_says_the_same_on_a_cluster(folder, three, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    address, data = three._pool.own.address, str(folder / "*.parquet")
+    table = [data, "--target", "three", "--drop", "line", "two"]
+    for command in (
+        ["diagnose", *table],
+        ["fit", *table, "--no-report"],
+        ["score", "model.model.json", data],
+    ):
+        assert told([*command, "--cluster", address], capsys) == told(command, capsys), command[0]
+    assert main(["predict", "model.model.json", data, "--out", "parts", "--cluster", address]) == 0
+    assert main(["predict", "model.model.json", data, "--out", "whole.parquet"]) == 0
+    assert pl.read_parquet("parts/*.parquet").equals(pl.read_parquet("whole.parquet"))
+
+
 def test_a_client_is_taken_and_left_open(folder, local, three):
     with distributed.Client(three._pool.own.address, set_as_default=False) as client:
         for _ in range(2):
@@ -95,6 +121,27 @@ def test_a_frozen_worker_is_left_behind_and_a_new_one_joins(folder, local, monke
         assert len(cluster._pool.members()) == 2
         assert same(fitted(f"{folder}/*.parquet", "line descent", cluster), local["line descent"])
         os.kill(pids(cluster)[1].pid, signal.SIGCONT)
+
+
+@pytest.mark.filterwarnings("ignore::descend.DescendWarning")
+@pytest.mark.parametrize("frozen", [[1], [1, 2], [0]])
+def test_a_run_whose_workers_all_freeze_ends_and_is_returned(folder, monkeypatch, frozen):
+    monkeypatch.setattr("descend.cluster.BEAT", 1.5)
+    with Cluster(workers=max(1, len(frozen)), timeout=1.0) as cluster:
+
+        class Fatal(descend.GradientDescent):
+            def step(self, objective, w, state):
+                if state.number == 2:
+                    for which in frozen:
+                        os.kill(pids(cluster)[which].pid, signal.SIGSTOP)
+                return super().step(objective, w, state)
+
+        columns = descend.Columns(drop=["line", "three"])
+        how = {"optimizer": Fatal(), "steps": 9, "engine": cluster, "columns": columns}
+        run = descend.fit(f"{folder}/*.parquet", target="two", **how)
+    assert run.outcome is descend.Outcome.LOST
+    assert len(run.history) == 3
+    assert ("scheduler" if frozen == [0] else "is silent") in run.warnings[-1]
 
 
 @pytest.mark.filterwarnings("ignore::descend.DescendWarning")
@@ -156,6 +203,37 @@ def test_predictions_are_parts_in_order(folder, three, local, tmp_path):
     assert parts.equals(pl.read_parquet(tmp_path / "whole.parquet"))
     with pytest.raises(DescendError, match="is not empty"):
         write_predictions(model, f"{folder}/*.parquet", tmp_path / "parts", engine=three)
+
+
+def faults(first):
+    """Page faults of gradients in a process that the nanny's variable is set for."""
+    script = f"""
+import resource
+import numpy as np
+from descend.blocks import Block
+from descend.cluster import keep_scratch
+from descend.losses import LOSSES
+from descend.statistics import LossAndGradient
+{first}
+block, w = Block(np.ones((16_384, 28), order="F"), np.zeros(16_384)), np.ones(29)
+gradient = LossAndGradient(LOSSES["logistic"], True)
+counts = []
+for _ in range(20):
+    gradient.of(block, w)
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(counts[-1] - counts[9])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"},
+        capture_output=True, text=True, timeout=50, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries know no such threshold")
+def test_kernels_keep_their_scratch_under_a_nanny():
+    assert faults("") > 1_000
+    assert faults("keep_scratch()") < 100
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import descend
 from descend.blocks import Split, leaf_rows
 from descend.encoded import EncodedTable, memory_budget
 from descend.encoding import Encoding, Target
@@ -135,3 +136,17 @@ def test_the_same_bits_from_any_engine_in_memory_or_not(frame, engine, budget, s
 
 def test_the_budget_is_some_of_the_memory_of_the_machine():
     assert 1 << 20 < memory_budget() < 1 << 50
+
+
+def test_leaves_are_counted_as_they_are_read(tmp_path):
+    size = leaf_rows(1)
+    for i, rows in enumerate([size + 1, 0, 5, 2 * size]):
+        pl.DataFrame({"x": np.arange(rows), "y": np.arange(rows) % 3}).write_parquet(
+            tmp_path / f"{i}.parquet"
+        )
+    table = open_table(tmp_path)
+    encoding = descend.fit(tmp_path, target="y", loss="squared-error").model.encoding
+    for data in (table, open_table(pl.read_parquet(tmp_path / "3.parquet"))):
+        counted = EncodedTable(data, encoding).leaf_count
+        whole = EncodedTable(data, encoding)
+        assert counted == len(list(whole.slices())) == whole.leaf_count

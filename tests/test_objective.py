@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-import descend
 from descend import Objective, Threads, objective
 from descend.blocks import ArraySource
 from descend.engines import Serial
 from descend.errors import DataError, DescendError, ShapeError
 from descend.losses import LOSSES
 from descend.matrix import Mixed
-from descend.objective import Quadratic, Summed, predict
+from descend.objective import Quadratic, Summed
 from descend.penalties import L2
 
 RNG = np.random.default_rng(9)
@@ -412,29 +411,6 @@ def test_all_rows_without_weight_are_an_error_at_the_first_evaluation():
     for loss in ("squared-error", "logistic"):
         with closing(Serial().open(source)) as session, pytest.raises(DataError, match="weights sum to zero"):
             Objective.over(session, loss=LOSSES[loss], penalty=L2(), intercept=True).value(np.zeros(4))
-
-
-# Prediction without a run
-
-
-@pytest.mark.parametrize("outputs", [(), (2,)], ids=["one output", "two"])
-def test_predict_is_the_linear_predictor(outputs):
-    w = RNG.normal(size=(COLUMNS + 1, *outputs))
-    assert descend.predict is predict
-    np.testing.assert_allclose(predict(X, w[:-1]), X @ w[:-1], rtol=1e-13)
-    np.testing.assert_allclose(predict(X, w, intercept=True), X @ w[:-1] + w[-1], rtol=1e-13)
-    np.testing.assert_allclose(predict(X.tolist(), w[:-1].tolist()), X @ w[:-1], rtol=1e-13)
-
-
-@pytest.mark.parametrize(
-    ("x", "weights", "intercept"), [(X, np.ones(4), False), (X, np.ones(3), True), (X[0], np.ones(3), False),
-                                    (X, 1.0, False), (X, np.ones((3, 2, 2)), False)],
-)  # fmt: skip
-def test_predict_refuses_shapes_that_do_not_fit_with_both(x, weights, intercept):
-    with pytest.raises(
-        ShapeError, match=r"`x` has shape \(.*\) and `weights` has shape \(.*one weight per feat"
-    ):
-        predict(x, weights, intercept=intercept)
 
 
 def test_many_ill_conditioned_columns_are_solved_by_refinement():

@@ -46,6 +46,7 @@ ORDER = [
     "statistics",
     "engines",
     "autograd",
+    "orders",
     "worker",
     "links",
     "shares",

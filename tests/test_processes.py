@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import random
 import signal
@@ -9,17 +10,21 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import pytest
-from fits import fitted, same, strike
+from fits import fitted, same, strike, without_times
 from rich.console import Console
 
 import descend
 from descend import processes
+from descend.blocks import ArraySource
 from descend.errors import DescendError, EngineLostError
 from descend.processes import Processes
+from descend.scoring import write_predictions
 from descend.terminal import print_run
 
 pytestmark = [pytest.mark.usefixtures("hard_timeout"), pytest.mark.slow]
@@ -51,12 +56,92 @@ def test_every_fit_is_bitwise_that_of_threads(folder, local, count):
             assert found.metrics["validation"].values == expected.metrics["validation"].values
 
 
+@pytest.mark.parametrize(
+    ("target", "columns", "how"),
+    [
+        ("line", {"weight": "two", "drop": ["three"]}, {"valid": 0.2}),
+        ("three", {"weight": "two", "drop": ["line"]}, {"valid": 0.2, "steps": 3}),
+        ("two", {"group": "c", "drop": ["line", "three"]}, {"valid": 0.3, "penalty": 0}),
+        ("two", {"drop": ["line", "three"]}, {"valid": "last:0.3", "class_weight": "balanced"}),
+        ("two", {"drop": ["line", "three"]}, {"valid": "0.parquet", "optimizer": "adam", "patience": 1}),
+        ("line", {"drop": ["two", "three"]}, {"valid": "1.parquet", "penalty": 0}),
+    ],
+)
+def test_weights_groups_patience_and_validation_files(folder, target, columns, how):
+    if str(how["valid"]).endswith("parquet"):
+        how = {**how, "valid": folder / how["valid"]}
+    how = {"target": target, "columns": descend.Columns(**columns), **how}
+    with Processes(2) as engine:
+        found = descend.fit(f"{folder}/*.parquet", engine=engine, **how)
+    expected = descend.fit(f"{folder}/*.parquet", **how)
+    assert same(found, expected)
+    assert (found.outcome, found.rows, found.notes) == (expected.outcome, expected.rows, expected.notes)
+    assert str(found.summary()) == str(expected.summary())
+    for side, metrics in expected.metrics.items():
+        assert found.metrics[side].to_dict() == metrics.to_dict()
+
+
+def test_no_rows_are_encoded_here(folder, local, monkeypatch):
+    monkeypatch.setattr("descend.survey.KEPT_BYTES", 1_000)
+    monkeypatch.setattr(
+        "descend.encoded.EncodedTable._fill", lambda self: pytest.fail("the caller reads all rows")
+    )
+    with Processes(2) as engine:
+        assert same(fitted(f"{folder}/*.parquet", "two newton", engine), local["two newton"])
+        how = {"target": "two", "columns": descend.Columns(drop=["line", "three"])}
+        assert descend.diagnose(f"{folder}/*.parquet", engine=engine, **how).gap.reached
+
+
+@pytest.mark.parametrize("target", ["line", "two", "three"])
+def test_diagnosis_and_learning_rates(folder, target):
+    drop = [other for other in ("line", "two", "three") if other != target]
+    how = {"target": target, "columns": descend.Columns(drop=drop)}
+
+    def told(engine):
+        found = descend.diagnose(f"{folder}/*.parquet", engine=engine, **how).to_dict()
+        return without_times(found), str(
+            descend.lr_find(f"{folder}/*.parquet", engine=engine, points=20, **how)
+        )
+
+    with Processes(2) as engine:
+        assert told(engine) == told(descend.Threads())
+
+
 def test_csv_files_and_frames_too(folder):
     frame = pl.read_parquet(f"{folder}/*.parquet")
     with Processes(2) as engine:
         for data in (f"{folder}/*.csv", frame):
             for name in ("line exact", "two lbfgs"):
                 assert same(fitted(data, name, engine), fitted(data, name, descend.Threads(2)))
+
+
+def test_many_csv_files_of_different_sizes_some_compressed(folder, tmp_path):
+    frame, start = pl.read_parquet(f"{folder}/*.parquet").drop("line", "three"), 0
+    for i, rows in enumerate([30_000, 10, 17_000, 0, 1, 12_000, 989]):
+        name = tmp_path / f"{i}.csv"
+        frame[start : start + rows].write_csv(name)
+        start += rows
+        if i in (2, 4):
+            (tmp_path / f"{i}.csv.gz").write_bytes(gzip.compress(name.read_bytes()))
+            name.unlink()
+    assert start == len(frame)
+    for target, optimizer in (("two", "lbfgs"), ("x0", "exact")):
+        how = {"target": target, "optimizer": optimizer, "valid": 0.2}
+        with Processes(3) as engine:
+            found = descend.fit(tmp_path, engine=engine, **how)
+            assert len(engine.told) == 3
+        assert same(found, descend.fit(tmp_path, **how))
+        assert found.rows["training"] + found.rows["validation"] == len(frame)
+
+
+def test_urls_are_read_by_the_workers(folder, local):
+    assert same(fitted(f"file://{folder}/*.parquet", "two lbfgs", descend.Threads()), local["two lbfgs"])
+    with Processes(2) as engine:
+        assert same(fitted(f"file://{folder}/*.parquet", "two lbfgs", engine), local["two lbfgs"])
+        with pytest.raises(DescendError, match="a folder on a disk that all workers share"):
+            write_predictions(
+                local["two lbfgs"].model, f"file://{folder}/*.parquet", "s3://a/b", engine=engine
+            )
 
 
 def test_of_large_files_no_rows_are_kept_here(folder, local, monkeypatch):
@@ -108,6 +193,39 @@ def test_a_frozen_process_is_left_behind(folder, local, monkeypatch, nothing_lef
         assert same(fitted(f"{folder}/*.parquet", "two lbfgs", engine), local["two lbfgs"])
 
 
+def test_a_process_that_works_for_long_is_not_taken_for_frozen():
+    with (
+        Processes(1, timeout=0.4) as engine,
+        engine.open(ArraySource(np.ones((9, 1)), np.ones(9))) as session,
+    ):
+        assert session.chain(Sleepy(), 0) == [9]
+
+
+@dataclass(frozen=True)
+class Sleepy:
+    def __call__(self, block, total):
+        time.sleep(1.5)
+        return total + block.rows
+
+
+@pytest.mark.filterwarnings("ignore::descend.DescendWarning")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_whose_processes_all_freeze_ends_and_is_returned(folder, nothing_left, count):
+    class Fatal(descend.GradientDescent):
+        def step(self, objective, w, state):
+            if state.number == 2:
+                for process in nothing_left:
+                    process.send_signal(signal.SIGSTOP)
+            return super().step(objective, w, state)
+
+    columns = descend.Columns(drop=["line", "three"])
+    how = {"optimizer": Fatal(), "steps": 9, "engine": Processes(count, timeout=0.5), "columns": columns}
+    run = descend.fit(f"{folder}/*.parquet", target="two", **how)
+    assert run.outcome is descend.Outcome.LOST
+    assert len(run.history) == 3
+    assert "is silent" in run.warnings[-1]
+
+
 @pytest.mark.filterwarnings("ignore::descend.DescendWarning")
 def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder, nothing_left, tmp_path):
     class Fatal(descend.GradientDescent):
@@ -130,6 +248,21 @@ def test_a_run_whose_processes_are_all_lost_is_returned_as_far_as_it_got(folder,
     console = Console(file=io.StringIO())
     print_run(console, run, "lost", {})
     assert "the workers were lost" in console.file.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::descend.DescendWarning")
+def test_a_run_whose_processes_are_lost_after_the_walk_is_returned_too(folder, nothing_left):
+    def to_the_end(walk):
+        yield from walk
+        for process in nothing_left:
+            process.kill()
+
+    how = {"columns": descend.Columns(drop=["line", "three"]), "watch": to_the_end}
+    expected = descend.fit(f"{folder}/*.parquet", target="two", columns=how["columns"])
+    run = descend.fit(f"{folder}/*.parquet", target="two", engine=Processes(2, timeout=1.0), **how)
+    assert run.outcome is descend.Outcome.LOST
+    assert same(run, expected)
+    assert "gone" in run.warnings[-1]
 
 
 def test_an_error_on_a_worker_is_the_error_here(tmp_path):

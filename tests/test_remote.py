@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -187,6 +188,23 @@ def test_a_frozen_worker_is_left_out_and_its_late_answer_ignored(expected):
     raise AssertionError("the worker that answers again gets no work")
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_silence_of_all_workers_is_told(count):
+    engine = Fake(count, dict.fromkeys(range(1, count + 1), "freeze"), timeout=0.3)
+    try:
+        with engine.open(LONG) as session, pytest.raises(EngineLostError, match=r"worker w\d is silent"):
+            session.reduce(GRADIENT, W)
+    finally:
+        engine.thaw.set()
+
+
+def test_the_only_worker_may_wake_up_again(expected):
+    engine = Fake(1, {2: "freeze"}, timeout=0.3)
+    with engine.open(LONG) as session:
+        threading.Timer(0.5, engine.thaw.set).start()
+        assert bits(session) == expected["long"]
+
+
 def test_a_worker_that_joins_gets_parts_at_the_next_round(expected):
     engine = Fake(2)
     with engine.open(LONG) as session:
@@ -227,28 +245,31 @@ def test_parts_are_sent_once():
 
 def test_a_closed_session_leaves_nothing_and_works_again(expected):
     engine = Fake(2)
-    with engine:
-        session = engine.open(LONG)
-        bits(session)
-        session.close()
-        session.close()
-        assert all(not worker.parts and not len(worker.cache) for worker in engine.workers.values())
-        assert bits(session) == expected["long"]
-        session.close()
+    session = engine.open(LONG)
+    bits(session)
+    session.close()
+    session.close()
+    assert all(not worker.parts and not len(worker.cache) for worker in engine.workers.values())
+    assert bits(session) == expected["long"]
+    session.close()
 
 
 def test_a_map_is_in_order_and_chains_cover_every_leaf():
     with Fake(3).open(LONG) as session:
-        assert list(session.map(_index)) == list(range(11))
-        assert sum(session.chain(_count, 0)) == 700_000
+        assert list(session.map(Index())) == list(range(11))
+        assert sum(session.chain(Count(), 0)) == 700_000
 
 
-def _index(leaf):
-    return leaf.index
+@dataclass(frozen=True)
+class Index:
+    def __call__(self, leaf):
+        return leaf.index
 
 
-def _count(block, total):
-    return total + block.rows
+@dataclass(frozen=True)
+class Count:
+    def __call__(self, block, total):
+        return total + block.rows
 
 
 def test_only_the_leaves_that_are_named_count():
@@ -292,9 +313,28 @@ def test_an_error_of_a_statistic_surfaces_and_the_session_works_on(expected):
 def test_what_cannot_travel_is_refused():
     with (
         Fake(1).open(LONG) as session,
-        pytest.raises(DescendError, match="not in a function and not as a lambda"),
+        pytest.raises(DescendError, match="not as a function or a lambda"),
     ):
         list(session.map(lambda leaf: leaf.index))
+
+
+def test_statistics_travel_as_names_and_values():
+    order = []
+    engine = Fake(1)
+    exchange = engine.exchange
+    engine.exchange = lambda worker, message: (
+        order.append(pickle.loads(message).order),
+        exchange(worker, message),
+    )[1]
+    with engine.open(LONG) as session:
+        session.reduce(GRADIENT, W)
+    name, settings, params, leaves = pickle.loads(order[0])
+    assert (name, settings, leaves) == ("descend.statistics:LossAndGradient", vars_of(GRADIENT), None)
+    assert params.tolist() == W.tolist()
+
+
+def vars_of(statistic):
+    return {"loss": statistic.loss, "intercept": statistic.intercept}
 
 
 def test_other_versions_are_refused_with_the_list():

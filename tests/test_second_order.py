@@ -213,3 +213,55 @@ def test_a_penalty_may_be_given_as_a_number_or_an_object():
     np.testing.assert_array_equal(
         descend.fit(X, SCORE, penalty=0.5).weights, descend.fit(X, SCORE, penalty=L2(0.5)).weights
     )
+
+
+# Of very many rows an eighth stands for all in the Hessian
+
+
+def spoilt(rows=70_000, seed=9):
+    """Rows of which no eighth leaf knows the last column, and a loss over them in leaves of a thousand rows."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 3))
+    x[:, 2] = (np.arange(rows) // 1_000 % 8 == 3) & (rng.random(rows) < 0.02)
+    y = (rng.logistic(size=rows) < x @ [1.0, -0.5, 1.5]).astype(float)
+    return x, y
+
+
+@pytest.mark.parametrize("columns", [2, 3], ids=["even", "with a column that the sample lacks"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_an_eighth_of_many_leaves_leads_to_the_same_minimum(monkeypatch, columns, standardize):
+    monkeypatch.setattr("descend.blocks.leaf_rows", lambda columns: 1_000)
+    x, y = spoilt()
+    x = x[:, :columns]
+    how = {"loss": "logistic", "optimizer": Newton(), "tolerance": 1e-12, "standardize": standardize}
+    run = descend.fit(x, y, **how)
+    assert Objective.of(x, y, loss="logistic").sample is not None
+    monkeypatch.setattr("descend.objective.MANY_LEAVES", 10**9)
+    whole = descend.fit(x, y, **how)
+    np.testing.assert_allclose(run.weights, whole.weights, rtol=1e-9)
+    oracle = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky").fit(x, y)
+    np.testing.assert_allclose(run.weights, [*oracle.coef_[0], *oracle.intercept_], rtol=1e-6)
+    assert run.outcome.converged
+    assert len(run.history) <= len(whole.history) + 4
+
+
+def test_the_sample_is_every_eighth_leaf(monkeypatch):
+    monkeypatch.setattr("descend.blocks.leaf_rows", lambda columns: 1_000)
+    x, y = spoilt()
+    w = np.array([0.5, 0.2, 0.1, -0.3])
+    rows = np.arange(len(y)) // 1_000 % 8 == 0
+    sample = Objective.of(x, y, loss="logistic").sample
+    np.testing.assert_allclose(
+        sample.hessian(w), Objective.of(x[rows], y[rows], loss="logistic").hessian(w), rtol=1e-12
+    )
+    assert Objective.of(x[:60_000], y[:60_000], loss="logistic").sample is None
+
+
+def test_newton_that_is_told_so_takes_all_rows(monkeypatch):
+    monkeypatch.setattr("descend.blocks.leaf_rows", lambda columns: 1_000)
+    x, y = spoilt()
+    objective, w = Objective.of(x, y, loss="logistic"), np.zeros(4)
+    found = Newton().step(objective, w, False)
+    expected = w - np.linalg.solve(objective.hessian(w), objective.gradient(w))
+    np.testing.assert_allclose(found.weights, expected, rtol=1e-10)
+    assert not found.state

@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+import descend
 from descend.blocks import Block
+from descend.errors import ShapeError
 from descend.losses import LOSSES
 from descend.matrix import Mixed
-from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum, linear_predictor
+from descend.statistics import (
+    HessianSum,
+    LargestMove,
+    LossAndGradient,
+    LossSum,
+    RowNorms,
+    TargetSum,
+    linear_predictor,
+    predict,
+)
 
 RNG = np.random.default_rng(6)
 ROWS, COLUMNS, CLASSES = 40, 5, 3
@@ -127,6 +138,8 @@ STATISTICS = {
     **{f"gradient, {name}": (LossAndGradient(LOSSES[name], True), name) for name in LOSSES},
     **{f"hessian, {name}": (HessianSum(LOSSES[name], True), name) for name in LOSSES},
     "row norms": (RowNorms(True), "squared-error"),
+    "largest move": (LargestMove(True), "squared-error"),
+    "largest move of classes": (LargestMove(True), "cross-entropy"),
     "targets": (TargetSum(), "squared-error"),
     "classes": (TargetSum(CLASSES), "cross-entropy"),
 }
@@ -180,3 +193,26 @@ def test_float32_and_whole_numbers_are_summed_in_float64(name):
         found = statistic.of(Block(x.astype(kind), TARGETS[name]), w)
         assert found.dtype == np.float64
         np.testing.assert_array_equal(found, expected)
+
+
+# Prediction without a run
+
+
+@pytest.mark.parametrize("outputs", [(), (2,)], ids=["one output", "two"])
+def test_predict_is_the_linear_predictor(outputs):
+    w = RNG.normal(size=(COLUMNS + 1, *outputs))
+    assert descend.predict is predict
+    np.testing.assert_allclose(predict(X, w[:-1]), X @ w[:-1], rtol=1e-13)
+    np.testing.assert_allclose(predict(X, w, intercept=True), X @ w[:-1] + w[-1], rtol=1e-13)
+    np.testing.assert_allclose(predict(X.tolist(), w[:-1].tolist()), X @ w[:-1], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("x", "weights", "intercept"), [(X, np.ones(COLUMNS + 1), False), (X, np.ones(COLUMNS), True), (X[0], np.ones(COLUMNS), False),
+                                    (X, 1.0, False), (X, np.ones((COLUMNS, 2, 2)), False)],
+)  # fmt: skip
+def test_predict_refuses_shapes_that_do_not_fit_with_both(x, weights, intercept):
+    with pytest.raises(
+        ShapeError, match=r"`x` has shape \(.*\) and `weights` has shape \(.*one weight per feat"
+    ):
+        predict(x, weights, intercept=intercept)

@@ -58,9 +58,29 @@ def test_an_empty_path_is_not_the_current_folder(folder):
         find_files("")
 
 
-def test_an_address_is_no_file(folder):
-    with pytest.raises(DataError, match=r"found no file 'https://a\.org/b\.csv': download it first"):
-        find_files("https://a.org/b.csv")
+@pytest.mark.parametrize("url", ["https://a.org/b.csv", "s3://bucket/folder/", "s3://bucket/*.csv"])
+def test_of_urls_only_parquet_is_read(url):
+    with pytest.raises(
+        DataError, match=r"only Parquet is read from a URL, .*got '.*': copy other files to a disk"
+    ):
+        find_files(url)
+
+
+def test_a_url_names_files_as_a_path_does(tmp_path):
+    for i in range(3):
+        pl.DataFrame({"x": [i, i + 1]}).write_parquet(tmp_path / f"{i}.parquet")
+    url = f"file://{tmp_path}"
+    assert find_files(f"{url}/*.parquet") == [f"{url}/{i}.parquet" for i in range(3)]
+    mixed = [f"{url}/2.parquet", tmp_path / "0.parquet"]
+    assert find_files(mixed) == mixed
+    file = open_file(mixed[0])
+    assert (file.label, file.rows(), dict(file.schema)) == ("2.parquet", 2, {"x": pl.Int64()})
+    with pytest.raises(
+        DataError, match=r"cannot read 'file://.*nowhere/\*\.parquet': no file has such a name"
+    ):
+        find_files(f"{url}/nowhere/*.parquet")
+    with pytest.raises(DataError, match=r"cannot read 'file://.*none"):
+        open_file(f"{url}/none.parquet")
 
 
 def test_a_path_may_begin_at_home(folder, monkeypatch):

@@ -60,7 +60,7 @@ _HOME = {
     "mse": "losses",
     "path": "trajectory",
     "plot": "plots",
-    "predict": "objective",
+    "predict": "statistics",
     "steps": "descent",
     "style": "plots",
 }

@@ -19,7 +19,15 @@ from descend.errors import DataError, DescendError, MissingExtraError, ShapeErro
 from descend.losses import CrossEntropy, LogisticLoss, SquaredError
 from descend.matrix import Array, Float
 from descend.moments import Moments, Triangle, triangular_factor
-from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, Statistic, TargetSum
+from descend.statistics import (
+    HessianSum,
+    LargestMove,
+    LossAndGradient,
+    LossSum,
+    RowNorms,
+    Statistic,
+    TargetSum,
+)
 
 try:
     import torch
@@ -210,6 +218,9 @@ class Torch:
 class TorchSession(ThreadSession):
     """An `ArraySource` whose rows are on a device. What no kernel is written for goes through NumPy."""
 
+    takes_all = True
+    """Some of the rows cost as much as all: they are summed by the processor."""
+
     def __init__(self, source: ArraySource, device: Any) -> None:
         super().__init__(source, cores())
         self.device = device
@@ -360,6 +371,11 @@ def _row_norms(statistic: RowNorms, X: Any, y: Any, s: Any, w: Any) -> Float:
     return _numpy(_weight(y, s)[1], norms.sum(), norms.max())
 
 
+def _largest_move(statistic: LargestMove, X: Any, y: Any, s: Any, w: Any) -> Float:
+    z = _predictor(X, w, statistic.intercept).abs()
+    return _numpy((z if s is None else z * (s > 0).reshape(-1, *[1] * (z.ndim - 1))).max())
+
+
 def _target_sum(statistic: TargetSum, X: Any, y: Any, s: Any, w: Any) -> Float:
     each = torch.ones_like(y) if s is None else s
     if statistic.classes is None:
@@ -374,6 +390,7 @@ KERNELS: dict[Any, Callable[..., Any]] = {
     Moments: _moments,
     Triangle: _triangle,
     RowNorms: _row_norms,
+    LargestMove: _largest_move,
     TargetSum: _target_sum,
 }
 """What is computed on the device."""

@@ -26,6 +26,7 @@ from descend.cli_options import (
     Names,
     Short,
     columns_of,
+    engine_of,
     hyphens,
     optimizer_of,
     validation_of,
@@ -154,7 +155,7 @@ def predict(
     from descend.modelfile import load
     from descend.scoring import write_predictions
 
-    engine = _engine(cluster)
+    engine = engine_of(cluster)
     written = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
     for sentence in written.surprises.sentences():
         print(f"note: {sentence}", file=sys.stderr)
@@ -197,7 +198,7 @@ def score(
     from descend.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, hyphens(data), _engine(cluster), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, hyphens(data), engine_of(cluster), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -339,7 +340,7 @@ def _fit(
             seed=how.seed,
             class_weight=how.class_weight,
             memory=None if how.cluster else how.memory,
-            engine=_engine(how.cluster, how.memory),
+            engine=engine_of(how.cluster, how.memory),
             columns=columns_of(which),
             optimizer=optimizer_of(how),
             steps=how.steps,
@@ -351,21 +352,6 @@ def _fit(
             every=every,
             progress=progress,
         )
-
-
-def _engine(cluster: str | None, memory: str | None = None) -> Any:
-    """The cluster asked for, None for the threads of this process; what it says of its workers is shown."""
-    if cluster is None:
-        return None
-    import logging
-
-    from descend.cluster import Cluster
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("descend").setLevel(logging.INFO)
-    logging.getLogger("descend").handlers = [handler]
-    return Cluster(cluster, memory=memory)
 
 
 def _stem(paths: Sequence[str]) -> str:

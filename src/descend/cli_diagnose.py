@@ -7,7 +7,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from descend.cli_options import COLUMNS, ColumnOptions, Files, Flag, columns_of, hyphens, validation_of
+from descend.cli_options import (
+    COLUMNS,
+    ColumnOptions,
+    Files,
+    Flag,
+    columns_of,
+    engine_of,
+    hyphens,
+    validation_of,
+)
 
 
 def diagnose(
@@ -20,6 +29,7 @@ def diagnose(
     seed: int = 0,
     steps: int = 100,
     memory: str | None = None,
+    cluster: str | None = None,
     columns: ColumnOptions = COLUMNS,
     json: Annotated[Flag, Parameter(name="--json")] = False,
 ) -> int:
@@ -49,6 +59,8 @@ def diagnose(
         How many steps of gradient descent to predict.
     memory
         Memory for decoded rows, 500MB or 2GB.
+    cluster
+        Work on a Dask cluster: tcp://host:8786, or local:N.
     json
         Print one JSON object instead of a page.
     """
@@ -62,7 +74,8 @@ def diagnose(
         class_weight=class_weight,
         valid=validation_of(valid),
         seed=seed,
-        memory=memory,
+        memory=None if cluster else memory,
+        engine=engine_of(cluster, memory),
         columns=columns_of(columns),
         steps=steps,
     )

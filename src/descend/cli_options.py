@@ -144,3 +144,18 @@ def optimizer_of(how: DescentOptions) -> Any:
     return make_optimizer(
         "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
     )
+
+
+def engine_of(cluster: str | None, memory: str | None = None) -> Any:
+    """The cluster asked for, None for the threads of this process; what it says of its workers is shown."""
+    if cluster is None:
+        return None
+    import logging
+
+    from descend.cluster import Cluster
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("descend").setLevel(logging.INFO)
+    logging.getLogger("descend").handlers = [handler]
+    return Cluster(cluster, memory=memory)

@@ -124,7 +124,9 @@ class Coordinates:
     def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
         """The steps of a walk in these coordinates, with weights in the units of the data."""
         for step in walk:
-            yield step._replace(weights=self.to_original(step.weights))
+            with np.errstate(over="ignore", invalid="ignore"):  # of a walk that leaves for infinity
+                weights = self.to_original(step.weights)
+            yield step._replace(weights=weights)
 
 
 class DataUnits:
@@ -285,6 +287,11 @@ class Standardised(Objective):
             return out.reshape(G.shape)
 
         return there(there(H).T)
+
+    @cached_property
+    def sample(self) -> Standardised | None:  # type: ignore[override]
+        """Of the same rows."""
+        return None if self.inner.sample is None else Standardised(self.inner.sample, self.coordinates)
 
     @cached_property
     def curvature_bound(self) -> float:

@@ -269,6 +269,8 @@ def reading(label: str) -> Iterator[None]:
 
 def _explained(message: str) -> str:
     """What an error of polars means."""
+    if "expanded paths were empty" in message:
+        return "no file has such a name"
     if "invalid utf" in message:
         return "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
     if "more fields than defined" in message:

@@ -20,7 +20,7 @@ from descend.kept import Spooled
 from descend.matrix import Array, Float
 from descend.spool import Pair, Spool, memory_budget
 from descend.surprises import Surprises
-from descend.table_parts import first_leaves, row_runs, unit_rows
+from descend.table_parts import first_leaves, leaves_of, row_runs, unit_rows
 from descend.tables import Rows, Slice, Table
 
 
@@ -63,9 +63,13 @@ class EncodedTable:
 
     @property
     def leaf_count(self) -> int:
-        """The number of leaves; takes a read where there was none yet."""
+        """The number of leaves; takes a count of the rows where there was no read yet."""
         if self._leaves is None:
-            self._fill()
+            if isinstance(self.table, Table):
+                files = self.table.file_rows if self.table.files else self.table.starts()[1:]
+                self._leaves = sum(leaves_of(rows, self.recipe.leaf_rows) for rows in files)
+            else:
+                self._fill()
         assert self._leaves is not None
         return self._leaves
 

@@ -15,7 +15,7 @@ from descend.encoding import Encoding
 from descend.matrix import Float
 from descend.spool import Pair, pair_bytes
 from descend.surprises import Surprises
-from descend.table_parts import RowRun, leaf_count
+from descend.table_parts import RowRun, leaves_of
 from descend.tables import Slice, regular
 
 
@@ -98,7 +98,7 @@ class OpenRun:
     def leaves(self) -> Iterator[RunLeaf]:
         """Every leaf in order; only the rows of those that are not kept are read."""
         h = self.handle
-        numbers = range(h.first, h.first + leaf_count(h.rows, h.recipe.leaf_rows))
+        numbers = range(h.first, h.first + leaves_of(h.rows.rows, h.recipe.leaf_rows))
         absent = [n for n in numbers if self.kept(n) is None]
         for n in range(h.first, absent[0] if absent else numbers.stop):
             yield RunLeaf(n, self, None)
@@ -144,7 +144,7 @@ class OpenRun:
                     piece = next(rows.slices(columns, rows.stop - start, start))
                     yield piece.frame
                     return
-                yield piece.frame.select(columns)
+                yield piece.frame[columns]
 
         return taken() if starts else None
 

@@ -248,6 +248,25 @@ class ThreadSession:
         return self._pool
 
 
+class SomeLeaves:
+    """A session over some leaves of another, which belongs to someone else."""
+
+    def __init__(self, session: Session, leaves: Collection[int]) -> None:
+        self.session, self.leaves, self.source = session, leaves, session.source
+
+    def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        return self.session.reduce(statistic, params, self.leaves)
+
+    def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
+        return self.session.map(writer)
+
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        return self.session.chain(step, value)
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
+
+
 @cache
 def _controller() -> Any:
     """The BLAS libraries of this process, looked for once: the search takes milliseconds."""

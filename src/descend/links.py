@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ class Link:
         self.gone = False
         self.pending: list[str] = []
         """The tickets that are not answered yet."""
+        self.heard = time.monotonic()
+        """When it last gave a sign of life, or was sent something to do."""
         self._exchange, self._replies = exchange, replies
         self._tasks: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._talk, name="descend-link", daemon=True)
@@ -39,6 +42,8 @@ class Link:
 
     def send(self, ticket: str, message: bytes) -> None:
         """Hand a message over when those before it are answered."""
+        if not self.pending:
+            self.heard = time.monotonic()
         self.pending.append(ticket)
         self._tasks.put((ticket, message))
 
@@ -52,14 +57,17 @@ class Link:
         while (task := self._tasks.get()) is not None:
             ticket, message = task
             content = None if self.gone else self._exchange(message)
-            self.suspected, self.gone = False, self.gone or content is None
+            self.suspected, self.gone, self.heard = False, self.gone or content is None, time.monotonic()
             self.pending.remove(ticket)
             self._replies.put(Reply(ticket, content))
 
-    def close(self, seconds: float) -> None:
-        """End the thread, if it is not held up for longer."""
-        self.gone = True
+    def end(self) -> None:
+        """Let the thread end after what it has been handed."""
         self._tasks.put(None)
+
+    def close(self, seconds: float) -> None:
+        """Wait for the end of the thread, if it is not held up for longer."""
+        self.end()
         if self._thread is not threading.current_thread():
             self._thread.join(seconds)
 
@@ -89,11 +97,19 @@ class LinkedPool:
         except queue.Empty:
             return []
 
+    def silence(self, worker: str) -> float:
+        """Seconds without a sign of life from a worker that has something to do."""
+        link = self.links.get(worker)
+        return 0.0 if link is None or not link.pending else time.monotonic() - link.heard
+
     def suspect(self, worker: str) -> None:
         """Give a worker no further work until it answers."""
         self.links[worker].suspected = True
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, after a second where some are held up."""
+        end = time.monotonic() + 1.0
         for link in self.links.values():
-            link.close(1.0)
+            link.end()
+        for link in self.links.values():
+            link.close(max(end - time.monotonic(), 0.0))

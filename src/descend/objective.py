@@ -17,21 +17,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from descend.blocks import ArraySource, Block, check_column, check_matrix, check_sample_weight
-from descend.engines import Engine, Session, Threads
+from descend.blocks import ArraySource, check_column, check_matrix, check_sample_weight
+from descend.engines import Engine, Session, SomeLeaves, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.least_squares import LeastSquares
 from descend.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted, outputs_of
 from descend.matrix import Float
 from descend.moments import MeanSquares, Moments, Triangle
 from descend.penalties import Penalty, as_penalty
-from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum, linear_predictor
+from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum
 
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
 
 FACTOR_COLUMNS = 128
 """Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
+
+MANY_LEAVES, EVERY = 64, 8
+"""Of so many leaves, every so many are a sample."""
 
 FEW_CELLS = 1 << 18
 """Up to so many cells another pass costs nothing, and is made for the last digits too."""
@@ -59,6 +62,8 @@ class Objective(ABC):
     """Where the rows are, None where nothing but moments is left."""
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
+    sample: Objective | None = None
+    """The same over some of the rows, where these are many and can be had by themselves."""
     coordinates: Any = None  # those that the weights are in, where they are not the units of the data
     _last: tuple[Float, float, Float] | None = None
     _last_value: tuple[Float, float] | None = None
@@ -101,14 +106,17 @@ class Objective(ABC):
     ) -> Objective:
         """The objective of an open session; `outputs` columns of weights where the loss has several.
 
-        `moments` are those of squared error where they have been summed already.
+        `moments` are those of the columns where they have been summed already.
         """
         columns = len(session.source.feature_names)
         if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
             moments = session.reduce(Moments) if moments is None else moments
             return Quadratic.from_moments(moments, penalty, intercept, session)
         shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)
-        return Summed(session, loss, penalty, intercept, shape)
+        made = Summed(session, loss, penalty, intercept, shape)
+        if moments is not None:
+            made.moments = moments
+        return made
 
     def value(self, w: Float) -> float:
         """`F(w)`; at the weights of the last evaluation it costs nothing."""
@@ -223,6 +231,15 @@ class Summed(Objective):
             H[np.diag_indices_from(H)] += self._penalty_curvature(w)
             self._last_hessian = w.copy(), H
         return self._last_hessian[1].copy()
+
+    @cached_property
+    def sample(self) -> Summed | None:  # type: ignore[override]
+        """Every eighth leaf, of 64 or more."""
+        leaves = self.session.source.leaf_count
+        if leaves < MANY_LEAVES or getattr(self.session, "takes_all", False):
+            return None
+        some = SomeLeaves(self.session, range(0, leaves, EVERY))
+        return Summed(some, self.loss, self.penalty, self.intercept, self.shape)
 
     @cached_property
     def moments(self) -> Moments:
@@ -375,7 +392,7 @@ class Quadratic(Objective):
         gradient[: len(v)] = 2.0 / self.moments.weight * (self.factor.T @ distance)
         if self.intercept:
             residual = self._mean_residual(v) - float(w[-1])
-            value += residual**2
+            value += residual * residual  # `**` would raise where it overflows
             gradient[:-1] -= 2.0 * residual * self._mean
             gradient[-1] = -2.0 * residual
         return value + self._add_penalty(w, gradient), gradient
@@ -427,21 +444,3 @@ class Quadratic(Objective):
         """The mean of `y - X @ v`, the high parts of the means first."""
         m = self.moments
         return float((m.mean[-1] - m.mean[:-1] @ v) + (m.mean_low[-1] - m.mean_low[:-1] @ v))
-
-
-def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
-    """The linear predictor `x @ weights`, plus the last weight where `intercept`; no run needed.
-
-    `x` has shape (rows, features), `weights` (features,), or (features + 1,) with `intercept`.
-    Raises `ShapeError` with both shapes where they do not fit.
-
-    >>> predict([[1.0, 1.0], [2.0, 1.0]], [3.0, 2.0]).tolist()
-    [5.0, 8.0]
-    """
-    X, w = np.asarray(x), np.asarray(weights, dtype=np.float64)
-    if X.ndim != 2 or w.ndim not in (1, 2) or len(w) != X.shape[1] + intercept:
-        raise ShapeError(
-            f"`x` has shape {X.shape} and `weights` has shape {w.shape}: `x @ weights` needs x of shape "
-            f"(rows, features) and one weight per feature{', and the intercept last' if intercept else ''}."
-        )
-    return linear_predictor(Block(check_matrix(x), np.empty(0)), w, intercept)

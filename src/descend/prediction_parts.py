@@ -12,6 +12,7 @@ from descend.encoding import label_text
 from descend.errors import DataError
 from descend.modelfile import Model
 from descend.surprises import Surprises
+from descend.table_files import URL
 from descend.table_parts import RowRun, row_runs, unit_rows
 from descend.tables import Slice, Table, write_frames
 
@@ -100,7 +101,11 @@ class PartWriter:
 
 
 def new_folder(path: Any) -> str:
-    """A folder for parts, made if need be. Raises `DataError` where it holds something."""
+    """A folder for parts, made if need be. Raises `DataError` where it holds something, or is a URL."""
+    if URL.match(str(path)):
+        raise DataError(
+            f"predictions are written to a folder on a disk that all workers share, got {str(path)!r}."
+        )
     folder = Path(path).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,8 +26,9 @@ class Processes(RemoteEngine):
     """Leaves shared by processes, one per core unless `count` says otherwise; the same bits as `Threads`.
 
     `memory` is how many bytes of blocks each may keep, a number or a text such as "500MB"; a quarter of
-    the machine's memory for all together unless given. The parts of a process that is killed, or that is
-    more than `timeout` seconds and twice the time of the round behind, go to the others. A `with` block around
+    the machine's memory for all together unless given. The parts of a process that is killed, that
+    gives no sign of life for `timeout` seconds, or that is as much and twice the time of the round behind, go to
+    the others. A `with` block around
     several fits keeps the processes between them, which saves starting them again.
 
     >>> from descend.objective import Objective
@@ -60,13 +62,16 @@ class ProcessPool(LinkedPool):
 
     def __init__(self, count: int, memory: int, timeout: float) -> None:
         super().__init__(timeout)
-        self.processes = {f"process {i}": WorkerProcess(memory) for i in range(count)}
+        self.processes = {f"process {i}": WorkerProcess(memory, min(timeout / 4, 1.0)) for i in range(count)}
         self.links = {name: Link(worker.exchange, self.replies) for name, worker in self.processes.items()}
         self._end = weakref.finalize(self, _end, list(self.processes.values()), list(self.links.values()))
 
     def members(self) -> dict[str, int]:
         there = {name for name, worker in self.processes.items() if worker.process.poll() is None}
         return {name: threads for name, threads in super().members().items() if name in there}
+
+    def silence(self, worker: str) -> float:
+        return min(super().silence(worker), time.monotonic() - self.processes[worker].heard)
 
     def close(self) -> None:
         self._end()
@@ -75,7 +80,7 @@ class ProcessPool(LinkedPool):
 class WorkerProcess:
     """A worker as a program of its own, at the other end of two pipes."""
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, pulse: float) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from descend.worker import main; main()"],
             stdin=subprocess.PIPE,
@@ -83,7 +88,9 @@ class WorkerProcess:
             env=environment(),
             start_new_session=True,  # Ctrl-C is for the caller, who lets the leaf be finished
         )
-        self._settings: bytes | None = pickle.dumps((1, memory, sys.path))
+        self._settings: bytes | None = pickle.dumps((1, memory, sys.path, pulse))
+        self.heard = time.monotonic()
+        """When it last gave a sign of life: every `pulse` seconds while it works."""
 
     def exchange(self, message: bytes) -> bytes | None:
         """Send a message and wait for the answer; None where the process has ended."""
@@ -95,7 +102,9 @@ class WorkerProcess:
                 send(inbox, self._settings)
                 self._settings = None
             send(inbox, message)
-            return receive(outbox)
+            while (answer := receive(outbox)) == b"":
+                self.heard = time.monotonic()
+            return answer
         except (OSError, ValueError):
             return None
 

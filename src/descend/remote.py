@@ -24,6 +24,7 @@ from descend.blocks import Block, Leaf, Source
 from descend.engines import Engine, Tree, hold_blas, release_blas
 from descend.errors import DataError, DescendError, EngineLostError
 from descend.links import Reply
+from descend.orders import Order, packed
 from descend.shares import Shares
 from descend.statistics import Statistic
 from descend.worker import Answer, Task
@@ -36,7 +37,8 @@ class Pool(Protocol):
     """What carries tasks to workers and answers back."""
 
     timeout: float
-    """Seconds that a worker may be behind the last answer in a round, beside twice what the round has taken."""
+    """Seconds that a worker may give no sign of life, or be behind the last answer in a round (beside twice
+    what the round has taken)."""
 
     def members(self) -> dict[str, int]:
         """The workers that are there now, each with its number of threads. Raises `EngineLostError`."""
@@ -46,6 +48,9 @@ class Pool(Protocol):
 
     def wait(self, seconds: float) -> list[Reply]:
         """Replies that have come, at the latest after so many seconds. Raises `EngineLostError`."""
+
+    def silence(self, worker: str) -> float:
+        """Seconds without a sign of life from a worker that has something to do."""
 
     def suspect(self, worker: str) -> None:
         """Give a worker no further work until it answers."""
@@ -104,10 +109,8 @@ class RemoteSession:
             return
         pool, self._pool = self._pool, None
         release_blas()
-        try:
-            broadcast(pool, Task("forget", self.run, "" if self._own else self.key), list(self._sent))
-        finally:
-            self.engine.release()
+        tell(pool, Task("forget", self.run, "" if self._own else self.key), self._sent)
+        self.engine.release()
 
     @property
     def parts(self) -> Sequence[Any]:
@@ -124,14 +127,18 @@ class RemoteSession:
 
     def workers(self) -> dict[str, int]:
         """The workers, and how many parts each has."""
-        pool = self._take()
+        return {worker: len(numbers) for worker, numbers in self._shared(self._take()).items()}
+
+    def _shared(self, pool: Pool) -> dict[str, tuple[int, ...]]:
+        """The parts of each worker that is there; what is new of it is told."""
         if self._shares is None:
             self._shares = Shares([_rows_of(part) for part in self.parts])
-        held = {worker: len(numbers) for worker, numbers in self._shares.over(present(pool)).items()}
+        shares = self._shares.over(present(pool))
+        held = {worker: len(numbers) for worker, numbers in shares.items()}
         if held != self.engine.told:
             self.engine.told = held
             log.info("parts: %s", ", ".join(f"{worker} {count}" for worker, count in held.items()))
-        return held
+        return shares
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         tree = Tree(statistic.merge)
@@ -140,28 +147,25 @@ class RemoteSession:
             for (level, index), value in branches.items():
                 tree.add(index, value, level)
 
-        self._round("reduce", (statistic, params, None if leaves is None else frozenset(leaves)), add)
+        self._round("reduce", Order.of(statistic, params, None if leaves is None else frozenset(leaves)), add)
         total: V = tree.result()
         return total
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         found: dict[int, V] = {}
-        self._round("map", (writer, None, None), found.update)
+        self._round("map", Order.of(writer), found.update)
         yield from (found[index] for index in sorted(found))
 
     def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
         values: list[V] = []
-        self._round("chain", (step, value, None), values.extend)
+        self._round("chain", Order.of(step, value), values.extend)
         return values
 
-    def _round(self, verb: str, what: Any, take: Callable[[Any], None]) -> None:
+    def _round(self, verb: str, order: Order, take: Callable[[Any], None]) -> None:
         """One task for every worker; `take` gets their answers as they come."""
-        self.workers()
-        assert self._pool is not None
-        assert self._shares is not None
-        Round(self._pool, self, Task(verb, self.run, self.key, what=packed(what))).go(
-            self._shares.over(present(self._pool)), take
-        )
+        pool = self._take()
+        shares = self._shared(pool)  # the handles are made, which may add to what a statistic knows
+        Round(pool, self, Task(verb, self.run, self.key, order=packed(order))).go(shares, take)
 
 
 class Round:
@@ -179,7 +183,8 @@ class Round:
         for worker, numbers in shares.items():
             self._send(worker, numbers)
         while self.flights:
-            for ticket, content in self.pool.wait(self._patience()):
+            replies = self.pool.wait(self._patience())
+            for ticket, content in replies:
                 flight = self.flights.pop(ticket, None)
                 if flight is None:
                     continue  # of another round, or too late
@@ -196,8 +201,8 @@ class Round:
                 now = time.monotonic()
                 self.deadline = now + self.allowed + 2 * (now - self.began)
                 take(answer.value)
-            if self.deadline is not None and time.monotonic() > self.deadline:
-                self._give_up_on_the_silent()
+            if not replies:
+                self._give_up(self._silent())
         if self.handed_over:
             log.warning("the round took %.2f s with the loss", time.monotonic() - self.began)
 
@@ -212,21 +217,28 @@ class Round:
         self.flights[ticket] = _Flight(worker, numbers)
         self.pool.send(worker, ticket, packed(self.task._replace(numbers=numbers, parts=parts)))
 
-    def _give_up_on_the_silent(self) -> None:
-        """Workers that have not answered in time get no more work; each time the others get twice as long."""
+    def _silent(self) -> list[str]:
+        """The tickets of workers that show no life, or of all that are behind; the others then get twice as long."""
+        if self.deadline is None or time.monotonic() <= self.deadline:
+            silence = {ticket: self.pool.silence(flight.worker) for ticket, flight in self.flights.items()}
+            return [ticket for ticket, seconds in silence.items() if seconds > self.pool.timeout]
         self.allowed *= 2
         self.deadline = None
-        silent, self.flights = self.flights, {}
-        for flight in silent.values():
+        return list(self.flights)
+
+    def _give_up(self, tickets: list[str]) -> None:
+        """Workers that have not answered in time get no more work, and others what they had."""
+        silent = [self.flights.pop(ticket) for ticket in tickets]
+        for flight in silent:
             self.pool.suspect(flight.worker)
-        for flight in silent.values():
+        for flight in silent:
             self._hand_over(flight, "is silent")
 
     def _hand_over(self, flight: _Flight, why: str) -> None:
         """Share the parts of a lost task among the workers that are left."""
         self.handed_over = True
         self.session._sent.pop(flight.worker, None)
-        members = present(self.pool, f"worker {flight.worker} {why}", flight.worker)
+        members = present(self.pool, f"worker {flight.worker} {why}")
         shares = Shares([_rows_of(self.session.parts[number]) for number in flight.numbers])
         log.warning(
             "worker %s %s: its %d parts go to %d others",
@@ -239,27 +251,15 @@ class Round:
             self._send(worker, tuple(flight.numbers[place] for place in places))
 
 
-def present(pool: Pool, why: str = "all are gone", but: str | None = None) -> dict[str, int]:
-    """The workers that are there, all `but` one. Raises `EngineLostError` where none comes in time."""
+def present(pool: Pool, why: str = "all are gone") -> dict[str, int]:
+    """The workers that are there. Raises `EngineLostError` where none comes in time."""
     began = time.monotonic()
     while True:
-        members = {worker: threads for worker, threads in pool.members().items() if worker != but}
-        if members:
+        if members := pool.members():
             return members
         if time.monotonic() - began > pool.timeout:
             raise EngineLostError(f"no worker is left: {why}.")
         time.sleep(0.05)
-
-
-def packed(message: Any) -> bytes:
-    """A message as bytes. Raises `DescendError` where it cannot leave this process."""
-    try:
-        return pickle.dumps(message, protocol=5)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise DescendError(
-            f"workers get what they are to do by value, and this does not go: {error}. "
-            "Define losses and statistics in a module, not in a function and not as a lambda."
-        ) from error
 
 
 def broadcast(pool: Pool, task: Task, workers: Collection[str], seconds: float = 10.0) -> dict[str, Any]:
@@ -376,17 +376,17 @@ class RunScope:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        try:
-            forget(self._pool, Task("forget", self.run))
-        finally:
-            self.engine.release()
+        tell(self._pool, Task("forget", self.run))
+        self.engine.release()
 
     def open(self, source: Source) -> RemoteSession:
         """A session over a source."""
         return self.engine.open(source, self.run)
 
 
-def forget(pool: Pool, task: Task) -> None:
-    """Let all workers that are there forget something."""
+def tell(pool: Pool, task: Task, workers: Collection[str] | None = None) -> None:
+    """Send a task to workers that are there, all unless named, and wait for no answer: giving memory back takes time."""
     with suppress(EngineLostError):
-        broadcast(pool, task, list(pool.members()))
+        for worker in pool.members():
+            if workers is None or worker in workers:
+                pool.send(worker, uuid.uuid4().hex, packed(task))

@@ -15,7 +15,7 @@ from descend import descent
 from descend.arguments import check_settings
 from descend.coordinates import coordinates_of
 from descend.endings import announce, explain
-from descend.errors import DescendError, DescendWarning
+from descend.errors import DescendError, DescendWarning, EngineLostError
 from descend.history import History, Step
 from descend.inference import standard_errors, total_variance
 from descend.losses import CrossEntropy, LogisticLoss
@@ -213,9 +213,9 @@ class Run:
         """Write the report, one self-contained HTML file: metrics, film, diagnosis, coefficients, what went wrong.
 
         `command` is the line that repeats the run, `label` names the data. `diagnosis` is that of the run
-        where there is one already; True makes it, which reads a table with classes once more, False leaves
-        it out. Unless given it is there where nothing large is read for it: of arrays, of squared error, of
-        small tables.
+        where there is one already; True makes it, which goes through data with classes once more, False
+        leaves it out. Unless given it is there where that costs next to nothing: of squared error, and of
+        up to a million numbers.
 
         >>> import descend
         >>> x, y = descend.make_line(100, seed=0)
@@ -355,14 +355,31 @@ def fit(
 
             walk = watched(walk, steps, time_limit)
         history, last = recorded(walk, made, every)
-        names = (*made.feature_names, *(["(intercept)"] if objective.intercept else []))
-        details = explain(objective, chosen, history, units.there(last), names, batch_size is not None)
-        run = finished(made, history, last, chosen, details)
+        there = objective, units.there(last)
+        run = _ended(made, there, chosen, history, last, batch_size is not None)
         run.origin, run.like = (data, y, problem), empty_like(data)
         run.standardises = standardize and made.encoding is None
         return run
     finally:
         made.close()
+
+
+def _ended(
+    made: Problem,
+    there: tuple[Objective, Step],
+    chosen: Optimizer,
+    history: History,
+    last: Step,
+    in_batches: bool,
+) -> Run:
+    """The Run, its ending explained; `there` are the objective and the last step in the units of the descent."""
+    names = (*made.feature_names, *(["(intercept)"] if made.objective.intercept else []))
+    try:
+        details = explain(there[0], chosen, history, there[1], names, in_batches)
+        return finished(made, history, last, chosen, details)
+    except EngineLostError as error:  # the walk is over: what needs no rows is still there
+        made.warnings.append(str(error))
+        return finished(made, history, last._replace(outcome=Outcome.LOST), chosen, "")
 
 
 def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
@@ -385,7 +402,7 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
     if _separated(problem, last, metrics):
         problem.warnings.append(SEPARATED)
         model.facts["notes"].append(SEPARATED)
-        warnings.warn(SEPARATED, DescendWarning, stacklevel=3)
+        warnings.warn(SEPARATED, DescendWarning, stacklevel=4)
     run = Run(
         model,
         history,

@@ -12,7 +12,7 @@ from descend.lbfgs import LBFGS
 from descend.local_steps import LocalSteps
 from descend.losses import CrossEntropy
 from descend.matrix import Float
-from descend.newton import NewtonStep, newton_steps
+from descend.newton import NewtonStep, newton_steps, sampled_step
 from descend.objective import Objective, Quadratic
 from descend.optimizers import FIRST_ORDER, Optimizer, Update
 from descend.schedules import SCHEDULES
@@ -30,6 +30,10 @@ class Newton:
     keep their sum over the classes, which changes no probability. Sufficient decrease: Armijo (1966),
     with constant 1e-4; Nocedal and Wright, Numerical Optimization, chapter 3.
 
+    Of very many rows (64 leaves, a million rows of 28 columns) `H` is that of an eighth of them, as long as steps
+    of full length at least halve the gradient, which is always that of all rows: a third of the work on the
+    way to the same minimum. Roosta-Khorasani and Mahoney, Sub-sampled Newton Methods (2019).
+
     >>> objective = Objective.of(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1]), loss="logistic")
     >>> newton, w = Newton(), np.zeros(2)
     >>> for _ in range(6):
@@ -45,10 +49,20 @@ class Newton:
     def planned(self, steps: int | None) -> Newton:
         return self
 
-    def init(self, w: Float) -> None:
-        """No state."""
+    def init(self, w: Float) -> bool:
+        """Whether a sample of the rows may stand for all of them in `H`."""
+        return True
 
-    def step(self, objective: Objective, w: Float, state: None) -> Update:
+    def step(self, objective: Objective, w: Float, state: bool | None) -> Update:
+        sampled = sampled_step(objective, w) if state else None
+        if sampled is not None:
+            before = np.linalg.norm(objective.gradient(w))
+            update = self._search(objective, w, sampled)
+            if (
+                update.learning_rate == 1.0
+                and np.linalg.norm(objective.gradient(update.weights)) <= 0.5 * before
+            ):
+                return update._replace(state=True)
         update = Update(w, None, 0.0, stalled=True)
         for step in newton_steps(objective, w):
             update = self._search(objective, w, step._replace(move=_balanced(objective, step.move)))

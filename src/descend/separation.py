@@ -8,19 +8,17 @@ On the Existence of Maximum Likelihood Estimates in Logistic Regression Models (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from descend.blocks import Block, Leaf, Source
-from descend.engines import Session
+from descend.blocks import Block
+from descend.engines import Session, SomeLeaves
 from descend.matrix import Float
 from descend.objective import Objective, Summed
 from descend.penalties import L2
 from descend.second_order import NEWTON_LIMIT, Newton
-from descend.statistics import Statistic, linear_predictor
+from descend.statistics import linear_predictor
 
 STEPS, SAMPLED_LEAVES = 25, 4
 NEAR = 0.005
@@ -59,34 +57,13 @@ class Margins:
         return np.array([min(a[0], b[0]), max(a[1], b[1]), a[2] + b[2], a[3] + b[3]])
 
 
-@dataclass(frozen=True)
-class Some:
-    """A session over some leaves of another."""
-
-    session: Session
-    leaves: Collection[int]
-
-    @property
-    def source(self) -> Source:
-        return self.session.source
-
-    def reduce(self, statistic: Statistic[Any], params: Any = None, leaves: Any = None) -> Any:
-        return self.session.reduce(statistic, params, self.leaves)
-
-    def map(self, writer: Callable[[Leaf], Any]) -> Iterator[Any]:
-        return self.session.map(writer)
-
-    def close(self) -> None:
-        """The session belongs to someone else."""
-
-
 def separation(objective: Objective) -> Separation | None:
     """The separation of a classification's rows, None where there is none; a few passes at most where it is ruled out."""
     session = objective.session
     if session is None or int(np.prod(objective.shape)) > NEWTON_LIMIT:
         return None
     sampled = session.source.leaf_count > SAMPLED_LEAVES
-    part: Session = Some(session, range(SAMPLED_LEAVES)) if sampled else session  # type: ignore[assignment]
+    part: Session = SomeLeaves(session, range(SAMPLED_LEAVES)) if sampled else session
     if part.reduce(Margins(objective.intercept), objective.zeros()) is None:
         part, sampled = session, False  # the first leaves hold no row
     found, w = _search(objective, part)

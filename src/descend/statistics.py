@@ -12,7 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from descend import matrix
-from descend.blocks import Block
+from descend.blocks import Block, check_matrix
+from descend.errors import ShapeError
 from descend.losses import Loss
 from descend.matrix import Float
 
@@ -37,6 +38,24 @@ def linear_predictor(block: Block, w: Float, intercept: bool) -> Float:
     if block.offset is not None:
         z += block.offset if z.ndim == 1 else block.offset[:, None]
     return z
+
+
+def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
+    """The linear predictor `x @ weights`, plus the last weight where `intercept`; no run needed.
+
+    `x` has shape (rows, features), `weights` (features,), or (features + 1,) with `intercept`.
+    Raises `ShapeError` with both shapes where they do not fit.
+
+    >>> predict([[1.0, 1.0], [2.0, 1.0]], [3.0, 2.0]).tolist()
+    [5.0, 8.0]
+    """
+    X, w = np.asarray(x), np.asarray(weights, dtype=np.float64)
+    if X.ndim != 2 or w.ndim not in (1, 2) or len(w) != X.shape[1] + intercept:
+        raise ShapeError(
+            f"`x` has shape {X.shape} and `weights` has shape {w.shape}: `x @ weights` needs x of shape "
+            f"(rows, features) and one weight per feature{', and the intercept last' if intercept else ''}."
+        )
+    return linear_predictor(Block(check_matrix(x), np.empty(0)), w, intercept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +97,21 @@ class RowNorms:
 
     def merge(self, a: Float, b: Float) -> Float:
         return np.array([a[0] + b[0], a[1] + b[1], max(a[2], b[2])])
+
+
+@dataclass(frozen=True, slots=True)
+class LargestMove:
+    """The largest change of a row's linear predictor where the weights change by `params`."""
+
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(Block(block.X, block.y), params, self.intercept)
+        z = z if block.sample_weight is None else z[block.sample_weight > 0]
+        return np.array([np.abs(z).max(initial=0.0)])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.maximum(a, b, out=a)
 
 
 @dataclass(frozen=True, slots=True)

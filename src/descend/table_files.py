@@ -20,6 +20,9 @@ from descend.files import TemporaryFile
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+"""Where polars reads by itself: s3://, gs://, az://, https:// and others; keys are in the environment."""
+
 STDIN = Path("-")
 TABLE_NAME = re.compile(r"\.((csv|tsv|tab)(\.gz|\.zst)?|parquet|pq|arrow|ipc|feather)$", re.IGNORECASE)
 """The endings that files of a table have; those that a folder is searched for."""
@@ -38,7 +41,7 @@ REFUSED = {
 class ColumnarFile:
     """A Parquet or Arrow IPC file, which knows its columns."""
 
-    path: Path
+    path: Path | str
     label: str
     kind: str
     schema: Mapping[str, pl.DataType]
@@ -78,11 +81,17 @@ class ColumnarFile:
 TableFile: TypeAlias = CsvFile | ColumnarFile
 
 
-def find_files(paths: Paths) -> list[Path]:
-    """The files that a path, a glob, a folder or several of them name, each list sorted; `-` is standard input."""
+def find_files(paths: Paths) -> list[Path | str]:
+    """The files that a path, a glob, a folder or several of them name, each list sorted; `-` is standard input.
+
+    URLs stay texts; `*` in them stands for a part of a name.
+    """
     items: Iterable[Any] = [paths] if isinstance(paths, str | os.PathLike) else paths
-    found: list[Path] = []
+    found: list[Path | str] = []
     for item in items:
+        if isinstance(item, str) and URL.match(item):
+            found += _named_by(item)
+            continue
         if not os.fspath(item):
             raise DataError("a path is empty: give the name of a file, . for the current folder.")
         path = Path(item).expanduser()
@@ -95,10 +104,6 @@ def find_files(paths: Paths) -> list[Path]:
         else:
             inside = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         if not inside:
-            if "://" in str(item):
-                raise DataError(
-                    f"found no file {str(item)!r}: download it first, or pipe it to standard input."
-                )
             raise DataError(
                 f"found no file {str(item)!r}. Is the path right, seen from {os.path.basename(os.getcwd())!r}?"
             )
@@ -106,11 +111,29 @@ def find_files(paths: Paths) -> list[Path]:
     return found
 
 
-def open_file(path: Path, missing: Sequence[str] = MISSING, encoding: str | None = None) -> TableFile:
+def _named_by(url: str) -> list[Path | str]:
+    """The Parquet files of a URL. Raises `DataError` where it names none, or files of another kind."""
+    if not re.search(r"\.(parquet|pq)$", url):
+        raise DataError(
+            f"only Parquet is read from a URL, named *.parquet, got {url!r}: copy other files to a disk, or pipe "
+            "them to standard input."
+        )
+    if "*" not in url:
+        return [url]
+    with reading(url):
+        files = pl.scan_parquet(url, include_file_paths="file").select(pl.col("file").unique().sort())
+        return list(files.collect(engine="streaming").to_series())
+
+
+def open_file(path: Path | str, missing: Sequence[str] = MISSING, encoding: str | None = None) -> TableFile:
     """Look at the beginning of a file: is it Parquet, Arrow IPC or CSV, and what are its columns?
 
     Standard input is first copied to a temporary file. Raises `DataError` where it is none of them.
     """
+    if isinstance(path, str):
+        label = path.rpartition("/")[2]
+        with reading(path):
+            return ColumnarFile(path, label, "parquet", dict(_scan(path, "parquet").collect_schema()))
     label, copy = path.name, None
     if path == STDIN:
         label, copy = "standard input", _spooled_input()
@@ -134,7 +157,7 @@ def open_file(path: Path, missing: Sequence[str] = MISSING, encoding: str | None
         return ColumnarFile(path, label, kind, dict(_scan(path, kind).collect_schema()), copy)
 
 
-def _scan(path: Path, kind: str) -> pl.LazyFrame:
+def _scan(path: Path | str, kind: str) -> pl.LazyFrame:
     return pl.scan_parquet(path, glob=False) if kind == "parquet" else pl.scan_ipc(path, glob=False)
 
 

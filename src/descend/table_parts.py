@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -104,7 +105,8 @@ def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRun]:
         return runs
     runs = []
     for file, place, rows in zip(table.files, table.places, table.file_rows, strict=True):
-        here = replace(file, path=file.path.absolute(), temporary=None)
+        path: Any = file.path if isinstance(file.path, str) else file.path.absolute()
+        here = replace(file, path=path, temporary=None)
         step = max(rows, 1) if isinstance(file, CsvFile) else unit
         for start in range(0, max(rows, 1), step):
             runs.append(
@@ -129,10 +131,10 @@ def first_leaves(runs: Sequence[RowRun], leaf: int) -> list[int]:
     >>> first_leaves([RowRun("t", 0, 0, 8, schema), RowRun("t", 0, 8, 9, schema), RowRun("t", 1, 0, 5, schema)], 4)
     [0, 2, 3]
     """
-    counts = (leaf_count(run, leaf) for run in runs)
+    counts = (leaves_of(run.rows, leaf) for run in runs)
     return list(itertools.accumulate(counts, initial=0))[:-1]
 
 
-def leaf_count(run: RowRun, leaf: int) -> int:
-    """Leaves of `leaf` rows in a run; a file without rows has one."""
-    return max(1, -(-run.rows // leaf))
+def leaves_of(rows: int, leaf: int) -> int:
+    """Leaves of `leaf` rows in so many rows of a file; one without rows has one."""
+    return max(1, -(-rows // leaf))

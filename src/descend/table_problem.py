@@ -105,7 +105,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     if not own:
         held_out, count = _validation(options.valid, encoding, columns, options, opened)
         rows = {**rows, "validation": count}
-    moments = _moments(survey, encoding, loss)
+    moments = _moments(survey, encoding, loss, options.balanced)
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
@@ -157,9 +157,15 @@ def _binary(table: Table, question: Question) -> bool:
     return table.parsed and table.head(question.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
 
 
-def _moments(survey: Survey, encoding: Encoding, loss: Loss) -> tuple[Moments | None, Moments | None]:
-    """The moments of the encoded columns, where the survey has summed what they are made of."""
-    if not isinstance(loss, SquaredError):
+def _moments(
+    survey: Survey, encoding: Encoding, loss: Loss, balanced: bool
+) -> tuple[Moments | None, Moments | None]:
+    """The moments of the encoded columns, where the survey has summed what they are made of.
+
+    It knows neither weights of classes nor their codes, where these are not the numbers of the target.
+    """
+    classes = encoding.target.classes
+    if balanced or (classes is not None and classes != tuple(range(len(classes)))):
         return None, None
     training, validation = (
         raw.encoded(encoding, survey.origins) if raw is not None and raw.serves(encoding) else None

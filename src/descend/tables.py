@@ -77,8 +77,8 @@ class Table:
 
     @property
     def file_bytes(self) -> int:
-        """The size of the files."""
-        return sum(file.path.stat().st_size for file in self.files)
+        """The size of the files; those at a URL, which would have to be asked for it, count as nothing."""
+        return sum(file.path.stat().st_size for file in self.files if isinstance(file.path, Path))
 
     @property
     def in_memory(self) -> bool:
@@ -184,7 +184,7 @@ def open_table(
     number_columns: Sequence[str] = (),
     encoding: str | None = None,
 ) -> Table:
-    """A path, a glob, several paths, `-` for standard input, or a frame as a Table.
+    """A path, a glob, the URL of Parquet files, several of these, `-` for standard input, or a frame as a Table.
 
     Of CSVs, `text_columns` are read as text whatever they look like, in `number_columns` a whole
     number may be followed by a broken one, and `encoding` is UTF-8 unless given. Raises `DataError`
@@ -210,7 +210,7 @@ def open_table(
         opened.pop_all()
     if isinstance(first, CsvFile):
         schema |= {name: pl.String() for name in text_columns if name in schema}
-    place = {path: i for i, path in enumerate(sorted(paths))}
+    place = {path: i for i, path in enumerate(sorted(paths, key=lambda path: (isinstance(path, str), path)))}
     table = Table(tuple(files), tuple(place[path] for path in paths), None, missing, schema)
     return table.as_floats([name for name in number_columns if name in schema])
 

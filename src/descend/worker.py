@@ -12,7 +12,10 @@ import pickle
 import platform
 import struct
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +27,7 @@ import descend
 from descend.blocks import Leaf
 from descend.cache import Cache, Shelf
 from descend.engines import ThreadSession, processor
-from descend.errors import DescendError
+from descend.orders import unpacked
 from descend.spool import memory_budget
 
 
@@ -37,8 +40,8 @@ class Task(NamedTuple):
     session: str = ""
     numbers: tuple[int, ...] = ()
     """The parts to work on, in order."""
-    what: bytes = b""
-    """The pickled statistic, parameters and leaves: the same bytes for every worker."""
+    order: bytes = b""
+    """The `Order` in bytes: the same for every worker."""
     parts: dict[int, Any] = {}  # noqa: RUF012  a message is never changed
     """Handles that the worker may not have seen yet."""
 
@@ -102,15 +105,16 @@ class Worker:
         lacking = [number for number in task.numbers if number not in known]
         if lacking:
             return Answer("lacking", lacking)
-        statistic, params, leaves = _unpacked(task.what)
+        what, params, leaves = unpacked(task.order)
+        params = aligned(params)
         shelf = Shelf(self.cache, task.run)
         opened = [part.open(shelf) if hasattr(part, "open") else part for part in joined(known, task.numbers)]
         with ThreadSession(Parts(opened), self.threads) as session:
             if task.verb == "reduce":
-                return Answer("done", session.fold(statistic, aligned(params), leaves).waiting)
+                return Answer("done", session.fold(what, params, leaves).waiting)
             if task.verb == "chain":
-                return Answer("done", session.chain(statistic, aligned(params)))
-            return Answer("done", list(session.map(_Indexed(statistic))))
+                return Answer("done", session.chain(what, params))
+            return Answer("done", list(session.map(_Indexed(what))))
 
     def forget(self, run: str, session: str) -> None:
         """Drop a session, or where none is named a run and all that was kept for it."""
@@ -168,17 +172,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(path)}
 
 
-def _unpacked(what: bytes) -> Any:
-    """What to do. Raises `DescendError` where this process lacks the code for it."""
-    try:
-        return pickle.loads(what)
-    except (ImportError, AttributeError) as error:
-        raise DescendError(
-            f"a worker cannot import what it is to do: {error}. Losses and statistics of your own must be "
-            "in a module that every worker can import, not in a script or a notebook."
-        ) from error
-
-
 def _sendable(error: Exception) -> Exception:
     """The error, or its words where it does not survive being pickled."""
     try:
@@ -212,12 +205,34 @@ def main() -> None:
     settings = receive(inbox)
     if settings is None:
         return
-    threads, budget, path = pickle.loads(settings)
+    threads, budget, path, seconds = pickle.loads(settings)
     sys.path[:] = path
-    worker = Worker(threads, budget)
+    worker, pulse = Worker(threads, budget), Pulse(outbox, seconds)
     while (message := receive(inbox)) is not None:
+        pulse.busy.set()
         answer = worker.perform(message)
-        try:
-            send(outbox, answer)
-        except BrokenPipeError:
-            return
+        with pulse.lock:
+            pulse.busy.clear()
+            try:
+                send(outbox, answer)
+            except BrokenPipeError:
+                return
+
+
+class Pulse(threading.Thread):
+    """Sends an empty message every so many seconds while the worker is busy: it is alive."""
+
+    def __init__(self, outbox: IO[bytes], seconds: float) -> None:
+        super().__init__(daemon=True)
+        self.outbox, self.seconds = outbox, seconds
+        self.busy, self.lock = threading.Event(), threading.Lock()
+        self.start()
+
+    def run(self) -> None:
+        """Beat until the other side has gone."""
+        with suppress(OSError):
+            while self.busy.wait():
+                time.sleep(self.seconds)
+                with self.lock:
+                    if self.busy.is_set():
+                        send(self.outbox, b"")
