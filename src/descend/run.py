@@ -176,9 +176,7 @@ class Run:
         from descend.top_losses import top_losses
 
         worst = top_losses(self, count)
-        if not worst.rows:
-            raise DescendError(f"`plot_top_losses` has nothing to show: {worst.among}.")
-        labels, losses, holds = zip(*((str(r), r.loss, r.holds) for r in worst.rows), strict=True)
+        labels, losses, holds = worst.columns()
         return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", ax=ax)
 
     def report(
