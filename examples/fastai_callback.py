@@ -1,6 +1,7 @@
 """A fastai Learner with a linear head, recorded into a History batch by batch (needs descend[fastai])."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -20,5 +21,5 @@ learner = Learner(DataLoaders(loader, loader), torch.nn.Linear(1, 1), torch.nn.f
 history = descend.History(names=("slope", "intercept"))
 with learner.no_bar(), learner.no_logging():
     learner.fit(40, cbs=descend.HistoryCallback(history))
-history.plot_coefficients().figure.savefig("fastai_history.png")
+history.plot_coefficients().figure.savefig(Path(__file__).with_suffix(".png"))
 print(f"{len(history) - 1} steps, slope and intercept {np.round(history.weights[-1], 1).tolist()}")
