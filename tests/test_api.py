@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ NAMES = [
     "Film",
     "GradientDescent",
     "History",
+    "HistoryCallback",
     "InverseTime",
     "L2",
     "LBFGS",
@@ -91,6 +93,17 @@ COMMANDS = {
     "export": {"--to", "--out", "-o"},
     "lesson": {"--list"},
 }
+
+
+def test_every_extra_that_is_named_is_there():
+    root = DOCS.parent
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    files = [root / "README.md", root / "CHANGELOG.md", *DOCS.glob("*.md"), *(root / "src").rglob("*.py")]
+    named = {name for f in files for name in re.findall(r"descend\[(\w+)\]", f.read_text("utf-8"))}
+    assert named <= extras.keys()
+    assert {"sklearn", "torch", "fastai", "onnx", "cluster", "notebook"} <= named | {"fastai"}
+    (together,) = extras["all"]
+    assert set(re.findall(r"\w+", together)[1:]) <= extras.keys()
 
 
 def public(name):

@@ -10,6 +10,8 @@ import descend
 from descend import DescendError, GradientDescent, Outcome, blocks, matrix, problem
 from descend.objective import Objective
 from descend.problem import Problem
+from descend.statistics import LargestMove
+from descend.top_losses import top_losses
 
 torch = pytest.importorskip("torch")
 Torch, TorchLoss = descend.Torch, descend.TorchLoss
@@ -96,6 +98,8 @@ def test_a_device_computes_what_threads_compute(loss, weighted, intercept, devic
         np.testing.assert_allclose(b.hessian(w), a.hessian(w), rtol=1e-10, atol=1e-13)
         assert b.curvature_bound == pytest.approx(a.curvature_bound, rel=1e-10)
         assert b.constant_loss == pytest.approx(a.constant_loss, rel=1e-10)
+        moved = [made.session.reduce(LargestMove(intercept), w) for made in (a, b)]
+        np.testing.assert_allclose(moved[1], moved[0], rtol=1e-12)
     np.testing.assert_allclose(there.constant, ours.constant, rtol=1e-12)
     for side, metrics in ours.metrics(w).items():
         assert there.metrics(w)[side].values == pytest.approx(metrics.values, rel=1e-10)
@@ -239,6 +243,79 @@ def test_a_loss_of_ones_own_on_a_table_and_in_an_estimator():
         descend.fit(frame.assign(s=1.0), target="y", loss=mse, columns=descend.Columns(weight="s"))
     with pytest.raises(DescendError, match="cannot be saved"):
         run.save("own.model.json")
+
+
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs", GradientDescent(0.1), descend.Adam(0.1)])
+@pytest.mark.parametrize("engine", [None, Torch("cpu")], ids=str)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_loss_of_several_outputs_is_the_built_in_one(optimizer, engine, reduction):
+    y = TARGETS["cross-entropy"]
+
+    def own(z, y):
+        return torch.nn.functional.cross_entropy(z, y, reduction=reduction)
+
+    settings = {"optimizer": optimizer, "steps": 30, "penalty": 0.1, "engine": engine, "valid": 0.2}
+    ours = descend.fit(X, y, loss=TorchLoss.of(own, outputs=3), **settings)
+    theirs = descend.fit(X, y, loss="cross-entropy", **settings)
+    k = min(len(ours.history), len(theirs.history)) - 2
+    np.testing.assert_allclose(ours.history.loss[:k], theirs.history.loss[:k], rtol=1e-10)
+    np.testing.assert_allclose(
+        ours.history.validation_loss[:k], theirs.history.validation_loss[:k], rtol=1e-10
+    )
+    np.testing.assert_allclose(
+        torch.softmax(torch.tensor(ours.predict(X)), 1), theirs.predict_probabilities(X), atol=1e-6
+    )
+
+
+def test_several_outputs_in_batches_with_weights_and_on_a_table():
+    y, s = TARGETS["cross-entropy"], random.integers(1, 4, 300).astype(float)
+    own = TorchLoss.of(lambda z, y: torch.nn.functional.cross_entropy(z, y, reduction="none"), outputs=3)
+    settings = {"optimizer": GradientDescent(0.1), "batch_size": 32, "epochs": 3, "sample_weight": s}
+    ours, theirs = (descend.fit(X, y, loss=loss, **settings) for loss in (own, "cross-entropy"))
+    np.testing.assert_allclose(ours.weights, theirs.weights, rtol=1e-9)
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(y=y)
+    assert descend.fit(frame, target="y", loss=own, optimizer="lbfgs").weights.shape == (5, 3)
+
+
+def test_curvatures_of_several_outputs():
+    own, built_in = TorchLoss.of(torch.nn.functional.cross_entropy, outputs=3), descend.CrossEntropy()
+    z, y = X[:, :3], TARGETS["cross-entropy"]
+    own.check_target(y)
+    np.testing.assert_allclose(own.curvature(z, y), built_in.curvature(z, y), atol=1e-12)
+    assert 0.2 < own.curvature_bound <= built_in.curvature_bound
+
+
+def test_a_mean_and_a_spread_for_each_row():
+    """Two outputs and one target: maximum likelihood of normal noise whose size is linear in `x` too."""
+    x = np.random.default_rng(0).normal(size=(4_000, 2))
+    noise = np.random.default_rng(1).normal(size=4_000)
+    y = x @ [1.0, 2.0] + np.exp(0.5 * x[:, 0]) * noise
+
+    def likelihood(z, y):
+        return (0.5 * z[:, 1] + 0.5 * (z[:, 0] - y) ** 2 * torch.exp(-z[:, 1])).mean()
+
+    run = descend.fit(x, y, loss=TorchLoss.of(likelihood, outputs=2), optimizer="lbfgs")
+    assert run.outcome is Outcome.CONVERGED
+    np.testing.assert_allclose(run.weights, [[1.0, 1.0], [2.0, 0.0], [0.0, 0.0]], atol=0.08)
+    assert run.animate().frames == len(run.history)
+    assert run.to_torch()(torch.tensor(x)).shape == (4_000, 2)
+    assert "no rows: the loss tells only their mean" in repr(top_losses(run))
+    with pytest.raises(DescendError, match="has nothing to show"):
+        run.plot_top_losses()
+
+
+def test_what_several_outputs_do_not_go_with():
+    y = TARGETS["cross-entropy"]
+    with pytest.raises(DescendError, match=r"says how many: `TorchLoss.of\(loss, outputs=k\)`"):
+        descend.fit(X, y, loss=torch.nn.functional.cross_entropy)
+    with pytest.raises(DescendError, match="`loss` failed on 300 rows of `y`: Target 2 is out of bounds"):
+        descend.fit(X, y, loss=TorchLoss.of(torch.nn.functional.cross_entropy, outputs=2))
+    with pytest.raises(DescendError, match=r"`y_hat` has shape \(3, 4\) there"):
+        TorchLoss.of(lambda z, y: z.no_such_method(), outputs=4)
+    with pytest.raises(DescendError, match="`outputs` must be a whole number"):
+        TorchLoss.of(mse, outputs=0)
+    with pytest.raises(DescendError, match="of a single prediction a row"):
+        descend.LinearRegressor(loss=TorchLoss.of(torch.nn.functional.cross_entropy, outputs=3)).fit(X, y)
 
 
 # layers

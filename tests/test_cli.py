@@ -223,7 +223,7 @@ def test_a_folder_may_be_the_current_one(run, folder, monkeypatch):
 
 
 def test_nothing_is_fitted_where_it_could_not_be_written(run, monkeypatch):
-    monkeypatch.setattr("descend.run.fit", lambda *_, **__: pytest.fail("fitted"))
+    monkeypatch.setattr("descend.fitting.fit", lambda *_, **__: pytest.fail("fitted"))
     assert run(*MASS, "--history", "h.txt")[0] == 2
     assert run(*MASS, "--out", "a/m.json")[0] == 2
 
@@ -262,7 +262,7 @@ def test_unknown_levels_are_counted_on_standard_error(models, run):
     Path("new.csv").write_text(text)
     code, _, err = run("predict", models / "body_mass_g.json", "new.csv", "--out", "p.csv")
     assert code == 0
-    assert err.startswith(f"{text.count('Atlantis')} cells held a level that the model has never seen")
+    assert f"never seen count as its reference or `(other)`: {text.count('Atlantis')}, 'Atlantis'" in err
 
 
 def test_predictions_of_standard_input(models, run, stdin):
@@ -357,7 +357,7 @@ def test_ctrl_c_before_there_is_a_run(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("descend.run.Problem.of", interrupted)
+    monkeypatch.setattr("descend.fitting.Problem.of", interrupted)
     assert run(*MASS) == (130, "", "descend: interrupted; nothing was written\n")
 
 

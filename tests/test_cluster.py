@@ -20,6 +20,7 @@ import descend
 from descend.cli import main
 from descend.cluster import Cluster, LocalProcesses
 from descend.errors import DescendError, EngineLostError, MissingExtraError
+from descend.prediction_parts import Written
 from descend.scoring import score, write_predictions
 from descend.worker import versions
 
@@ -195,10 +196,8 @@ def test_copies_on_this_machine_are_refused_by_workers_elsewhere(three, tmp_path
 
 def test_predictions_are_parts_in_order(folder, three, local, tmp_path):
     model = local["three newton"].model
-    assert write_predictions(model, f"{folder}/*.parquet", tmp_path / "parts", ["x0"], engine=three) == (
-        60_000,
-        0,
-    )
+    written = write_predictions(model, f"{folder}/*.parquet", tmp_path / "parts", ["x0"], engine=three)
+    assert written == Written(60_000)
     write_predictions(model, f"{folder}/*.parquet", tmp_path / "whole.parquet", ["x0"])
     parts = pl.read_parquet(f"{tmp_path}/parts/*.parquet")
     assert parts.equals(pl.read_parquet(tmp_path / "whole.parquet"))

@@ -10,55 +10,89 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from postgres import cluster
 
 import descend
 from descend import DescendError
 from descend.cli import main
 
 PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
-LABELS = {"two": "deposit", "three": "species", "number": "body_mass_g", "ages": "age"}
+BANK = Path(__file__).parent / "data" / "bank.csv"
 
 
-def bank(rows=300):
-    """Rows like those of the bank's campaign: texts with gaps, numbers with gaps, truths and dates."""
+def campaign(rows=300):
+    """What the files lack: a name with quotes, numbers with gaps, truths and dates."""
     random = np.random.default_rng(1)
     age = random.integers(18, 90, rows)
     job = random.choice(["admin.", "blue-collar", 'it\'s "odd"', "student"], rows)
     day = [datetime.date(2020, 1, 1) + datetime.timedelta(days=int(d)) for d in random.integers(0, 900, rows)]
     balance = random.normal(1e3, 3e3, rows)
     z = 0.03 * age + (job == "student") - 1e-4 * balance + random.normal(size=rows)
-    missing = random.random((2, rows)) < 0.1
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "age": age,
-            "job": [None if m else j for m, j in zip(missing[0], job, strict=True)],
-            "balance": [None if m else b for m, b in zip(missing[1], balance, strict=True)],
+            "job": job,
+            'the "balance"': balance,
             "default": random.random(rows) < 0.2,
             "contacted": day,
             "deposit": np.where(z > np.median(z), "yes", "no"),
         }
     )
+    return with_holes(frame, ["job", 'the "balance"'])
+
+
+def with_holes(frame, names):
+    """One cell in ten of these columns missing."""
+    random = np.random.default_rng(2)
+    holes = [pl.lit(pl.Series(random.random(frame.height) < 0.1)) for _ in names]
+    return frame.with_columns(
+        pl.when(h).then(None).otherwise(pl.col(n)).alias(n) for n, h in zip(names, holes, strict=True)
+    )
 
 
 def penguins(target):
-    frame = pl.read_csv(PENGUINS, null_values=["NA"])
-    return frame if target == "species" else frame.drop_nulls(target)
+    return pl.read_csv(PENGUINS, null_values=["NA"]).drop_nulls(target)
 
 
-@pytest.fixture(params=["number", "three", "two", "ages", "unpenalised"])
+def bank(target):
+    return with_holes(pl.read_csv(BANK), [n for n in ("job", "age", "contact", "balance") if n != target])
+
+
+CASES = {
+    "penguins, a number": lambda: (penguins("body_mass_g"), "body_mass_g", {}),
+    "penguins, three classes": lambda: (penguins("species"), "species", {}),
+    "bank, two classes": lambda: (bank("deposit"), "deposit", {}),
+    "bank, two classes, no penalty": lambda: (bank("loan"), "loan", {"penalty": 0.0}),
+    "bank, four classes": lambda: (bank("poutcome"), "poutcome", {}),
+    "bank, a number": lambda: (bank("balance"), "balance", {}),
+    "bank, whole": lambda: (pl.read_csv(BANK), "deposit", {}),
+    "bank, texts alone": lambda: (
+        bank("marital"),
+        "marital",
+        {"columns": descend.Columns(features=["job", "day", "month"], categorical=["day"])},
+    ),
+    "dates, truths and quotes": lambda: (campaign(), "deposit", {}),
+    "dates, truths and quotes, a number": lambda: (campaign(), "age", {}),
+}
+
+
+@pytest.fixture(params=CASES, scope="module")
 def fitted(request):
-    """A run, and rows for it that hold unknown levels and missing cells."""
-    kind = request.param
-    if kind in ("number", "three"):
-        frame, target = penguins(LABELS[kind]), LABELS[kind]
-        strange = {"island": ["Atlantis", None, "Dream"], "bill_length_mm": [None, 40.0, None]}
-        run = descend.fit(frame, target=target)
-    else:
-        frame, target = bank(), LABELS["ages" if kind == "ages" else "two"]
-        strange = {"job": ["astronaut", None, "student"], "balance": [None, 10.0, None]}
-        run = descend.fit(frame, target=target, penalty=0.0 if kind == "unpenalised" else None)
-    odd = frame.head(3).with_columns(pl.Series(name, cells) for name, cells in strange.items())
-    return run, pl.concat([frame, odd], how="vertical_relaxed").drop(target)
+    """A run, and its rows; beside them, for each column, rows where its cell is missing or of an unknown level."""
+    frame, target, options = CASES[request.param]()
+    run = descend.fit(frame, target=target, **options)
+    rows = frame.drop(target)
+    return run, pl.concat([rows, odd(rows)], how="vertical_relaxed")
+
+
+def odd(rows):
+    """Rows with a missing cell or an unknown text in each column in turn, and one with nothing but gaps."""
+    made = [rows.clear(1)]
+    for number, name in enumerate(rows.columns):
+        cells = [None, *(["Atlantis", "(missing)"] if rows[name].dtype == pl.String else [])]
+        for cell in cells:
+            made.append(rows[number].with_columns(pl.lit(cell, dtype=rows[name].dtype).alias(name)))
+    return pl.concat(made)
 
 
 def load(source):
@@ -101,6 +135,20 @@ def test_sql(fitted):
     connection = duckdb.connect()
     connection.register("data", rows.to_arrow())
     found = connection.sql(descend.export(run.model, "sql")).pl()
+    shares = [name for name in found.columns if name.startswith("probability:")]
+    check(run, rows, found["prediction"].to_list(), found.select(shares).to_numpy() if shares else None)
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with cluster() as made:
+        yield made
+
+
+def test_sql_in_postgresql(fitted, postgres):
+    run, rows = fitted
+    postgres.table(rows.with_row_index("row").cast({"row": pl.Int64}))
+    found = postgres.query(descend.export(run.model, "sql")).sort("row")
     shares = [name for name in found.columns if name.startswith("probability:")]
     check(run, rows, found["prediction"].to_list(), found.select(shares).to_numpy() if shares else None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -9,6 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import descend
+from descend import DescendWarning, GradientDescent
 from descend.coordinates import Coordinates
 from descend.objective import Objective
 from descend.problem import Problem
@@ -96,3 +99,14 @@ def test_start_and_weights_are_in_the_units_of_the_data():
     run = descend.fit(X, y, start=w, steps=3, optimizer="gradient-descent", standardize=True)
     np.testing.assert_allclose(run.history.weights[0], w, rtol=1e-12)
     assert run.history.loss[-1] == pytest.approx(descend.mse(run.predict(X), y), rel=1e-10)
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_a_walk_that_leaves_for_infinity_ends_without_a_warning(batch_size):
+    x = np.random.default_rng(0).normal(size=(50, 2)) * [1e-3, 10.0] + 5.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DescendWarning)  # the rate is announced to be too large
+        way = GradientDescent(1e60)
+        run = descend.fit(x, x[:, 0], optimizer=way, batch_size=batch_size, standardize=True, epochs=20)
+    assert run.outcome is descend.Outcome.DIVERGED
+    assert np.isfinite(run.weights).all()

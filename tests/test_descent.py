@@ -358,11 +358,25 @@ def test_a_time_limit_ends_a_walk_in_the_middle_of_an_epoch():
     assert 0.05 <= walk[-1].seconds < 2
 
 
-def test_batches_that_diverge_end_with_finite_weights():
-    made = objective(intercept=False)
-    last = list(steps(made, GradientDescent(1e6), batch_size=10, epochs=100))[-1]
+@pytest.mark.parametrize("rate", [1e6, 1e200])
+@pytest.mark.parametrize("batch_size", [None, 10])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("loss", TARGETS)
+def test_a_rate_that_overflows_ends_with_finite_weights(loss, intercept, batch_size, rate):
+    made = objective(loss, intercept=intercept, penalty=0.1)
+    last = list(steps(made, GradientDescent(rate), batch_size=batch_size, epochs=100))[-1]
     assert last.outcome is Outcome.DIVERGED
     assert np.isfinite(last.weights).all()
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+@pytest.mark.parametrize("batch_size", [None, 1, 16])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_automatic_rate_stands_a_penalty_steeper_than_any_row(loss, batch_size, momentum):
+    made = objective(loss, 0.01 * X, penalty=1e4)
+    walk = list(steps(made, GradientDescent(momentum=momentum), batch_size=batch_size, epochs=3))
+    assert walk[-1].outcome is Outcome.STEP_LIMIT
+    assert walk[-1].loss <= walk[0].loss * (1 if batch_size is None else 2)
 
 
 REFUSED = {

@@ -214,7 +214,7 @@ def test_flags_are_translated_for_a_table_alone():
 
 
 def test_a_diverged_run_is_told_why_and_both_curvatures_of_a_classification_are_named():
-    assert "Your run diverged" in advice(DIAGNOSES["diverged"]())
+    assert "How your run ended: diverged" in advice(DIAGNOSES["diverged"]())
     assert "What blew up" in advice(DIAGNOSES["diverged"]())
     page = " ".join(str(DIAGNOSES["classes, run"]()).split())
     for named in (

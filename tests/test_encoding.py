@@ -85,7 +85,7 @@ JOBS = ("job=baker", "job=clerk", "job=smith", "job=(missing)")
 
 def test_the_matrix_is_that_of_scikit_learn():
     X, unknown = learn().transform(FRAME)
-    assert unknown == 0
+    assert not unknown.found
     assert learn().feature_names == (*NAMES, *JOBS, "paid=false", "paid=true")
     np.testing.assert_allclose(dense(X), by_scikit_learn(), rtol=1e-10, atol=1e-11)
 
@@ -176,12 +176,12 @@ def test_unknown_levels_go_to_the_reference_and_are_counted(known, reference, ne
     frame = pl.DataFrame({"c": known, "y": [0.0] * len(known)})
     encoding = learn(frame, reference={"c": reference} if reference else None)
     X, unknown = encoding.transform(pl.DataFrame({"c": new}))
-    assert unknown == count
+    assert unknown.levels == count
     levels = encoding.categories[0].dummies
     assert [[levels[j] for j in np.flatnonzero(row)] for row in dense(X)] == stood_in
     dropped, unknown = encoding.dropping_references().transform(pl.DataFrame({"c": new}))
     reference = encoding.categories[0].reference
-    assert unknown == count
+    assert unknown.levels == count
     assert dense(dropped).sum(axis=1).tolist() == [float(name != [reference]) for name in stood_in]
 
 
@@ -195,7 +195,7 @@ def test_rare_levels_are_folded_and_take_in_unknown_ones():
     assert column.shares[-1] == pytest.approx(60 / len(frame))
     X, unknown = encoding.transform(pl.DataFrame({"c": ["a rare 3", "never seen", often[7]]}))
     assert dense(X).argmax(axis=1).tolist() == [MAX_LEVELS, MAX_LEVELS, 7]
-    assert unknown == 2
+    assert unknown.levels == 2
 
 
 def test_exactly_so_many_levels_are_not_folded():
@@ -207,13 +207,13 @@ def test_exactly_so_many_levels_are_not_folded():
 def test_truth_is_read_however_it_is_written(written):
     encoding = learn(FRAME.select("paid", "y")).dropping_references()
     X, unknown = encoding.transform(pl.DataFrame({"paid": [written, "False"]}))
-    assert (dense(X).ravel().tolist(), unknown) == ([1.0, 0.0], 0)
+    assert (dense(X).ravel().tolist(), unknown.levels) == ([1.0, 0.0], 0)
 
 
 def test_text_that_only_looks_like_truth_keeps_its_case():
     encoding = learn(pl.DataFrame({"c": ["True", "False", "Maybe"], "y": 0.0}))
     X, unknown = encoding.transform(pl.DataFrame({"c": ["True", "true"]}))
-    assert unknown == 1
+    assert unknown.levels == 1
     assert dense(X)[0].tolist() == [0, 0, 1]
 
 
@@ -235,7 +235,9 @@ def test_dates_are_days_however_they_come(seen):
 
 def test_numbers_in_text_are_numbers_and_the_rest_is_missing():
     encoding = learn(FRAME.select("age", "y"))
-    X = dense(encoding.transform(pl.DataFrame({"age": ["50", "unknown"]}))[0])
+    X, surprises = encoding.transform(pl.DataFrame({"age": ["50", "unknown"]}))
+    X = dense(X)
+    assert surprises.found == {("number", "age"): (1, "unknown")}
     age = encoding.numbers[0]
     assert X[0].tolist() == [pytest.approx((50 - age.mean) / age.scale), 0]
     assert X[1].tolist() == [0, 1]
@@ -293,7 +295,7 @@ def test_a_new_table_is_read_in_the_roles_that_were_learned(tmp_path):
     assert (table.schema["zip"], table.schema["n"], table.schema["y"]) == (pl.String, pl.Float64, pl.Float64)
     pieces = [encoding.transform(piece.frame) for piece in table.slices(encoding.names, 1 << 20)]
     X, unknown = dense(pieces[0][0]), pieces[0][1]
-    assert unknown == 0
+    assert not unknown.found
     assert X[0, 1:].tolist() == [0, 1, 0]
     assert X[1, 1:].tolist() == [1, 0, 0]
     assert X[-1, 0] == pytest.approx((2.5 - 7 / 3) / np.std([1, 2, 4]))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ill_scaled import ill_scaled, target_for
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from test_trajectory import problem
 
 import descend
 from descend import Adam, DescendWarning, GradientDescent, Objective, Outcome
@@ -39,7 +40,8 @@ def test_the_automatic_rate_never_diverges_on_ill_scaled_data(way):
         x, signal = ill_scaled(seed)
         loss = LOSSES[seed % 3] if seed % 2 else "squared-error"
         last = first = None
-        objective = Objective.of(x, target_for(loss, signal), loss=loss)
+        penalty = (0.0, 1e-3, 1e3)[seed // 4 % 3]
+        objective = Objective.of(x, target_for(loss, signal), loss=loss, penalty=penalty)
         for last in descend.steps(objective, optimizer, batch_size=batch_size, limit=60):
             first = last if first is None else first
         assert last.outcome is Outcome.STEP_LIMIT, seed
@@ -155,6 +157,27 @@ def test_a_run_at_its_step_limit_says_how_far_it_still_had_to_go(momentum):
     missing = int(run.message.split("another ")[1].split(" step")[0].replace(",", ""))
     long = lesson(optimizer=way, steps=5_000).history.loss
     assert abs(missing + 20 - int(np.argmax(long <= 1.01 * best))) <= 0.05 * (missing + 20)
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9}, {"momentum": 0.8, "nesterov": True}], ids=str)
+def test_the_steps_that_are_missing_are_those_that_it_takes(settings):
+    told = 0
+    for seed in range(12):
+        x, y = problem(seed)
+        run = descend.fit(x, y, intercept=False, optimizer=GradientDescent(**settings), steps=20)
+        found = re.search(r"another ([\d,]+) steps? would", run.message)
+        best = descend.fit(x, y, intercept=False).loss
+        if found is None:  # it is there already, or so it says
+            assert run.loss <= 1.01 * best or "will not come" in run.message
+            continue
+        missing = int(found[1].replace(",", ""))
+        if missing > 20_000:
+            continue
+        way = GradientDescent(**settings)
+        long = descend.fit(x, y, intercept=False, optimizer=way, steps=int(1.1 * missing) + 40).history.loss
+        assert missing == pytest.approx(int(np.argmax(long[20:] <= 1.01 * best)), rel=0.05)
+        told += 1
+    assert told >= 6
 
 
 @pytest.mark.parametrize("loss", ["logistic", "cross-entropy"])

@@ -79,6 +79,14 @@ def test_the_default_classifier_is_scikit_learns_with_c_of_one(optimizer):
     np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-4)
 
 
+def test_probabilities_near_zero_keep_their_digits():
+    model = LinearClassifier(alpha=1e-6).fit([[-1.0], [1.0], [-2.0], [2.0]], [0, 1, 0, 1])
+    logs = model.predict_log_proba([[30.0], [-30.0]])
+    z = model.decision_function([[30.0]])[0]
+    assert z > 40  # one less a probability near one would be zero
+    np.testing.assert_allclose(logs, [[-z, 0.0], [0.0, -z]], rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 1.0, 2: 0.5}])
 def test_three_classes_are_scikit_learns(class_weight):
     s = random.integers(1, 4, len(iris_y)).astype(float)
@@ -95,12 +103,28 @@ def test_three_classes_are_scikit_learns(class_weight):
     assert ours.intercept_.shape == (3,)
 
 
-def test_exact_returns_the_solution_of_minimum_norm():
-    X = random.normal(size=(10, 20))
+@pytest.mark.parametrize("optimizer", ["auto", "newton", "lbfgs", "gradient-descent"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_collinear_columns_get_the_solution_of_minimum_norm(intercept, optimizer):
+    X = random.normal(size=(10, 20)) * 2.0 ** random.integers(-3, 3, 20) + 1
     y = random.normal(size=10)
-    ours = LinearRegressor(fit_intercept=False, standardize=False).fit(X, y)
-    scale = np.sqrt((X**2).mean(axis=0))  # in units where every column has the same length
-    np.testing.assert_allclose(ours.coef_, np.linalg.pinv(X / scale) @ y / scale, rtol=1e-8)
+    theirs = LinearRegression(fit_intercept=intercept).fit(X, y)
+    ours = LinearRegressor(fit_intercept=intercept, optimizer=optimizer, tol=1e-10).fit(X, y)
+    for model in (ours, clone(ours).fit(X[:4], y[:4]).partial_fit(X[4:], y[4:])):
+        np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(model.intercept_, theirs.intercept_, atol=1e-7)
+        np.testing.assert_allclose(model.predict(X), y, atol=1e-7)
+    np.testing.assert_allclose(ours.run_.predict(X), y, atol=1e-7)
+    assert not hasattr(model, "run_")  # which fitted the first rows only
+
+
+def test_intercepts_of_softmax_sum_to_zero():
+    theirs = LogisticRegression(tol=1e-10, max_iter=10_000).fit(iris_X, iris_y)
+    for optimizer in ("newton", "lbfgs"):
+        ours = LinearClassifier(optimizer=optimizer, tol=1e-9).fit(iris_X, iris_y)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+        np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4)
+        assert ours.intercept_.sum() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_cross_entropy_of_two_classes_is_the_logistic_loss_with_half_the_penalty():
@@ -121,6 +145,29 @@ def test_frames_of_any_kind_come_in_and_their_names_stay(name):
         assert list(model.run_.model.feature_names) == names
         np.testing.assert_allclose(model.predict_proba(frame), fitted[0].predict_proba(pandas), rtol=1e-12)
     assert set(LinearRegressor().fit(pandas, iris_y).run_.coefficients) == {*names, "(intercept)"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_dtypes_are_scikit_learns(dtype, sparse):
+    X = (10 * iris_X).astype(dtype)
+    X = csr_array(X) if sparse else X
+    for labels in (iris_y, iris_y > 0):
+        ours = LinearClassifier(tol=1e-3).fit(X, labels)
+        theirs = LogisticRegression(max_iter=10_000).fit(X, labels)
+        for name in ("coef_", "intercept_"):
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+        for method in ("decision_function", "predict_proba"):
+            assert getattr(ours, method)(X).dtype == getattr(theirs, method)(X).dtype
+        assert ours.predict_log_proba(X).dtype == ours.coef_.dtype
+        assert np.mean(ours.predict(X) == theirs.predict(X)) > 0.98
+        assert ours.run_.weights.dtype == np.float64
+    ours, theirs = LinearRegressor(), Ridge(alpha=0.0, solver="lsqr" if sparse else "auto")
+    for model in (ours.fit(X, iris_y), theirs.fit(X, iris_y), ours.partial_fit(X, iris_y)):
+        assert model.coef_.dtype == (np.float32 if dtype == np.float32 else np.float64)
+        assert model.predict(X).dtype == model.coef_.dtype
+    again = LinearRegressor(optimizer="lbfgs", warm_start=True).fit(X, iris_y).fit(X, iris_y)
+    assert again.coef_.dtype == ours.coef_.dtype
 
 
 def test_sparse_rows_give_what_dense_ones_give():
@@ -145,6 +192,9 @@ def test_in_pipelines_searches_and_calibration():
     pipeline = make_pipeline(encode, LinearClassifier()).set_output(transform="pandas")
     pipeline.fit(frame, cancer_y)
     assert "numbers__a" in pipeline[-1].feature_names_in_
+    polars = clone(pipeline).set_output(transform="polars").fit(pl.from_pandas(frame), cancer_y)
+    assert polars[-1].feature_names_in_.tolist() == pipeline[-1].feature_names_in_.tolist()
+    np.testing.assert_allclose(polars[-1].coef_, pipeline[-1].coef_)
     search = GridSearchCV(pipeline, {"linearclassifier__alpha": [1e-3, 10.0]}, cv=3).fit(frame, cancer_y)
     assert search.best_params_ == {"linearclassifier__alpha": 1e-3}
     assert cross_val_score(pipeline, frame, cancer_y, cv=3).mean() > 0.85
@@ -180,6 +230,59 @@ def test_partial_fit_of_classes_goes_on_from_its_state(optimizer):
     assert losses[-1] < losses[0]
     with pytest.raises(DescendError, match="`classes` must be"):
         model.partial_fit(iris_X, iris_y, classes=[0, 1])
+
+
+def steps_on_chunks(chunks, rate, centre, scale):
+    """Gradient descent on the logistic loss, one step per chunk, in the coordinates `(x - centre) / scale`."""
+    w = np.zeros(cancer_X.shape[1] + 1)
+    for t, rows in enumerate(chunks):
+        U = np.column_stack([(cancer_X[rows] - centre) / scale, np.ones(len(rows))])
+        p = 1 / (1 + np.exp(-(U @ w)))
+        w = w - rate / (1 + 0.5 * t) * U.T @ (p - cancer_y[rows]) / len(rows)
+    return w[:-1] / scale, w[-1] - (w[:-1] / scale) @ centre
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_partial_fit_goes_on_with_its_schedule_in_the_coordinates_of_the_first_chunk(standardize):
+    chunks = np.array_split(random.permutation(len(cancer_y)), 6)
+    rate, first = (0.5, cancer_X[chunks[0]]) if standardize else (1e-6, None)
+    schedule = descend.InverseTime(rate, decay=0.5)
+    model = LinearClassifier(
+        penalty=None, learning_rate=schedule, batch_size=10_000, standardize=standardize, random_state=0
+    )
+    for rows in chunks:
+        model.partial_fit(cancer_X[rows], cancer_y[rows], classes=[0, 1])
+    frozen = (first.mean(axis=0), first.std(axis=0)) if standardize else (np.zeros(30), np.ones(30))
+    coef, intercept = steps_on_chunks(chunks, rate, *frozen)
+    np.testing.assert_allclose(model.coef_[0], coef, rtol=1e-8)
+    assert model.intercept_[0] == pytest.approx(intercept, rel=1e-8)
+
+
+@pytest.mark.parametrize("make", [LinearRegressor, LinearClassifier])
+def test_weights_of_rows_are_repetitions_in_partial_fit_and_in_the_score(make):
+    s = random.integers(1, 4, len(iris_y))
+    y = (iris_y > 0).astype(int)
+    rows = np.repeat(np.arange(len(y)), s)
+    settings = {} if make is LinearRegressor else {"optimizer": "newton", "alpha": 0.1}
+    more = {} if make is LinearRegressor else {"classes": [0, 1]}
+    weighted, repeated = make(**settings), make(**settings)
+    for part in np.array_split(random.permutation(len(y)), 3):
+        weighted.partial_fit(iris_X[part], y[part], sample_weight=s[part], **more)
+        again = rows[np.isin(rows, part)]
+        repeated.partial_fit(iris_X[again], y[again], **more)
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-8)
+    found = weighted.score(iris_X, y, sample_weight=s)
+    assert found == pytest.approx(repeated.score(iris_X[rows], y[rows]), rel=1e-8)
+
+
+def test_the_parameters_are_these():
+    common = {
+        *("loss", "penalty", "alpha", "optimizer", "learning_rate", "steps", "epochs", "batch_size", "tol"),
+        *("early_stopping", "validation_fraction", "fit_intercept", "standardize", "warm_start"),
+        *("random_state", "verbose"),
+    }
+    assert LinearRegressor().get_params().keys() == common
+    assert LinearClassifier().get_params().keys() == common | {"class_weight"}
 
 
 def test_a_chunk_may_lack_classes_and_a_pickle_goes_on():
@@ -255,6 +358,18 @@ def test_scikit_learns_callbacks_are_told_each_step():
     assert model.outcome_ is Outcome.INTERRUPTED
 
 
+def test_scikit_learns_monitor_scores_each_step():
+    callback = pytest.importorskip("sklearn.callback")
+    monitor = callback.ScoringMonitor(scoring="r2")
+    model = LinearRegressor(optimizer="gradient-descent", steps=6, standardize=False)
+    model.set_callbacks(monitor).fit(diabetes_X, diabetes_y)
+    scores = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "step"]
+    z = diabetes_X @ model.history_.weights[:, :-1].T + model.history_.weights[:, -1]
+    expected = 1 - ((z - diabetes_y[:, None]) ** 2).mean(axis=0) / diabetes_y.var()
+    np.testing.assert_allclose(scores, expected, rtol=1e-9)
+    assert len(scores) == 7
+
+
 def test_verbose_prints_and_a_limit_warns(capsys):
     LinearRegressor(optimizer="gradient-descent", steps=20, verbose=10).fit(diabetes_X, diabetes_y)
     assert capsys.readouterr().out.split()[::2] == ["0", "10"]
@@ -292,3 +407,6 @@ def test_bad_input_is_named():
         LinearClassifier().fit(cancer_X, cancer_y, eval_set=(cancer_X[:2], [0, 5]))
     with pytest.raises(DescendError, match="does not go with `partial_fit`"):
         LinearClassifier(class_weight="balanced").partial_fit(cancer_X, cancer_y, classes=[0, 1])
+    with pytest.raises(DescendError, match="`early_stopping` does not go with `partial_fit`"):
+        LinearRegressor(early_stopping=3).partial_fit(cancer_X, cancer_y)
+    assert LinearRegressor(optimizer="lbfgs", steps=0).fit(cancer_X, cancer_y).n_iter_ == 0

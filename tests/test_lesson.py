@@ -76,7 +76,10 @@ class TestShell:
         monkeypatch.setattr(lesson, "find_spec", lambda name: None)
         assert main(["lesson", "real_file"]) == 0
         assert {p.name for p in tmp_path.iterdir()} == {"03_a_real_file.ipynb", "penguins.csv"}
-        assert "pip install jupyterlab, then jupyter lab 03_a_real_file.ipynb" in capsys.readouterr().out
+        assert (
+            "pip install 'descend[notebook]', then jupyter lab 03_a_real_file.ipynb"
+            in capsys.readouterr().out
+        )
 
     def test_a_notebook_that_is_there_is_kept(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -30,6 +30,7 @@ ORDER = [
     "kept",
     "table_parts",
     "cells",
+    "surprises",
     "profiles",
     "encoding",
     "spool",
@@ -92,8 +93,12 @@ ORDER = [
     "arguments",
     "recording",
     "run",
+    "fitting",
     "layers",
+    "learner",
     "parameters",
+    "estimator_box",
+    "linear_estimator",
     "estimators",
     "formula",
     "onnx_graph",
@@ -139,7 +144,7 @@ LATE = {
 """Functions that import a module inside their body, because it is heavy or stands later in the list."""
 
 OWNERS = {
-    "sklearn": {"estimators"},
+    "sklearn": {"linear_estimator", "estimators"},
     "matplotlib": {"plots", "animation"},
     "mpl_toolkits": {"plots"},
     "PIL": {"animation"},
@@ -148,6 +153,7 @@ OWNERS = {
     "dask": {"cluster"},
     "distributed": {"cluster"},
     "torch": {"autograd"},
+    "fastai": {"learner"},
     "onnx": {"onnx_graph"},
     "polars": {
         "csv_files",

@@ -28,7 +28,7 @@ def points(ax):
 
 
 def texts(ax):
-    return [text.get_text() for text in ax.texts]
+    return [text.get_text() for text in ax.texts if text.get_text()]
 
 
 class TestPlot:
@@ -111,10 +111,12 @@ class TestPictures:
     def test_a_line_that_has_left_does_not_squeeze_the_points(self):
         film = FILMS["line"]
         predictors = film.sample.predictors.copy()
-        predictors[-1] = 1e12
+        predictors[-1] = 1.0, 1e12
         wild = dataclasses.replace(film, sample=dataclasses.replace(film.sample, predictors=predictors))
-        low, high = plots.plot_model(wild).get_ylim()
+        ax = plots.plot_model(wild)
+        low, high = ax.get_ylim()
         assert high - low < 5 * np.ptp(film.sample.y)
+        assert set(texts(ax)) == {"start", "the line has left"}
 
     def test_classes_beyond_the_colours_are_counted(self):
         film = dataclasses.replace(FILMS["regions"], classes=tuple("abcdefgh"))

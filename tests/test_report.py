@@ -286,10 +286,20 @@ class TestDiagnosis:
         monkeypatch.setattr("descend.report.FEW_CELLS", 100)
         run = descend.fit(PENGUINS, target="species", valid=0.2)
         before = len(reads)
-        assert "How good it can get" not in render(run)
+        text = render(run)
+        assert "How good it can get" not in text
+        assert "descend fit ... --diagnose" in text
         assert len(reads) == before
         assert "How good it can get" in render(run, diagnosis=True)
         assert len(reads) > before
+
+    def test_arrays_with_classes_are_gone_through_again_where_they_are_small(self, monkeypatch):
+        x, _ = descend.make_line(60, seed=0)
+        y = (x[:, 0] + np.sin(9 * x[:, 0]) > 0).astype(int)
+        run = descend.fit(x[:, :1], y, loss="logistic")
+        assert "How good it can get" in render(run)
+        monkeypatch.setattr("descend.report.FEW_CELLS", 10)
+        assert "How good it can get" not in render(run)
 
     def test_one_that_is_made_already_is_taken(self, species, reads):
         d = descend.diagnose(species)

@@ -12,7 +12,8 @@ import sklearn.metrics as sk
 
 import descend
 from descend import Columns, Serial, blocks
-from descend.errors import DataError, DescendError
+from descend.errors import DataError, DescendError, DescendWarning
+from descend.prediction_parts import Written
 from descend.scoring import score, write_predictions
 
 RNG = np.random.default_rng(2)
@@ -69,7 +70,7 @@ def test_any_engine_scores_the_same():
 @pytest.mark.parametrize("target", ["y", "sold"])
 def test_predictions_are_written_in_order_beside_the_columns_kept(target, kind, tmp_path):
     m, path = model(target), tmp_path / f"p.{kind}"
-    assert write_predictions(m, FRAME, path, ["id", "kind"]) == (ROWS, 0)
+    assert write_predictions(m, FRAME, path, ["id", "kind"]) == Written(ROWS)
     written = pl.read_csv(path) if kind == "csv" else pl.read_parquet(path)
     assert written["id"].to_list() == list(range(ROWS))
     assert written["kind"].to_list() == FRAME["kind"].to_list()
@@ -95,7 +96,7 @@ def test_standard_output_is_csv(monkeypatch):
 
 def test_no_rows_give_a_header(tmp_path):
     for kind in ("csv", "parquet"):
-        assert write_predictions(model(), FRAME[:0], tmp_path / f"p.{kind}", ["id"]) == (0, 0)
+        assert write_predictions(model(), FRAME[:0], tmp_path / f"p.{kind}", ["id"]) == Written(0)
     assert (tmp_path / "p.csv").read_text() == "id,prediction\n"
     assert pl.read_parquet(tmp_path / "p.parquet").columns == ["id", "prediction"]
 
@@ -105,7 +106,33 @@ def test_unknown_levels_are_counted_and_predicted_as_the_reference(tmp_path):
     strange = FRAME.with_columns(kind=pl.lit("c"))
     reference = FRAME.with_columns(kind=pl.lit("a"))
     assert m.predict(strange).tolist() == m.predict(reference).tolist()
-    assert write_predictions(m, strange, tmp_path / "p.csv") == (ROWS, ROWS)
+    written = write_predictions(m, strange, tmp_path / "p.csv")
+    assert (written.rows, written.surprises.levels) == (ROWS, ROWS)
+
+
+def test_what_a_model_cannot_take_is_said(tmp_path):
+    m = model("sold")
+    path = tmp_path / "new.csv"
+    odd = ["oops", "n/a", None, "1.5"]
+    FRAME.head(400).with_columns(
+        x=pl.Series(odd * 100), kind=pl.Series(["c", "a", "b", "a"] * 100), sold=pl.Series(["yes", "?"] * 200)
+    ).write_csv(path)
+    said = (
+        "cells of `kind` with a level that the model has never seen count as its reference or `(other)`: 100, 'c'",
+        "cells of `x` that are no numbers count as missing: 200, 'oops' for example",
+    )
+    sentences = write_predictions(m, path, tmp_path / "p.csv").surprises.sentences()
+    assert all(sentence.startswith(start) for sentence, start in zip(sentences, said, strict=True))
+    found = score(m, path)
+    assert found.rows == 200
+    assert found.note.startswith("; ".join(sentences))
+    assert found.note.endswith(
+        "rows with a `sold` that the model does not know are left out: 200, '?' for example"
+    )
+    assert score(m, path, Serial()).note == found.note
+    with pytest.warns(DescendWarning, match="cells of `x` that are no numbers"):
+        m.predict(path)
+    assert score(m, FRAME).note is None
 
 
 REFUSED = {

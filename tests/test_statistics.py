@@ -15,6 +15,7 @@ from descend.losses import LOSSES
 from descend.matrix import Mixed
 from descend.statistics import (
     HessianSum,
+    LargestMove,
     LossAndGradient,
     LossSum,
     RowNorms,
@@ -137,6 +138,8 @@ STATISTICS = {
     **{f"gradient, {name}": (LossAndGradient(LOSSES[name], True), name) for name in LOSSES},
     **{f"hessian, {name}": (HessianSum(LOSSES[name], True), name) for name in LOSSES},
     "row norms": (RowNorms(True), "squared-error"),
+    "largest move": (LargestMove(True), "squared-error"),
+    "largest move of classes": (LargestMove(True), "cross-entropy"),
     "targets": (TargetSum(), "squared-error"),
     "classes": (TargetSum(CLASSES), "cross-entropy"),
 }

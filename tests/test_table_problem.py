@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -404,7 +405,10 @@ def test_columns_as_the_user_says(columns, names, tmp_path):
     for data in (frame, tmp_path / "a.csv"):
         run = fit(data, columns=columns)
         assert list(run.model.feature_names) == names
-        np.testing.assert_allclose(run.predict(tmp_path / "a.csv"), run.predict(frame), rtol=1e-12)
+        told = pytest.warns(DescendWarning, match="no numbers") if columns.numeric else nullcontext()
+        with told:
+            predicted = run.predict(tmp_path / "a.csv"), run.predict(frame)
+        np.testing.assert_allclose(*predicted, rtol=1e-12)
 
 
 def test_missing_cells_as_the_user_says_also_when_predicting(tmp_path):

@@ -10,7 +10,7 @@ NAME = "fastai, Learner"
 
 
 def available() -> bool:
-    """Whether fastai is installed: no extra does, `pip install fastai` beside torch."""
+    """Whether fastai is installed."""
     return find_spec("fastai") is not None
 
 

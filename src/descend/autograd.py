@@ -15,11 +15,19 @@ import numpy as np
 from descend import matrix
 from descend.blocks import ArraySource, Source
 from descend.engines import ThreadSession, cores
-from descend.errors import DataError, DescendError, MissingExtraError, ShapeError
+from descend.errors import DataError, DescendError, MissingExtraError, ShapeError, check_whole
 from descend.losses import CrossEntropy, LogisticLoss, SquaredError
 from descend.matrix import Array, Float
 from descend.moments import Moments, Triangle, triangular_factor
-from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, Statistic, TargetSum
+from descend.statistics import (
+    HessianSum,
+    LargestMove,
+    LossAndGradient,
+    LossSum,
+    RowNorms,
+    Statistic,
+    TargetSum,
+)
 
 try:
     import torch
@@ -37,7 +45,8 @@ TRIED_ROWS = 1_000
 class TorchLoss:
     """A loss written as a function of torch tensors: `function(y_hat, y)`, a mean or one value per row.
 
-    `y_hat` is the linear predictor, of shape (rows,) and float64, and so is `y`. Gradient and curvature come
+    `y_hat` is the linear predictor, float64 of shape (rows,), or (rows, outputs) where `outputs` says how many;
+    `y` has shape (rows,) and is float64, or int64 where there are several outputs and `y` holds whole numbers. Gradient and curvature come
     from autograd. A mean must be that of the rows: f(all) is compared with the row-weighted mean of two
     parts before the first step, since a sum over blocks could not give anything else (RMSE, say).
     `curvature_bound`, which "auto" learning rates go by, is the largest curvature found on the target.
@@ -49,17 +58,29 @@ class TorchLoss:
 
     function: Callable[[Any, Any], Any]
     mean_only: bool
+    outputs: int | None = None
     name: ClassVar[str] = "your own loss"
 
     @staticmethod
-    def of(function: Callable[[Any, Any], Any]) -> Any:
-        """Find out whether it returns a mean or one value per row. Raises `DescendError` if neither."""
-        z, y = torch.tensor([0.1, 0.4, 0.7], dtype=torch.float64), torch.tensor([0.0, 1.0, 1.0])
-        z.requires_grad_()
-        try:
-            found = function(z, y.double())
-        except Exception as error:
-            raise DescendError(f"`loss` failed on tensors of 3 rows, (y_hat, y): {error}.") from error
+    def of(function: Callable[[Any, Any], Any], outputs: int | None = None) -> Any:
+        """Find out whether it returns a mean or one value per row. Raises `DescendError` if neither.
+
+        >>> loss = TorchLoss.of(torch.nn.functional.cross_entropy, outputs=3)
+        >>> loss.gradient(np.zeros((1, 3)), np.array([2])).round(3).tolist()
+        [[0.333, 0.333, -0.667]]
+        """
+        outputs = None if outputs is None else check_whole("outputs", outputs)
+        z = torch.linspace(0.1, 0.7, 3 * (outputs or 1), dtype=torch.float64, requires_grad=True)
+        found, several = None, "" if outputs is None else f"; `y_hat` has shape (3, {outputs}) there"
+        for y in (torch.tensor([0.0, 0.0, 1.0]).double(), torch.tensor([0, 0, min(outputs or 2, 2) - 1])):
+            try:
+                found = function(z if outputs is None else z.reshape(3, outputs), y)
+                break
+            except Exception as error:
+                if outputs is None or not y.is_floating_point():
+                    raise DescendError(
+                        f"`loss` failed on tensors of 3 rows, (y_hat, y){several}: {error}."
+                    ) from error
         if not isinstance(found, torch.Tensor) or found.shape not in ((), (3,)) or not found.requires_grad:
             what = (
                 f"a tensor of shape {tuple(found.shape)}"
@@ -70,7 +91,7 @@ class TorchLoss:
                 "`loss` must return a tensor that torch can differentiate, a mean or one value per row; "
                 f"of 3 rows it made {what}."
             )
-        return TorchLoss(function, found.shape == ())
+        return TorchLoss(function, found.shape == (), outputs)
 
     @property
     def curvature_bound(self) -> float:
@@ -79,14 +100,14 @@ class TorchLoss:
 
     def value(self, z: Float, y: Array) -> Float:
         with torch.no_grad():
-            found = self.function(*_tensors(z, y))
+            found = self.function(*self._tensors(z, y))
         return self._per_row(found, len(z))
 
     def gradient(self, z: Float, y: Array) -> Float:
         return self.value_and_gradient(z, y)[1]
 
     def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
-        zt, yt = _tensors(z, y)
+        zt, yt = self._tensors(z, y)
         value, gradient = self.on_device(zt, yt)
         return self._per_row(value, len(z)), gradient.numpy()
 
@@ -98,7 +119,7 @@ class TorchLoss:
         return value.detach(), gradient
 
     def curvature(self, z: Float, y: Array) -> Float:
-        found: Float = self.curvature_on_device(*_tensors(z, y)).numpy()
+        found: Float = self.curvature_on_device(*self._tensors(z, y)).numpy()
         return found
 
     def curvature_on_device(self, z: Any, y: Any) -> Any:
@@ -107,10 +128,25 @@ class TorchLoss:
         value = self.function(z, y)
         total = value * len(z) if self.mean_only else value.sum()
         (gradient,) = torch.autograd.grad(total, z, create_graph=True)
+        if self.outputs is not None:
+            columns = [self._second(gradient[:, k], z) for k in range(self.outputs)]
+            return torch.stack(columns, 1)
+        return self._second(gradient, z)
+
+    @staticmethod
+    def _second(gradient: Any, z: Any) -> Any:
         second = None
         if gradient.requires_grad:
-            (second,) = torch.autograd.grad(gradient.sum(), z, allow_unused=True)
+            (second,) = torch.autograd.grad(gradient.sum(), z, allow_unused=True, retain_graph=True)
         return torch.zeros_like(z) if second is None else second
+
+    def _tensors(self, z: Float, y: Array) -> tuple[Any, Any]:
+        return torch.from_numpy(np.ascontiguousarray(z)), self.target(torch.from_numpy(np.array(y)))
+
+    def target(self, y: Any) -> Any:
+        """A target as the function gets it: float64, or int64 where whole numbers choose among several outputs."""
+        whole = self.outputs is not None and not (y.is_floating_point() and bool((y != y.floor()).any()))
+        return y.long() if whole else y.double()
 
     def _per_row(self, value: Any, rows: int) -> Float:
         value = value.detach().numpy()
@@ -128,26 +164,28 @@ class TorchLoss:
             raise DataError(f"`y` must hold numbers for a loss of your own, got dtype {y.dtype}.")
         y = y[:TRIED_ROWS].astype(np.float64)
         spread = float(y.std()) or 1.0
-        z = y.mean() + spread * np.random.default_rng(0).normal(size=len(y))
+        shape = len(y) if self.outputs is None else (len(y), self.outputs)
+        z = y.mean() + spread * np.random.default_rng(0).normal(size=shape)
         cut = len(y) // 3
         if cut:
-            whole, first, second = (
-                float(self.value(z[rows], y[rows]).mean())
-                for rows in (slice(None), slice(cut), slice(cut, None))
-            )
+            try:
+                whole, first, second = (
+                    float(self.value(z[rows], y[rows]).mean())
+                    for rows in (slice(None), slice(cut), slice(cut, None))
+                )
+            except Exception as error:
+                raise DescendError(f"`loss` failed on {len(y)} rows of `y`: {error}") from error
             expected = (cut * first + (len(y) - cut) * second) / len(y)
             if not abs(whole - expected) <= 1e-8 * max(abs(whole), abs(expected)):
                 raise DescendError(
                     f"`loss` must be a mean over rows: on {len(y)} rows it is {whole:.6g}, but the row-weighted "
                     f"mean of its values on two parts of them is {expected:.6g}. A root of the mean (RMSE) or "
-                    "anything that compares rows cannot be summed over blocks; give the mean itself."
+                    "anything that compares rows cannot be summed over blocks; give the mean itself. A loss of "
+                    "several predictions a row says how many: `TorchLoss.of(loss, outputs=k)`."
                 )
-        steepest = float(np.abs(self.curvature(z, y)).max())
+        curvature = self.curvature(z, y)
+        steepest = float(np.abs(curvature if curvature.ndim == 1 else np.linalg.eigvalsh(curvature)).max())
         object.__setattr__(self, "_steepest", steepest or 1.0)
-
-
-def _tensors(z: Float, y: Array) -> tuple[Any, Any]:
-    return torch.from_numpy(np.ascontiguousarray(z)), torch.from_numpy(np.array(y, dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -239,13 +277,13 @@ def _value_and_gradient(loss: Any, z: Any, y: Any) -> tuple[Any, Any]:
         k = y.long()[:, None]
         p = torch.softmax(z, 1)
         return torch.logsumexp(z, 1) - z.gather(1, k)[:, 0], p.scatter_add(1, k, -torch.ones_like(p[:, :1]))
-    value, gradient = loss.on_device(z, y)
+    value, gradient = loss.on_device(z, loss.target(y))
     return (value.expand(len(z)) if loss.mean_only else value), gradient
 
 
 def _curvature(loss: Any, z: Any, y: Any) -> Any:
     if isinstance(loss, TorchLoss):
-        return loss.curvature_on_device(z, y)
+        return loss.curvature_on_device(z, loss.target(y))
     if isinstance(loss, SquaredError):
         return torch.full_like(z, 2.0)
     if isinstance(loss, LogisticLoss):
@@ -333,6 +371,11 @@ def _row_norms(statistic: RowNorms, X: Any, y: Any, s: Any, w: Any) -> Float:
     return _numpy(_weight(y, s)[1], norms.sum(), norms.max())
 
 
+def _largest_move(statistic: LargestMove, X: Any, y: Any, s: Any, w: Any) -> Float:
+    z = _predictor(X, w, statistic.intercept).abs()
+    return _numpy((z if s is None else z * (s > 0).reshape(-1, *[1] * (z.ndim - 1))).max())
+
+
 def _target_sum(statistic: TargetSum, X: Any, y: Any, s: Any, w: Any) -> Float:
     each = torch.ones_like(y) if s is None else s
     if statistic.classes is None:
@@ -347,6 +390,7 @@ KERNELS: dict[Any, Callable[..., Any]] = {
     Moments: _moments,
     Triangle: _triangle,
     RowNorms: _row_norms,
+    LargestMove: _largest_move,
     TargetSum: _target_sum,
 }
 """What is computed on the device."""

@@ -197,14 +197,15 @@ def batch_rate(objective: Objective, size: int) -> float:
 
     `1 / (2 L(b))` with the expected smoothness of batches of b rows out of n,
     `L(b) = n (b - 1) / (b (n - 1)) L + (n - b) / (b (n - 1)) L_max`: L the curvature of the mean
-    loss and L_max that of the worst row. Gower et al., SGD: General Analysis and Improved Rates
-    (ICML 2019), proposition 3.8.
+    loss and L_max that of the worst row, both with the penalty's. Gower et al., SGD: General Analysis and
+    Improved Rates (ICML 2019), proposition 3.8.
     """
     assert objective.session is not None
     units = objective.coordinates
     norms = objective.session.reduce(RowNorms(objective.intercept) if units is None else units.norms)
     n, b = objective.rows, min(size, objective.rows)
     worst = objective.loss.curvature_bound * norms[2] / (objective.weight / objective.rows)
+    worst += float(objective._penalty_curvature(objective.zeros()).max())
     if n > 1:
         worst = (n * (b - 1) * objective.curvature_bound + (n - b) * worst) / (b * (n - 1))
     return float(1.0 / (2.0 * worst or 1.0))

@@ -30,6 +30,18 @@ def as_numbers(series: pl.Series, dated: bool = False) -> Float:
     return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
 
 
+def strange(series: pl.Series, known: Array) -> tuple[int, str]:
+    """How many cells are neither missing nor `known`, and the first of them.
+
+    >>> strange(pl.Series(["1", "old", None]), np.array([True, False, False]))
+    (1, 'old')
+    """
+    cells = series.filter(pl.Series(~known) & series.is_not_null())
+    if series.dtype == pl.String:
+        cells = cells.filter(cells.str.strip_chars() != "")
+    return len(cells), str(cells[0]) if len(cells) else ""
+
+
 def _as_dates(texts: pl.Series) -> pl.Series:
     try:
         return texts.str.to_datetime(strict=False)

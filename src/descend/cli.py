@@ -156,14 +156,11 @@ def predict(
     from descend.scoring import write_predictions
 
     engine = engine_of(cluster)
-    rows, unknown = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
-    if unknown:
-        print(
-            f"{unknown:,} cells held a level that the model has never seen; the reference or `(other)` stood in",
-            file=sys.stderr,
-        )
+    written = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
+    for sentence in written.surprises.sentences():
+        print(f"note: {sentence}", file=sys.stderr)
     if out:
-        print(f"{rows:,} predictions in {out}", file=sys.stderr)
+        print(f"{written.rows:,} predictions in {out}", file=sys.stderr)
     return 0
 
 
@@ -330,7 +327,7 @@ def _fit(
 ) -> Run:
     """Translate the flags and fit; what was left out is printed with the run, not as a warning."""
     from descend.errors import DescendWarning
-    from descend.run import fit
+    from descend.fitting import fit
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)

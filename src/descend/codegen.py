@@ -241,7 +241,8 @@ def sql_source(formula: Formula) -> str:
         for share, label in zip(shares, formula.classes, strict=True)
     ]
     outer = ",\n  ".join([f"{choice} AS prediction", *listed])
-    return f"{head}SELECT *,\n  {outer}\nFROM (SELECT *,\n  {inner}\nFROM data) AS scored\n"
+    fence = "OFFSET 0  -- or PostgreSQL would write each sum out wherever it is named\n"
+    return f"{head}SELECT *,\n  {outer}\nFROM (SELECT *,\n  {inner}\nFROM data\n{fence}) AS scored\n"
 
 
 def _sum(formula: Formula, k: int) -> str:
@@ -269,8 +270,9 @@ def _category_sql(formula: Formula, term: CategoryTerm, k: int) -> str:
     cell = f"LOWER({cell})" if term.lower else cell
     worths = {level: worth[k] for level, worth in term.levels.items()}
     worths |= dict.fromkeys(formula.missing_texts(term), term.missing[k])
-    whens = " ".join(f"WHEN {cell} = {_literal(level)} THEN {_literal(w)}" for level, w in worths.items())
-    return f"CASE WHEN {cell} IS NULL THEN {_literal(term.missing[k])} {whens} ELSE {_literal(term.unknown[k])} END"
+    others = {level: w for level, w in worths.items() if w != term.unknown[k]}
+    whens = "".join(f" WHEN {cell} = {_literal(level)} THEN {_literal(w)}" for level, w in others.items())
+    return f"CASE WHEN {cell} IS NULL THEN {_literal(term.missing[k])}{whens} ELSE {_literal(term.unknown[k])} END"
 
 
 def _name(name: str) -> str:

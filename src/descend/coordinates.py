@@ -124,7 +124,9 @@ class Coordinates:
     def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
         """The steps of a walk in these coordinates, with weights in the units of the data."""
         for step in walk:
-            yield step._replace(weights=self.to_original(step.weights))
+            with np.errstate(over="ignore", invalid="ignore"):  # of a walk that leaves for infinity
+                weights = self.to_original(step.weights)
+            yield step._replace(weights=weights)
 
 
 class DataUnits:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 
 from descend.matrix import Float
@@ -141,7 +143,8 @@ class SurfacePanel(Panel):
         self.moving = [self.trace, self.dot]
         name_axes(self.ax, *surface.names)
         if surface.note:
-            self.ax.set_title(plain(surface.note), fontsize=SIZES["tick"], color=self.style.muted)
+            words = fill(surface.note, 56)
+            self.ax.set_title(plain(words), fontsize=SIZES["tick"], color=self.style.muted)
 
     def _contours(self, x: Float, y: Float, loss: Float) -> None:
         finite = loss[np.isfinite(loss)]

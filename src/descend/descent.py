@@ -21,7 +21,7 @@ from descend.blocks import ArraySource, check_seed
 from descend.errors import DescendError, check_whole
 from descend.history import Step
 from descend.matrix import Float
-from descend.newton import newton_decrement
+from descend.newton import NEGLIGIBLE, newton_decrement
 from descend.objective import Objective, Quadratic
 from descend.optimizers import GradientDescent, Optimizer
 from descend.second_order import NEWTON_LIMIT, Newton, as_optimizer, auto_optimizer
@@ -147,26 +147,27 @@ class _Watch:
         return self._best(step) if outcome else step
 
     def at_minimum(self, number: int, w: Float, loss: float, norm: float) -> bool:
-        """Whether a small gradient is that of a minimum, by what a Newton step would still gain.
+        """Whether a small gradient is that of a minimum: to six digits, or seven where that is an estimate.
 
-        Asked where the tolerance is our own, and then ever more rarely. In standardised columns, as a table's
-        are, a penalty may prove it alone: the loss is at most `norm**2 / (2 alpha)` above the minimum. Not
-        known, and so taken for granted, of very many weights without a penalty.
+        Estimated by what a Newton step would still gain, where the tolerance is our own, and then ever more
+        rarely. In standardised columns, as a table's are, a penalty may prove it alone: the loss is at most
+        `norm**2 / (2 alpha)` above the minimum. Not known, and so taken for granted, of very many weights
+        without a penalty.
         """
-        objective, enough = self.objective, 1e-7 * loss + 1e-13 * self.start
+        objective, rounding = self.objective, 1e-13 * self.start
         if not self.verified:
             return True
         raw = objective.session is not None and isinstance(objective.session.source, ArraySource)
         if not objective.penalty.is_zero and not raw:
             alpha = float(objective.penalty.curvature(objective._penalised(w)).min(initial=np.inf))
-            if norm**2 <= 2.0 * alpha * enough:
+            if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * loss + rounding):
                 return True
         if w.size > NEWTON_LIMIT and not isinstance(objective, Quadratic):
             return raw or objective.penalty.is_zero
         if number < self.check_at:
             return False
         self.check_at = number + 1 + number // 10
-        return newton_decrement(objective, w) <= enough
+        return newton_decrement(objective, w) <= 0.1 * NEGLIGIBLE * loss + rounding
 
     def _or_swinging(
         self, outcome: Outcome | None, number: int, w: Float, loss: float, limits: Limits

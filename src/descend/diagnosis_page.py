@@ -12,6 +12,7 @@ from textwrap import fill
 from typing import Any, TypeAlias
 
 from descend.diagnosis import Diagnosis, Gap
+from descend.endings import above
 from descend.terrain import MOMENTUM, SHARES, Terrain
 
 WIDTH = 96
@@ -28,9 +29,9 @@ MEANING = {
 }
 WHY = (
     "A step goes downhill, as long as the learning rate times the slope. Curvature is how fast the slope changes: "
-    "where it is large a long step lands higher on the other side, where it is small a short step hardly gets on. "
-    "The condition number, the largest over the smallest, says how badly one learning rate suits both: 1 is best."
+    "where it is large a long step lands higher on the other side, where it is small a short step hardly gets on."
 )
+CONDITION = " The condition number, the largest over the smallest, says how badly one learning rate suits both: 1 is best."
 SETTINGS = (
     "The steps are those until the loss is within 1 % and 0.01 % of the best. Automatic is what `fit` does unless told "
     "otherwise. Momentum, here Nesterov's, keeps a part of the last move in the next. What is best in the long run may be behind at first."
@@ -68,7 +69,7 @@ def title(d: Diagnosis) -> str:
     """What was diagnosed."""
     penalty = f", L2 penalty {d.penalty:.4g}" if d.penalty else ""
     loss = LOSSES.get(d.loss, d.loss)
-    return f"Diagnosis: {loss} for `{d.target}`, {d.rows:,} rows, {_count(d.columns, 'column')}{penalty}"
+    return f"Diagnosis: {loss} for `{d.target}`, {d.rows:,} row{'' if d.rows == 1 else 's'}, {_count(d.columns, 'column')}{penalty}"
 
 
 def sections(d: Diagnosis) -> list[Section]:
@@ -115,7 +116,7 @@ def _first(d: Diagnosis) -> str:
     if d.ran and _arrived(gap):
         return "Nothing: your run is at the best loss that these columns reach."
     if d.ran:
-        words = f"Your run {d.ending}{'' if d.ending.endswith('.') else '.'}"
+        words = f"How your run ended: {d.ending}{'' if d.ending.endswith('.') else '.'}"
         return words if way in words or not gap.reached else f"{words} {way} is there at once."
     if not gap.reached:
         other = (
@@ -184,18 +185,18 @@ def _wrong(d: Diagnosis, loss: float, more: str, penalty: float = 0.0) -> str:
 
 def _distance(d: Diagnosis, gap: Gap) -> str:
     name, steps = gap.optimizer.replace("-", " "), _count(gap.steps, "step")
+    assert gap.loss is not None
     start = (
         f"Your run ({name}, {steps}) ended"
         if d.ran
         else f"{steps} of {name} at the automatic learning rate would end"
-        if d.descent.exact
-        else f"{steps} of {name} at the automatic learning rate would end about"
     )
+    about = "" if d.ran or d.descent.exact else "about "
     if gap.excess is None or d.unbounded:
-        return f"{start} at a loss of {gap.loss:.6g}."
+        return f"{start} with a loss of {about}{gap.loss:.6g}."
     if _arrived(gap):
         return f"{start} there: nothing is left to gain."
-    return f"{start} {_above(gap.excess)} (loss {gap.loss:.6g})."
+    return f"{start} with a loss {about}{above(gap.best, gap.loss - gap.best)} ({gap.loss:.6g})."
 
 
 def _arrived(gap: Gap) -> bool:
@@ -211,7 +212,8 @@ def _how_to_get_there(d: Diagnosis) -> Section:
         words = "It does not: every step lowers the loss, and none is the last."
         return Section(name, (f"{words} A learning rate of up to {_figure(d.descent.limit())} is safe.",))
     plans = [_plans_table(d)] if d.descent.plans else []
-    return Section(name, (WHY, _terrain_table(d), *plans, *_reading(d)))
+    why = WHY + (CONDITION if d.descent.curvatures else "")
+    return Section(name, (why, _terrain_table(d), *plans, *_reading(d)))
 
 
 def _terrain_table(d: Diagnosis) -> Table:
@@ -395,17 +397,6 @@ def _steps(number: int | None) -> str:
 
 def _seconds(seconds: float) -> str:
     return "less than 0.01 s" if seconds < 0.01 else f"{seconds:.2g} s"
-
-
-def _above(excess: float) -> str:
-    """A share by which a loss is above the best, in words.
-
-    >>> _above(0.0072), _above(4.41), _above(3.26e6)
-    ('0.72 % above the best', 'at 5.41 times the best', 'at 3.3e+06 times the best')
-    """
-    if excess < 1:
-        return f"{100 * excess:.2g} % above the best"
-    return f"at {1 + excess:,.3g} times the best" if excess < 1e6 else f"at {1 + excess:.2g} times the best"
 
 
 def _count(number: int, noun: str) -> str:

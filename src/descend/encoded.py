@@ -19,6 +19,7 @@ from descend.encoding import Encoding
 from descend.kept import Spooled
 from descend.matrix import Array, Float
 from descend.spool import Pair, Spool, memory_budget
+from descend.surprises import Surprises
 from descend.table_parts import first_leaves, leaves_of, row_runs, unit_rows
 from descend.tables import Rows, Slice, Table
 
@@ -38,8 +39,8 @@ class EncodedTable:
     """The column of sample weights."""
     class_weights: Float | None = None
     """Factors to the weights of training rows, by class."""
-    unknown: int = 0
-    """Cells with a level that the encoding did not know, counted in the last read."""
+    surprises: Surprises = field(default_factory=Surprises)
+    """What of the last read could not be taken as it is."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class EncodedTable:
     def slices(self) -> Iterator[Slice]:
         """The raw rows of each leaf."""
         recipe = self.recipe
-        self.unknown, count = 0, 0
+        self.surprises, count = Surprises(), 0
         for piece in self.table.slices(recipe.columns, recipe.leaf_rows):
             yield piece
             count += 1
@@ -86,9 +87,9 @@ class EncodedTable:
 
         Rows without a target or of weight zero are in neither.
         """
-        pair, unknown = self.recipe.pair(piece)
+        pair, surprises = self.recipe.pair(piece)
         with self._lock:
-            self.unknown += unknown
+            self.surprises.merge(surprises)
         self._keep(index, pair)
         return pair
 

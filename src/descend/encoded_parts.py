@@ -10,10 +10,11 @@ import numpy as np
 
 from descend.blocks import AnySplit, Block, leaf_rows
 from descend.cache import Shelf
-from descend.cells import held_out_of, weights_of
+from descend.cells import held_out_of, strange, weights_of
 from descend.encoding import Encoding
 from descend.matrix import Float
 from descend.spool import Pair, pair_bytes
+from descend.surprises import Surprises
 from descend.table_parts import RowRun, leaves_of
 from descend.tables import Slice, regular
 
@@ -39,13 +40,15 @@ class Recipe:
     def leaf_rows(self) -> int:
         return leaf_rows(len(self.encoding.columns))
 
-    def pair(self, piece: Slice) -> tuple[Pair, int]:
-        """Training and validation rows of a slice, and the count of cells with an unknown level.
+    def pair(self, piece: Slice) -> tuple[Pair, Surprises]:
+        """Training and validation rows of a slice, and what of it could not be taken as it is.
 
         Rows without a target or of weight zero are in neither.
         """
-        y = self.encoding.target.encode(piece.frame[self.encoding.target.name])
-        X, unknown = self.encoding.transform(piece.frame)
+        target = self.encoding.target
+        y = target.encode(piece.frame[target.name])
+        X, surprises = self.encoding.transform(piece.frame)
+        surprises.add("target", target.name, *strange(piece.frame[target.name], ~np.isnan(y)))
         counted, held_out, weights = ~np.isnan(y), held_out_of(piece, self.split), None
         if self.weight is not None:
             weights = weights_of(piece, self.weight)
@@ -55,7 +58,7 @@ class Recipe:
             None if not m.any() else whole if m.all() else whole.take(m)
             for m in (counted & ~held_out, counted & held_out)
         )
-        return (self._balanced(training), validation), unknown
+        return (self._balanced(training), validation), surprises
 
     def _balanced(self, block: Block | None) -> Block | None:
         if block is None or self.class_weights is None:

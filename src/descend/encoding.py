@@ -15,10 +15,11 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import polars as pl
 
-from descend.cells import as_numbers, as_texts
+from descend.cells import as_numbers, as_texts, strange
 from descend.errors import DataError
 from descend.matrix import Array, Float, Matrix, Mixed
 from descend.profiles import HUGE, NumberProfile, Profile, TextProfile
+from descend.surprises import Surprises
 from descend.tables import Table, open_table
 
 MAX_LEVELS = 1_000
@@ -52,10 +53,12 @@ class Number:
         centre = profile.mean if centred else 0.0
         return Number(name, profile.mean, profile.scale, centre, profile.missing > 0, share, profile.dated)
 
-    def encode(self, series: pl.Series, out: Float) -> Array | None:
+    def encode(self, series: pl.Series, out: Float, surprises: Surprises) -> Array | None:
         """Fill one column of `X`; return the mask of missing cells where there are any."""
         x = as_numbers(series, self.dated)
         absent = np.isnan(x)
+        if series.dtype == pl.String:
+            surprises.add("number", self.name, *strange(series, ~absent))
         np.subtract(x, self.centre, out=out)
         out /= self.scale
         if not absent.any():
@@ -99,20 +102,21 @@ class Category:
         """The levels that have a column in `X`."""
         return tuple(level for level in self.levels if not (self.dropped and level == self.reference))
 
-    def encode(self, series: pl.Series) -> tuple[Array, int]:
-        """The column of `X` of each row, -1 for the dropped reference, and the count of unknown levels."""
+    def encode(self, series: pl.Series, surprises: Surprises) -> Array:
+        """The column of `X` of each row, -1 for the dropped reference."""
         texts = as_texts(series)
         if BOOLEANS.issuperset(self.levels):  # a CSV may write them True, TRUE or true
             texts = texts.str.to_lowercase()
         if MISSING_LEVEL in self.levels:
             texts = texts.fill_null(MISSING_LEVEL)
         codes = texts.cast(pl.Enum(self.levels), strict=False).to_physical().cast(pl.Int32)
-        unknown = codes.null_count()
-        if unknown:
+        if codes.null_count():
+            unseen = texts.filter(codes.is_null()).fill_null(MISSING_LEVEL)
+            surprises.add("level", self.name, len(unseen), unseen[0])
             codes = codes.fill_null(self.levels.index(OTHER if OTHER in self.levels else self.reference))
         columns = {level: i for i, level in enumerate(self.dummies)}
         lookup = np.array([columns.get(level, -1) for level in self.levels], dtype=np.int32)
-        return lookup[codes.to_numpy()], unknown
+        return np.asarray(lookup[codes.to_numpy()])
 
 
 Column: TypeAlias = Number | Category
@@ -248,35 +252,33 @@ class Encoding:
         spare = {f"{c.name}={c.reference}" for c in self.categories if self.intercept and not c.dropped}
         return [i for i, name in enumerate(self.feature_names) if name not in spare]
 
-    def transform(self, frame: pl.DataFrame) -> tuple[Matrix, int]:
-        """Rows of raw columns as a block's `X`, and how many cells held an unknown level."""
+    def transform(self, frame: pl.DataFrame) -> tuple[Matrix, Surprises]:
+        """Rows of raw columns as a block's `X`, and what could not be taken as it is."""
+        surprises = Surprises()
         numbers = self.numbers
         flags = [c.name for c in numbers if c.flagged]
         dense = np.zeros((frame.height, len(numbers) + len(flags)), order="F")
         for j, column in enumerate(numbers):
-            absent = column.encode(frame[column.name], dense[:, j])
+            absent = column.encode(frame[column.name], dense[:, j], surprises)
             if absent is not None and column.flagged:
                 dense[:, len(numbers) + flags.index(column.name)] = absent
         if not self.positions[-1]:
-            return dense, 0
-        sparse, unknown = self._dummies(frame)
-        return Mixed(dense, sparse), unknown
+            return dense, surprises
+        return Mixed(dense, self._dummies(frame, surprises)), surprises
 
-    def _dummies(self, frame: pl.DataFrame) -> tuple[Any, int]:
+    def _dummies(self, frame: pl.DataFrame, surprises: Surprises) -> Any:
         from scipy.sparse import csr_array
 
         codes = np.empty((frame.height, len(self.categories)), dtype=np.int32)
-        unknown = 0
         for j, column in enumerate(self.categories):
-            local, new = column.encode(frame[column.name])
+            local = column.encode(frame[column.name], surprises)
             codes[:, j] = np.where(local < 0, -1, local + self.positions[j])
-            unknown += new
         present = codes >= 0
         indptr = np.zeros(frame.height + 1, dtype=np.int32)
         np.cumsum(present.sum(axis=1), out=indptr[1:])
         indices = codes[present]
         shape = (frame.height, self.positions[-1])
-        return csr_array((np.ones(len(indices)), indices, indptr), shape=shape), unknown
+        return csr_array((np.ones(len(indices)), indices, indptr), shape=shape)
 
     def coefficients(self, w: Float) -> tuple[list[Coefficient], tuple[float, ...]]:
         """Weights in original units, largest standardised size first, and the intercept per output.

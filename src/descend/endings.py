@@ -188,7 +188,7 @@ def _missing_steps(
     if isinstance(objective, Quadratic) and exact:
         distance = state.curvatures.directions.T @ (history.weights[0] - objective.minimizer())
         done = last.number
-    total = Recurrence(state.curvatures, distance, state.best, optimizer, rate).steps_within(0.01)
+    total = Recurrence(state.curvatures, distance, state.best, optimizer, rate).steps_within(0.01, done)
     return None if total is None else total - done
 
 
@@ -201,7 +201,7 @@ def above(best: float, excess: float) -> str:
     if best <= 1e-12 * (best + excess):
         return f"{excess:.3g} above the best, which is 0"
     share = excess / best
-    if share < 10:
+    if share < 1:
         return f"{100 * share:.2g} % above the best"
     return f"{1 + share:,.3g} times the best" if share < 1e6 else f"{1 + share:.2g} times the best"
 

@@ -56,7 +56,8 @@ class Meaning:
             return "two-class"
         if isinstance(self.loss, CrossEntropy):
             return "multi-class"
-        return "weights" if self.loss is None else "regression"
+        several = getattr(self.loss, "outputs", None) is not None
+        return "weights" if self.loss is None or several else "regression"
 
     def weight_names(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """One name per weight, raveled."""

@@ -254,7 +254,7 @@ def scales(s: Subject) -> list[Finding]:
             Finding(
                 "offset",
                 (s.names[far],),
-                f"`{s.names[far]}` lies {abs(mean[far]) / spread[far]:,.3g} standard deviations from zero: "
+                f"`{s.names[far]}` lies {_many(abs(mean[far]) / spread[far])} standard deviations from zero: "
                 "its weight and the intercept can hardly be told apart step by step",
                 do,
             )
@@ -312,7 +312,7 @@ def heavy_tails(s: Subject) -> list[Finding]:
         Finding(
             "heavy tails",
             (s.names[i],),
-            f"`{s.names[i]}` reaches from {s.low[i]:.6g} to {s.high[i]:.6g}, {reach:,.3g} standard deviations "
+            f"`{s.names[i]}` reaches from {s.low[i]:,.6g} to {s.high[i]:,.6g}, {_many(reach)} standard deviations "
             "from its mean: a few rows decide its weight",
             TAMED if s.low[i] > -1 else CUT,
         )
@@ -395,6 +395,10 @@ def _listed(names: Sequence[str]) -> str:
 
 def _share(r2: float) -> str:
     return "more than 0.9999" if r2 > 0.9999 else f"{r2:.4f}"
+
+
+def _many(number: float) -> str:
+    return f"{number:.3g}" if number < 1e3 else f"{number:,.0f}" if number < 1e6 else f"{number:.2g}"
 
 
 def _times(ratio: float) -> str:

@@ -15,6 +15,7 @@ from descend.batches import Batches
 from descend.blocks import ArraySource
 from descend.coordinates import Coordinates
 from descend.engines import Threads
+from descend.least_squares import shortest
 from descend.losses import Loss, SquaredError
 from descend.matrix import Array, Float, Matrix
 from descend.moments import Moments
@@ -49,6 +50,19 @@ def instalments(loss: Loss, intercept: bool, columns: int, **settings: Any) -> I
     return Passes(loss, intercept, **settings)
 
 
+def of_minimum_norm(quadratic: Quadratic, w: Float) -> Float:
+    """Where columns are collinear and nothing is penalised: the weights nearest to zero that fit as `w` does.
+
+    In the units of the data: what a vanishing penalty on them leads to.
+    """
+    columns = quadratic.solution.size
+    if not quadratic.penalty.is_zero or quadratic.rank is None or quadratic.rank == columns:
+        return w
+    v = shortest(quadratic.factor, quadratic.rank, w[:columns])
+    means = (quadratic.moments.mean + quadratic.moments.mean_low)[:-1]
+    return np.append(v, w[-1] + means @ (w[:-1] - v)) if quadratic.intercept else v
+
+
 @dataclass
 class Sums:
     """Squared error: the moments of all chunks, and their minimum.
@@ -81,7 +95,7 @@ class Sums:
         self.moments = found if self.moments is None else Moments.merge(self.moments, found)
         self.number += 1
         quadratic = Quadratic.from_moments(self.moments, penalty, self.intercept)
-        w = quadratic.minimizer()
+        w = of_minimum_norm(quadratic, quadratic.minimizer())
         return w, quadratic.value(w)
 
 

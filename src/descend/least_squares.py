@@ -9,6 +9,24 @@ import numpy as np
 from descend.matrix import Float
 
 
+def shortest(factor: Float, rank: int, w: Float) -> Float:
+    """Of all weights that `factor` cannot tell from `w`, those of minimum norm.
+
+    `rank` says how many directions it can tell apart, in units in which its columns have the same length.
+
+    >>> shortest(np.array([[1.0, 1.0]]), 1, np.array([2.0, 0.0])).round(9).tolist()
+    [1.0, 1.0]
+    """
+    lengths = np.sqrt(np.einsum("ij,ij->j", factor, factor))
+    lengths = np.where(lengths > 0, lengths, 1.0)
+    U, s, Vt = np.linalg.svd(factor / lengths)
+    unseen = Vt[rank:].T / lengths[:, None]
+    basis = np.linalg.qr(unseen / np.sqrt(np.einsum("ij,ij->j", unseen, unseen)))[0]
+    v = w - basis @ (basis.T @ w)
+    lost = U.T @ (factor @ (w - v))  # where columns differ much in length, some digits
+    return np.asarray(v + Vt[:rank].T @ (lost[:rank] / s[:rank]) / lengths)
+
+
 @dataclass(frozen=True)
 class LeastSquares:
     """The least-squares problem of standardised columns `[X | y]`, solved."""

@@ -80,7 +80,7 @@ def show(notebook: Path) -> int:
     """Open a notebook in the Jupyter that is installed, or say how; returns the exit code."""
     found = next((name for name in ("jupyterlab", "notebook") if find_spec(name)), None)
     if found is None:
-        print(f"to run it: pip install jupyterlab, then jupyter lab {notebook.name}")
+        print(f"to run it: pip install 'descend[notebook]', then jupyter lab {notebook.name}")
         print("or open it in VS Code or Colab")
         return 0
     return subprocess.run([sys.executable, "-m", found, str(notebook)], check=False).returncode

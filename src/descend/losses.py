@@ -191,6 +191,16 @@ class CrossEntropy:
             )
 
 
+def outputs_of(loss: Loss, classes: int) -> int | None:
+    """How many columns of weights a loss needs on a target of so many classes; None for a single one without a column.
+
+    >>> outputs_of(CrossEntropy(), 3), outputs_of(LogisticLoss(), 2)
+    (3, None)
+    """
+    found: int | None = classes if isinstance(loss, CrossEntropy) else getattr(loss, "outputs", None)
+    return found
+
+
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogisticLoss(), CrossEntropy())}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from descend.blocks import Block, check_matrix, leaf_rows
-from descend.errors import DataError, DescendError, ModelFileError, ShapeError
+from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
 from descend.files import replacing
 from descend.losses import LOSSES, CrossEntropy, Loss
 from descend.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
@@ -52,7 +53,7 @@ class Model:
         """Numbers for a regression, labels for a classification, one per row of `data`.
 
         `data` is an array of shape (rows, features), or a table where the model was fitted on one. A tensor gives
-        a tensor of its dtype.
+        a tensor of its dtype. Warns of texts in a column of numbers, which count as missing.
         """
         found = np.concatenate([self.decide(z) for z in self._predictors(data)])
         return like_tensor(found, empty_like(data))
@@ -97,7 +98,10 @@ class Model:
             )
         table = open_encoded(data, self.encoding, self.facts.get("missing"))
         for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
-            yield self.linear_predictor(self.encoding.transform(piece.frame)[0])
+            X, found = self.encoding.transform(piece.frame)
+            for sentence in found.sentences("number"):
+                warnings.warn(sentence, DescendWarning, stacklevel=4)
+            yield self.linear_predictor(X)
 
     def _check(self, data: Any) -> Matrix:
         X = check_matrix(data)

@@ -15,7 +15,7 @@ from descend.losses import Loss
 from descend.matrix import Float
 from descend.moments import triangular_factor
 from descend.objective import Objective, Quadratic, Summed
-from descend.statistics import linear_predictor
+from descend.statistics import LargestMove
 
 ILL = 1e-8
 """A smaller curvature than this share of the largest has lost half of its digits in the Hessian."""
@@ -170,20 +170,6 @@ def _by_root(objective: Objective, w: Float, H: Float) -> tuple[NewtonStep, int]
     if objective.intercept:
         move[-1] -= mean @ move[:-1]
     return NewtonStep(move, slope, True), rank
-
-
-@dataclass(frozen=True, slots=True)
-class LargestMove:
-    """The largest change of a row's linear predictor where the weights change by `params`."""
-
-    intercept: bool
-
-    def of(self, block: Block, params: Float) -> Float:
-        z = linear_predictor(Block(block.X, block.y), params, self.intercept)
-        return np.array([np.abs(z).max(initial=0.0)])
-
-    def merge(self, a: Float, b: Float) -> Float:
-        return np.maximum(a, b, out=a)
 
 
 def newton_decrement(objective: Objective, w: Float) -> float:

@@ -21,7 +21,7 @@ from descend.blocks import ArraySource, check_column, check_matrix, check_sample
 from descend.engines import Engine, Session, SomeLeaves, Threads
 from descend.errors import DataError, DescendError, ShapeError
 from descend.least_squares import LeastSquares
-from descend.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted
+from descend.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted, outputs_of
 from descend.matrix import Float
 from descend.moments import MeanSquares, Moments, Triangle
 from descend.penalties import Penalty, as_penalty
@@ -89,7 +89,7 @@ class Objective(ABC):
         check_weighted(loss, sample_weight)
         sample_weight = None if sample_weight is None else check_sample_weight(sample_weight, x.shape[0])
         session = (engine or Threads()).open(ArraySource(x, y, sample_weight))
-        outputs = int(y.max()) + 1 if isinstance(loss, CrossEntropy) else None
+        outputs = outputs_of(loss, int(y.max()) + 1)
         return Objective.over(
             session, loss=loss, penalty=as_penalty(penalty), intercept=intercept, outputs=outputs
         )
@@ -267,8 +267,8 @@ class Summed(Objective):
     @cached_property
     def constant_loss(self) -> float:
         w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
-        sums = self.session.reduce(TargetSum(self.shape[1] if len(self.shape) == 2 else None))
-        w[-1] = self.loss.link(sums[1:] / sums[0]).reshape(w.shape[1:])
+        sums = self.session.reduce(TargetSum(self.shape[1] if isinstance(self.loss, CrossEntropy) else None))
+        w[-1:] = self.loss.link(sums[1:] / sums[0])
         _, weight, total = self.session.reduce(LossSum(self.loss, True), w)
         return float(total / weight)
 
@@ -392,7 +392,7 @@ class Quadratic(Objective):
         gradient[: len(v)] = 2.0 / self.moments.weight * (self.factor.T @ distance)
         if self.intercept:
             residual = self._mean_residual(v) - float(w[-1])
-            value += residual**2
+            value += residual * residual  # `**` would raise where it overflows
             gradient[:-1] -= 2.0 * residual * self._mean
             gradient[-1] = -2.0 * residual
         return value + self._add_penalty(w, gradient), gradient

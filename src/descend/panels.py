@@ -72,7 +72,9 @@ class LinePanel(Panel):
         self.ax.set_ylim(*padded(np.concatenate([self.sample.y, near]), 0.05))
         self.start = self.line(self.x, self._line(0), self.style.start, "thin", linestyle=(0, (4, 3)))
         self.fit = self.line()
-        self.moving = [self.fit]
+        how = {"color": self.style.model, "fontsize": SIZES["tick"], "fontweight": "bold", "ha": "center"}
+        self.left = self.ax.text(0.5, 0.5, "", transform=self.ax.transAxes, va="center", **how)
+        self.moving = [self.fit, self.left]
         end_label(self.ax, self.start, "start", self.style.start)
         name_axes(self.ax, self.sample.names[0], self.film.target)
 
@@ -81,7 +83,12 @@ class LinePanel(Panel):
         return np.asarray(w[0] * self.x + w[1])
 
     def show(self, frame: int) -> None:
-        self.fit.set_data(self.x, self._line(frame))
+        line = self._line(frame)
+        self.fit.set_data(self.x, line)
+        low, high = self.ax.get_ylim()
+        above = bool(line.min() > high)
+        self.left.set_text("the line has left" if above or line.max() < low else "")
+        self.left.set_y(0.96 if above else 0.04)
 
 
 class FitPanel(Panel):

@@ -81,21 +81,3 @@ def class_weighted(class_weight: Any, classes: Array, codes: Float, s: Float | N
     else:
         raise DescendError(f'`class_weight` must be None, "balanced" or a dict, got {class_weight!r}.')
     return np.asarray(s * weights[codes.astype(int)])
-
-
-def loss_curve(loss: Float, width: int = 240, height: int = 60) -> str:
-    """Losses as a line in an SVG.
-
-    >>> loss_curve(np.array([2.0, 1.0]), 10, 10)
-    '<svg width="10" height="10" role="img" aria-label="loss by step"><polyline points="1.0,1.0 9.0,9.0" fill="none" stroke="currentColor"/></svg>'
-    """
-    loss = loss[np.unique(np.linspace(0, len(loss) - 1, min(len(loss), width)).astype(int))]
-    spread, steps = float(np.ptp(loss)) or 1.0, max(len(loss) - 1, 1)
-    points = " ".join(
-        f"{1 + i * (width - 2) / steps:.1f},{1 + (loss.max() - value) / spread * (height - 2):.1f}"
-        for i, value in enumerate(loss.tolist())
-    )
-    return (
-        f'<svg width="{width}" height="{height}" role="img" aria-label="loss by step">'
-        f'<polyline points="{points}" fill="none" stroke="currentColor"/></svg>'
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from descend.blocks import Block, leaf_rows
 from descend.encoding import label_text
 from descend.errors import DataError
 from descend.modelfile import Model
+from descend.surprises import Surprises
 from descend.table_files import URL
 from descend.table_parts import RowRun, row_runs, unit_rows
 from descend.tables import Slice, Table, write_frames
@@ -19,21 +20,34 @@ PART_UNITS = 8
 """Runs of so many times the rows that are read together make a file."""
 
 
+@dataclass
+class Written:
+    """How many rows were predicted, and what of them could not be taken as it is."""
+
+    rows: int = 0
+    surprises: Surprises = field(default_factory=Surprises)
+
+    def merge(self, other: Written) -> Written:
+        """Both together, in the memory of this one."""
+        self.rows += other.rows
+        self.surprises.merge(other.surprises)
+        return self
+
+
 def predicted(
-    model: Model, pieces: Iterator[Slice], keep: Sequence[str], counts: list[int]
+    model: Model, pieces: Iterator[Slice], keep: Sequence[str], written: Written
 ) -> Iterator[Mapping[str, Any]]:
-    """Columns of predictions, a slice at a time; rows and cells of an unknown level are added to `counts`."""
+    """Columns of predictions, a slice at a time; what they are made of is added to `written`."""
     for piece in pieces:
         assert model.encoding is not None
-        X, unknown = model.encoding.transform(piece.frame)
+        X, surprises = model.encoding.transform(piece.frame)
         z = model.linear_predictor(X)
         columns: dict[str, Any] = {name: piece.frame[name] for name in keep}
         columns["prediction"] = model.decide(z)
         if model.classes is not None:
             p = model.probabilities(z)
             columns |= {f"probability:{label_text(c)}": p[:, i] for i, c in enumerate(model.classes)}
-        counts[0] += len(z)
-        counts[1] += unknown
+        written.merge(Written(len(z), surprises))
         yield columns
 
 
@@ -69,21 +83,21 @@ class PredictionSource:
 
 @dataclass(frozen=True)
 class PartWriter:
-    """Writes the predictions of a run to `part-00000.parquet` and so on; returns rows and unknown levels."""
+    """Writes the predictions of a run to `part-00000.parquet` and so on."""
 
     model: Model
     columns: tuple[str, ...]
     keep: tuple[str, ...]
     folder: str
 
-    def __call__(self, leaf: Any) -> tuple[int, int]:
+    def __call__(self, leaf: Any) -> Written:
         """Predict a run. A file appears whole or not at all, so that another worker may do it again."""
-        counts = [0, 0]
+        written = Written()
         assert self.model.encoding is not None
         pieces = leaf.rows.slices(self.columns, leaf_rows(len(self.model.encoding.columns)))
-        frames = predicted(self.model, pieces, self.keep, counts)
+        frames = predicted(self.model, pieces, self.keep, written)
         write_frames(iter(frames), Path(self.folder) / f"part-{leaf.index:05d}.parquet")
-        return counts[0], counts[1]
+        return written
 
 
 def new_folder(path: Any) -> str:

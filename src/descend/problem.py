@@ -29,7 +29,16 @@ from descend.blocks import (
 from descend.collinearity import collinear_note, relations
 from descend.engines import Engine, Session, Threads
 from descend.errors import DataError, DescendError, ShapeError
-from descend.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss, check_weighted
+from descend.losses import (
+    LOSSES,
+    CrossEntropy,
+    LogisticLoss,
+    Loss,
+    SquaredError,
+    as_loss,
+    check_weighted,
+    outputs_of,
+)
 from descend.matrix import Array, Float, Matrix, is_elsewhere
 from descend.metrics import Metrics, evaluate
 from descend.moments import Moments
@@ -261,7 +270,7 @@ def make_problem(
 ) -> Problem:
     """Open both sources and put objectives over them; moments that are known already are not summed again."""
     training, held_out = sources
-    outputs = len(classes or ()) if isinstance(loss, CrossEntropy) else None
+    outputs = outputs_of(loss, len(classes or ()))
     how = {"loss": loss, "intercept": options.intercept, "outputs": outputs}
     validation, validation_session = None, None
     with ExitStack() as opened:  # closed again on an error

@@ -35,7 +35,7 @@ from descend.top_losses import top_losses
 MAX_COEFFICIENTS, MAX_COLUMNS, MAX_CLASSES = 40, 60, 20
 BINS = 31
 FEW_CELLS = 1 << 20
-"""A table of so few numbers is read once more for its diagnosis without being asked for."""
+"""So few numbers are gone through again for a diagnosis that nobody has asked for."""
 PACKAGES = ("numpy", "scipy", "polars")
 
 PRINTED = "addEventListener('beforeprint',()=>{film.pause();film.seek(film.frames-1)})"
@@ -125,6 +125,7 @@ def render(
         went_well=run.outcome.name not in ("DIVERGED", "INTERRUPTED"),
         ending=_ending(run),
         diagnosis=_diagnosis(run, diagnosis, film),
+        undiagnosed=diagnosis is None and run.origin is not None,
         metrics=_metrics(run.metrics),
         coefficients=_coefficients(run),
         confusion=_confusion(run),
@@ -182,18 +183,14 @@ def _diagnosis(run: Run, wanted: Diagnosis | bool | None, film: Film) -> dict[st
 
 
 def _is_cheap(run: Run) -> bool:
-    """Whether a diagnosis reads nothing again: rows in memory, kept moments, or a small table at hand."""
-    if run.problem is not None or (run.quadratic is not None and run.model.encoding is not None):
+    """Whether a diagnosis costs next to nothing: squared error, whose moments are kept, and little data at hand."""
+    if run.quadratic is not None:
         return True
-    if run.origin is None:
+    if run.origin is None or run.origin[2].get("engine") is not None:
         return False
-    data, _, options = run.origin
+    data = run.origin[0]
     paths = [data] if isinstance(data, str) else data if isinstance(data, list) else []
-    return (
-        "-" not in paths
-        and options.get("engine") is None
-        and run.rows["training"] * len(run.weights) <= FEW_CELLS
-    )
+    return "-" not in paths and run.rows["training"] * len(run.weights) <= FEW_CELLS
 
 
 def _curves(found: Forecast | None) -> dict[str, Any] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import reduce
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +18,7 @@ from descend.engines import Engine, Threads
 from descend.errors import DataError, DescendError
 from descend.metrics import Metrics, evaluate
 from descend.modelfile import Model
-from descend.prediction_parts import PartWriter, PredictionSource, new_folder, predicted
+from descend.prediction_parts import PartWriter, PredictionSource, Written, new_folder, predicted
 from descend.remote import RemoteEngine
 from descend.tables import Table, write_frames
 
@@ -31,6 +33,8 @@ def score(
 ) -> Metrics:
     """Metrics of the rows of a table that have a target, beside the constant of the training rows.
 
+    Their `note` tells of rows of classes unknown to the model, and of cells that it could not take as they
+    are; workers of a cluster do not count these.
     `encoding` is that of a CSV that is not UTF-8, `weight` names a column of sample weights. Raises
     `DescendError` for a model of arrays, and `DataError` where a column is absent.
     """
@@ -45,7 +49,9 @@ def score(
         session = (engine or Threads()).open(whole.side(False))
         try:
             constant = np.array(model.facts["constant"])
-            return evaluate(session, model.loss, model.weights, model.intercept, constant)
+            metrics = evaluate(session, model.loss, model.weights, model.intercept, constant)
+            notes = [metrics.note, *whole.surprises.sentences()]
+            return replace(metrics, note="; ".join(note for note in notes if note) or None)
         finally:
             session.close()
 
@@ -58,13 +64,13 @@ def write_predictions(
     *,
     encoding: str | None = None,
     engine: Engine | None = None,
-) -> tuple[int, int]:
+) -> Written:
     """Predict every row of a table and write `.csv` or `.parquet`, or CSV to standard output for None.
 
     Columns are those of `keep`, then `prediction`, then `probability:CLASS` for each class; rows keep
     their order and are streamed. `encoding` is that of a CSV that is not UTF-8. With an `engine` of other
     processes `path` is a new folder, which gets a Parquet file for each run of rows, in order by name. Returns
-    the number of rows and of cells with an unknown level.
+    the number of rows, and what of them could not be taken as it is.
     """
     with closing(_open(model, data, keep, encoding)) as table:
         absent = [name for name in keep if name not in table.names]
@@ -81,12 +87,11 @@ def write_predictions(
                 raise DescendError("workers write files: give the name of a new folder for them (--out).")
             writer = PartWriter(model, columns, tuple(keep), new_folder(path))
             with engine.open(cast(Source, PredictionSource(table, columns))) as session:
-                written = list(session.map(writer))
-            return sum(rows for rows, _ in written), sum(unknown for _, unknown in written)
-        counts = [0, 0]
+                return reduce(Written.merge, session.map(writer), Written())
+        written = Written()
         pieces = table.slices(columns, leaf_rows(len(_encoding(model).columns)))
-        write_frames(predicted(model, pieces, keep, counts), path)
-        return counts[0], counts[1]
+        write_frames(predicted(model, pieces, keep, written), path)
+        return written
 
 
 def _encoding(model: Model) -> Encoding:

@@ -10,6 +10,7 @@ import numpy as np
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
 from descend.local_steps import LocalSteps
+from descend.losses import CrossEntropy
 from descend.matrix import Float
 from descend.newton import NewtonStep, newton_steps, sampled_step
 from descend.objective import Objective, Quadratic
@@ -25,7 +26,8 @@ class Newton:
     """Newton's method, damped: `w = w - t H^-1 g`, t halved until the loss falls enough.
 
     Where the Hessian is singular (collinear columns, softmax without a penalty) the step is the
-    one of minimum norm in units of the curvature of each weight. Sufficient decrease: Armijo (1966),
+    one of minimum norm in units of the curvature of each weight; weights of softmax that have no penalty
+    keep their sum over the classes, which changes no probability. Sufficient decrease: Armijo (1966),
     with constant 1e-4; Nocedal and Wright, Numerical Optimization, chapter 3.
 
     Of very many rows (64 leaves, a million rows of 28 columns) `H` is that of an eighth of them, as long as steps
@@ -63,7 +65,7 @@ class Newton:
                 return update._replace(state=True)
         update = Update(w, None, 0.0, stalled=True)
         for step in newton_steps(objective, w):
-            update = self._search(objective, w, step)
+            update = self._search(objective, w, step._replace(move=_balanced(objective, step.move)))
             if not update.stalled:
                 break
         return update
@@ -82,6 +84,14 @@ class Newton:
                 return Update(there, None, t)
             t *= 0.5
         return Update(w, None, 0.0, stalled=True)
+
+
+def _balanced(objective: Objective, move: Float) -> Float:
+    """The step less what changes no probability of softmax: an equal change of all classes, where nothing is penalised."""
+    if isinstance(objective.loss, CrossEntropy):
+        free = 0 if objective.penalty.is_zero else len(move) - objective.intercept
+        move[free:] -= move[free:].mean(axis=1, keepdims=True)
+    return move
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,21 @@ class RowNorms:
 
 
 @dataclass(frozen=True, slots=True)
+class LargestMove:
+    """The largest change of a row's linear predictor where the weights change by `params`."""
+
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(Block(block.X, block.y), params, self.intercept)
+        z = z if block.sample_weight is None else z[block.sample_weight > 0]
+        return np.array([np.abs(z).max(initial=0.0)])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.maximum(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
 class Extremes:
     """`[-smallest, largest]` of each dense column, shape (classes, 2, columns); -inf where a class has no row."""
 

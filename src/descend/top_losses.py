@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descend.blocks import ArraySource, Block
+from descend.errors import DescendError
 from descend.matrix import Array, Float, take_rows
 from descend.statistics import linear_predictor
 
@@ -47,6 +48,13 @@ class TopLosses:
     rows: list[TopLoss]
     among: str
 
+    def columns(self) -> tuple[tuple[str, ...], tuple[float, ...], tuple[str, ...]]:
+        """What each row is called, its loss and what it holds. Raises `DescendError` where there are none."""
+        if not self.rows:
+            raise DescendError(f"`plot_top_losses` has nothing to show: {self.among}.")
+        labels, losses, holds = zip(*((str(r), r.loss, r.holds) for r in self.rows), strict=True)
+        return labels, losses, holds
+
 
 def top_losses(run: Run, count: int = 10) -> TopLosses:
     """The `count` training rows of a run with the largest losses, penalty and sample weights left out."""
@@ -61,6 +69,8 @@ def top_losses(run: Run, count: int = 10) -> TopLosses:
         at, among = np.arange(len(y)), run.sample.description.replace("rows", "training rows")
     else:
         return TopLosses([], "no rows")
+    if getattr(model.loss, "mean_only", False):
+        return TopLosses([], "no rows: the loss tells only their mean")
     losses = model.loss.value(z, y)
     worst = np.argsort(-losses, kind="stable")[:count]
     rows, raw = [], None if run.problem is not None else RawRows(model)
@@ -80,7 +90,7 @@ def top_losses(run: Run, count: int = 10) -> TopLosses:
 def _named(model: Any, z: Float, y: float) -> tuple[str, str]:
     """The target and the prediction of a row in words."""
     if model.classes is None:
-        return f"{y:.6g}", f"{model.loss.inverse_link(z)[0]:.6g}"
+        return f"{y:.6g}", ", ".join(f"{value:.6g}" for value in np.ravel(model.loss.inverse_link(z)))
     chances = model.probabilities(z)[0]
     likeliest, true = int(chances.argmax()), int(y)
     said = f"{model.classes[likeliest]} ({chances[likeliest]:.3g})"

@@ -50,13 +50,14 @@ class Recurrence:
             if not self.optimizer.momentum:
                 return np.asarray(np.power(1.0 - self.rate * values, t[:, None]) * self.distance)
             M = self._matrices()
-            state = np.zeros((len(t), len(values), 2))
-            state[:, :, 0] = self.distance
+            e, v = np.tile(self.distance, (len(t), 1)), np.zeros((len(t), len(values)))
             for bit in range(int(t.max(initial=0)).bit_length()):
                 chosen = (t >> bit) & 1 == 1
-                state[chosen] = np.einsum("pij,kpj->kpi", M, state[chosen])
+                (a, b), (c, d) = M.transpose(1, 2, 0)
+                here, there = e[chosen], v[chosen]
+                e[chosen], v[chosen] = a * here + b * there, c * here + d * there
                 M = M @ M
-        return state[:, :, 0]
+        return e
 
     def _matrices(self) -> Float:
         """What a step multiplies `(e, v)` by, one matrix per direction."""
@@ -79,25 +80,25 @@ class Recurrence:
         """The rate above which the loss grows without end."""
         return self.curvatures.limit(self.optimizer)
 
-    def steps_within(self, share: float) -> int | None:
-        """The first step whose loss is within `share` of the best one; None where none ever is.
+    def steps_within(self, share: float, after: int = 0) -> int | None:
+        """The first step from `after` on whose loss is within `share` of the best one; None where none ever is.
 
         A best loss of zero has no such share: there it is the same share of the first step's excess.
         """
         first = float(self.excess([0])[0])
         target = share * (self.best if self.best > 1e-12 * (self.best + first) else first)
-        if first <= target:
-            return 0
+        if self.excess([after])[0] <= target:
+            return after
         if self.rate > self.limit * (1 + 1e-9):
             return None
-        high = 1
-        while self.excess([high])[0] > target:
-            high *= 2
-            if high > NEVER:
+        more = 1
+        while self.excess([after + more])[0] > target:
+            more *= 2
+            if more > NEVER:
                 return None
-        low = high // 2
-        if self.optimizer.momentum and high <= SCANNED:
-            return int(np.argmax(self.excess(np.arange(high + 1)) <= target))
+        if self.optimizer.momentum and more <= SCANNED:
+            return after + int(np.argmax(self.excess(np.arange(after, after + more + 1)) <= target))
+        low, high = after + more // 2, after + more
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self.excess([middle])[0] > target else (low, middle)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from screens import FILMS
 
+import descend
 from descend.page import framed
 
 PANELS = {
@@ -274,6 +275,35 @@ def test_a_diverged_run_is_seen_leaving_and_the_ending_says_why(name, width, fil
         )
         > 0.6
     )  # the path crosses the picture
+
+
+@pytest.mark.parametrize("loss", ["squared-error", "logistic"])
+def test_the_cross_on_the_surface_lies_along_the_principal_directions(loss, open_film):
+    x = np.linspace(-2, 3, 60)
+    y = x + np.sin(9 * x) if loss == "squared-error" else (x + np.sin(9 * x) > 0.5).astype(int)
+    film = descend.fit(x[:, None], y, loss=loss, penalty=0.01).animate()
+    axes = film.surface.axes(0.35)
+    assert len(axes) == 2
+    tab = open_film(film)
+    colour = tab.page.evaluate(
+        "getComputedStyle(document.documentElement).getPropertyValue('--text')"
+    ).strip()
+    text = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    (left, right), (low, high) = film.surface.x_range, film.surface.y_range
+    ends = [film.surface.centre + share * half for _, half in axes for share in (-0.9, 0.9)]
+    found = tab.page.locator(".dp-surface canvas").first.evaluate(
+        """(canvas, places) => {
+             const [w, h] = [canvas.width, canvas.height];
+             const data = canvas.getContext("2d").getImageData(0, 0, w, h).data;
+             return places.map(([u, v]) => {
+               const [x, y] = [46 + u * (w - 56), 20 + (1 - v) * (h - 54)].map(Math.round);
+               const near = [-2, -1, 0, 1, 2].flatMap((i) => [-2, -1, 0, 1, 2].map((j) => 4 * ((y + i) * w + x + j)));
+               return near.map((at) => [...data.slice(at, at + 3)]);
+             }); }""",
+        [[(a - left) / (right - left), (b - low) / (high - low)] for a, b in ends],
+    )
+    for pixels in np.array(found):
+        assert np.abs(pixels - text).sum(axis=1).min() < 260  # on a ground that is 600 away
 
 
 def test_what_did_not_diverge_has_no_such_ending(films, open_film):
