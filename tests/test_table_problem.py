@@ -830,3 +830,15 @@ def test_a_number_that_stands_for_a_missing_cell_is_found_in_large_csvs_too(tmp_
     (tmp_path / "a.csv").write_text("x,y\n" + "".join(f"{i % 10},{i % 7}\n" for i in range(200)))
     run = descend.fit(tmp_path / "a.csv", target="y", columns=Columns(missing=["9"]))
     assert "x (missing)" in run.coefficients
+
+
+def test_validation_rows_of_unknown_classes_are_noted():
+    train = pl.DataFrame({"x": [1.0, 2, 3, 4, 5], "y": ["a", "b", "a", "b", "a"]})
+    valid = pl.DataFrame({"x": [1.0, 2, 3, 4], "y": ["a", "b", "c", None]})
+    run = fit(train, target="y", valid=valid)
+    assert run.rows["validation"] == 2
+    assert (
+        "validation rows with a `y` that the model does not know are left out: 1, 'c' for example"
+        in run.notes
+    )
+    assert not any("does not know" in note for note in fit(train, target="y", valid=train).notes)

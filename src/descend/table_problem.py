@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from descend.advice import rounded_numbers, stray_texts
-from descend.cells import weights_of
+from descend.cells import strange, weights_of
 from descend.collinearity import collinear_note, relations
 from descend.csv_files import TypeConflict
 from descend.encoded import EncodedSource, EncodedTable
@@ -38,6 +38,7 @@ from descend.profiles import HUGE, NumberProfile, Profile, TextProfile, is_boole
 from descend.remote import for_one_run
 from descend.sampling import sample_of
 from descend.second_order import NEWTON_LIMIT
+from descend.surprises import Surprises
 from descend.survey import Question, Survey
 from descend.table_files import find_files
 from descend.tables import Rows, Table, is_table, open_table
@@ -103,7 +104,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
         )
     held_out, rows = (whole.side(True) if split else None), survey.rows
     if not own:
-        held_out, count = _validation(options.valid, encoding, columns, options, opened)
+        held_out, count = _validation(options.valid, encoding, columns, options, opened, notes)
         rows = {**rows, "validation": count}
     moments = _moments(survey, encoding, loss, options.balanced)
     if not own:
@@ -385,9 +386,9 @@ def _check_validation(valid: Any) -> None:
 
 
 def _validation(
-    valid: Any, encoding: Encoding, columns: Columns, options: Any, opened: ExitStack
+    valid: Any, encoding: Encoding, columns: Columns, options: Any, opened: ExitStack, notes: list[str]
 ) -> tuple[EncodedSource, int]:
-    """A validation table of its own, and its number of rows."""
+    """A validation table of its own, and its number of rows; those of classes unknown to training are noted."""
     other = open_encoded(valid, encoding, columns.missing, encoding=columns.encoding)
     opened.callback(other.close)
     needed = [name for name in (encoding.target.name, columns.weight) if name is not None]
@@ -395,12 +396,14 @@ def _validation(
     if absent:
         what = "the target" if absent[0] == encoding.target.name else "the weights"
         raise DataError(f"{other.label!r} has no column `{absent[0]}`, {what}.")
-    rows = 0
+    rows, target, surprises = 0, encoding.target, Surprises()
     for piece in other.slices(needed, 1 << 17):
-        counted = ~np.isnan(encoding.target.encode(piece.frame[encoding.target.name]))
+        counted = ~np.isnan(target.encode(piece.frame[target.name]))
+        surprises.add("target", target.name, *strange(piece.frame[target.name], counted))
         if columns.weight is not None:
             counted &= weights_of(piece, columns.weight) > 0
         rows += int(counted.sum())
+    notes += [f"validation {sentence}" for sentence in surprises.sentences()]
     whole = EncodedTable(other, encoding, budget=options.memory, weight=columns.weight)
     opened.callback(whole.close)
     return whole.side(False), rows
