@@ -60,6 +60,7 @@ check: $(VENV)/check ## Everything CI runs beyond `make test`: the player, lint,
 	@for example in examples/*.py; do echo $$example; $(BIN)/python $$example >/dev/null || exit 1; done
 	$(MAKE) --no-print-directory docs
 	$(BIN)/python benchmarks/run.py --quick
+	$(BIN)/python benchmarks/gpu.py --device cpu --rows 2000 --rounds 1
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs CONTRIBUTING.md tests
 
 $(VENV)/docs: $(VENV)/core

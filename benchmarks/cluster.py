@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -289,6 +290,7 @@ def against(folder: str) -> str:
             if not dask_ml.available():
                 notes = ["dask-ml is not installed."]
                 continue
+            notes = [f"dask-ml {version('dask-ml')}, distributed {version('distributed')}."]
             with dask_ml.at(cluster._pool.own.address):
                 for solver in ("newton", "lbfgs", *(["admm"] if number == 3 else [])):
                     took, w = dask_ml.fit(folder, *how, solver)
@@ -299,6 +301,7 @@ def against(folder: str) -> str:
     if spark is None:
         notes.append("Spark is not installed.")
     else:
+        notes.append(f"Spark {spark['version']} in a Java machine of its own.")
         loss = objective(folder, np.array(spark["weights"]), how[2])
         seconds["Spark ML, the second fit of a session"] = [spark["second"]]
         seconds["Spark ML, session and first fit"] = [spark["session"] + spark["first"]]

@@ -223,7 +223,7 @@ def test_a_folder_may_be_the_current_one(run, folder, monkeypatch):
 
 
 def test_nothing_is_fitted_where_it_could_not_be_written(run, monkeypatch):
-    monkeypatch.setattr("descend.run.fit", lambda *_, **__: pytest.fail("fitted"))
+    monkeypatch.setattr("descend.fitting.fit", lambda *_, **__: pytest.fail("fitted"))
     assert run(*MASS, "--history", "h.txt")[0] == 2
     assert run(*MASS, "--out", "a/m.json")[0] == 2
 
@@ -357,7 +357,7 @@ def test_ctrl_c_before_there_is_a_run(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("descend.run.Problem.of", interrupted)
+    monkeypatch.setattr("descend.fitting.Problem.of", interrupted)
     assert run(*MASS) == (130, "", "descend: interrupted; nothing was written\n")
 
 

@@ -18,7 +18,7 @@ from fits import fitted, same, strike, without_times
 
 import descend
 from descend.cli import main
-from descend.cluster import Cluster
+from descend.cluster import Cluster, LocalProcesses
 from descend.errors import DescendError, EngineLostError, MissingExtraError
 from descend.prediction_parts import Written
 from descend.scoring import score, write_predictions
@@ -254,6 +254,25 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr("descend.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(EngineLostError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         descend.fit(np.ones((4, 1)), np.ones(4), engine=Cluster("tcp://127.0.0.1:9"))
+
+
+def test_a_scheduler_without_workers_is_told():
+    alone = LocalProcesses(0)
+    try:
+        with pytest.raises(
+            EngineLostError, match=r"at tcp://127.* has fewer than 1 worker\(s\) after 0\.5 s"
+        ):
+            descend.fit(np.ones((4, 1)), np.ones(4), engine=Cluster(alone.address, timeout=0.5))
+    finally:
+        alone.close()
+
+
+def test_processors_of_several_types_are_named(three, monkeypatch, caplog):
+    monkeypatch.setattr("descend.cluster.processor", lambda: "Abacus")
+    x, y = descend.make_line(100, seed=0)
+    run = descend.fit(x, y, engine=Cluster(three._pool.own.address))
+    assert "processors of several types, Abacus, " in caplog.text
+    assert run.outcome.converged
 
 
 def test_without_dask_the_extra_is_named(monkeypatch):

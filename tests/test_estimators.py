@@ -192,6 +192,9 @@ def test_in_pipelines_searches_and_calibration():
     pipeline = make_pipeline(encode, LinearClassifier()).set_output(transform="pandas")
     pipeline.fit(frame, cancer_y)
     assert "numbers__a" in pipeline[-1].feature_names_in_
+    polars = clone(pipeline).set_output(transform="polars").fit(pl.from_pandas(frame), cancer_y)
+    assert polars[-1].feature_names_in_.tolist() == pipeline[-1].feature_names_in_.tolist()
+    np.testing.assert_allclose(polars[-1].coef_, pipeline[-1].coef_)
     search = GridSearchCV(pipeline, {"linearclassifier__alpha": [1e-3, 10.0]}, cv=3).fit(frame, cancer_y)
     assert search.best_params_ == {"linearclassifier__alpha": 1e-3}
     assert cross_val_score(pipeline, frame, cancer_y, cv=3).mean() > 0.85
@@ -227,6 +230,59 @@ def test_partial_fit_of_classes_goes_on_from_its_state(optimizer):
     assert losses[-1] < losses[0]
     with pytest.raises(DescendError, match="`classes` must be"):
         model.partial_fit(iris_X, iris_y, classes=[0, 1])
+
+
+def steps_on_chunks(chunks, rate, centre, scale):
+    """Gradient descent on the logistic loss, one step per chunk, in the coordinates `(x - centre) / scale`."""
+    w = np.zeros(cancer_X.shape[1] + 1)
+    for t, rows in enumerate(chunks):
+        U = np.column_stack([(cancer_X[rows] - centre) / scale, np.ones(len(rows))])
+        p = 1 / (1 + np.exp(-(U @ w)))
+        w = w - rate / (1 + 0.5 * t) * U.T @ (p - cancer_y[rows]) / len(rows)
+    return w[:-1] / scale, w[-1] - (w[:-1] / scale) @ centre
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_partial_fit_goes_on_with_its_schedule_in_the_coordinates_of_the_first_chunk(standardize):
+    chunks = np.array_split(random.permutation(len(cancer_y)), 6)
+    rate, first = (0.5, cancer_X[chunks[0]]) if standardize else (1e-6, None)
+    schedule = descend.InverseTime(rate, decay=0.5)
+    model = LinearClassifier(
+        penalty=None, learning_rate=schedule, batch_size=10_000, standardize=standardize, random_state=0
+    )
+    for rows in chunks:
+        model.partial_fit(cancer_X[rows], cancer_y[rows], classes=[0, 1])
+    frozen = (first.mean(axis=0), first.std(axis=0)) if standardize else (np.zeros(30), np.ones(30))
+    coef, intercept = steps_on_chunks(chunks, rate, *frozen)
+    np.testing.assert_allclose(model.coef_[0], coef, rtol=1e-8)
+    assert model.intercept_[0] == pytest.approx(intercept, rel=1e-8)
+
+
+@pytest.mark.parametrize("make", [LinearRegressor, LinearClassifier])
+def test_weights_of_rows_are_repetitions_in_partial_fit_and_in_the_score(make):
+    s = random.integers(1, 4, len(iris_y))
+    y = (iris_y > 0).astype(int)
+    rows = np.repeat(np.arange(len(y)), s)
+    settings = {} if make is LinearRegressor else {"optimizer": "newton", "alpha": 0.1}
+    more = {} if make is LinearRegressor else {"classes": [0, 1]}
+    weighted, repeated = make(**settings), make(**settings)
+    for part in np.array_split(random.permutation(len(y)), 3):
+        weighted.partial_fit(iris_X[part], y[part], sample_weight=s[part], **more)
+        again = rows[np.isin(rows, part)]
+        repeated.partial_fit(iris_X[again], y[again], **more)
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-8)
+    found = weighted.score(iris_X, y, sample_weight=s)
+    assert found == pytest.approx(repeated.score(iris_X[rows], y[rows]), rel=1e-8)
+
+
+def test_the_parameters_are_these():
+    common = {
+        *("loss", "penalty", "alpha", "optimizer", "learning_rate", "steps", "epochs", "batch_size", "tol"),
+        *("early_stopping", "validation_fraction", "fit_intercept", "standardize", "warm_start"),
+        *("random_state", "verbose"),
+    }
+    assert LinearRegressor().get_params().keys() == common
+    assert LinearClassifier().get_params().keys() == common | {"class_weight"}
 
 
 def test_a_chunk_may_lack_classes_and_a_pickle_goes_on():
@@ -300,6 +356,18 @@ def test_scikit_learns_callbacks_are_told_each_step():
     assert counter.scores[-1] > counter.scores[0]
     assert counter.scores[-1] == model.score(cancer_X, cancer_y)
     assert model.outcome_ is Outcome.INTERRUPTED
+
+
+def test_scikit_learns_monitor_scores_each_step():
+    callback = pytest.importorskip("sklearn.callback")
+    monitor = callback.ScoringMonitor(scoring="r2")
+    model = LinearRegressor(optimizer="gradient-descent", steps=6, standardize=False)
+    model.set_callbacks(monitor).fit(diabetes_X, diabetes_y)
+    scores = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "step"]
+    z = diabetes_X @ model.history_.weights[:, :-1].T + model.history_.weights[:, -1]
+    expected = 1 - ((z - diabetes_y[:, None]) ** 2).mean(axis=0) / diabetes_y.var()
+    np.testing.assert_allclose(scores, expected, rtol=1e-9)
+    assert len(scores) == 7
 
 
 def test_verbose_prints_and_a_limit_warns(capsys):

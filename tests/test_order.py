@@ -93,6 +93,7 @@ ORDER = [
     "arguments",
     "recording",
     "run",
+    "fitting",
     "layers",
     "learner",
     "parameters",

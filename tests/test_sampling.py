@@ -88,7 +88,7 @@ def test_a_table_s_sample_costs_no_read(memory, kind, small_leaves, monkeypatch,
         return run, len(read)
 
     run, read = pieces()
-    monkeypatch.setattr("descend.run.sample_of", lambda *a: None)
+    monkeypatch.setattr("descend.fitting.sample_of", lambda *a: None)
     without, unsampled = pieces()
     assert read == unsampled
     np.testing.assert_array_equal(run.weights, without.weights)

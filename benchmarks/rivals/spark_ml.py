@@ -61,8 +61,9 @@ def main(folder: str, columns: list[str], target: str, alpha: float, cores: int)
         lap(name)
     weights = [*model.coefficients.toArray().tolist(), model.intercept]
     took["passes"] = model.summary.totalIterations
+    version = spark.version
     spark.stop()
-    return {**took, "weights": weights}
+    return {**took, "weights": weights, "version": version}
 
 
 if __name__ == "__main__":

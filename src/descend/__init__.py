@@ -53,7 +53,7 @@ _HOME = {
     "cross_entropy": "losses",
     "diagnose": "diagnosis",
     "export": "codegen",
-    "fit": "run",
+    "fit": "fitting",
     "load": "modelfile",
     "lr_find": "rates",
     "make_line": "datasets",

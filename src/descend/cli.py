@@ -327,7 +327,7 @@ def _fit(
 ) -> Run:
     """Translate the flags and fit; what was left out is printed with the run, not as a warning."""
     from descend.errors import DescendWarning
-    from descend.run import fit
+    from descend.fitting import fit
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DescendWarning)

@@ -93,12 +93,15 @@ class Cluster(RemoteEngine):
         if isinstance(self.address, distributed.Client):
             return ClusterPool(self.address, self.memory, self.timeout)
         own = None if self.address is not None else LocalProcesses(self.workers or cores())
+        client = None
         try:
             client = _connected(own.address if own else self.address)
             if own is not None:
-                client.wait_for_workers(own.count, timeout=60)
+                _wait_for_workers(client, own.count, 60.0)
             return ClusterPool(client, self.memory, self.timeout, own, mine=True)
         except BaseException:
+            if client is not None:
+                client.close(timeout=2)
             if own is not None:
                 own.close()
             raise
@@ -142,6 +145,16 @@ def _connected(address: str) -> Any:
         return _distributed().Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise EngineLostError(f"no scheduler answers at {address}: {error}.") from error
+
+
+def _wait_for_workers(client: Any, count: int, seconds: float) -> None:
+    try:
+        client.wait_for_workers(count, timeout=seconds)
+    except TimeoutError as error:
+        raise EngineLostError(
+            f"the scheduler at {client.scheduler.address} has fewer than {count} worker(s) after {seconds:g} s: "
+            "start some, `dask worker ADDRESS`."
+        ) from error
 
 
 def keep_scratch() -> None:
@@ -191,7 +204,7 @@ class ClusterPool(LinkedPool):
         self.fault: Any = None
         """What a worker has said instead of an answer."""
         self._seen: dict[str, Any] = {}
-        client.wait_for_workers(1, timeout=timeout)
+        _wait_for_workers(client, 1, timeout)
         log.info("workers %s of the cluster at %s", ", ".join(self.members()), client.scheduler.address)
         if own is None:
             log.info("dashboard at %s", client.dashboard_link)

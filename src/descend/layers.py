@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from descend.fitting import finished
 from descend.history import History, Step
 from descend.optimizers import GradientDescent
 from descend.problem import Problem
-from descend.run import Run, finished
+from descend.run import Run
 from descend.stopping import Outcome
 
 

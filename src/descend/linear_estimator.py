@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from descend.errors import DescendError
 from descend.estimator_box import ending
+from descend.fitting import fit
 from descend.history import History, Step
 from descend.incremental import Instalments, Sums, instalments, of_minimum_norm
 from descend.losses import Loss
@@ -33,7 +34,7 @@ from descend.matrix import Array, Float, Matrix
 from descend.objective import Quadratic
 from descend.optimizers import GradientDescent
 from descend.parameters import optimizer_of, penalty_of, training_weight
-from descend.run import Run, fit
+from descend.run import Run
 from descend.stopping import Outcome
 
 try:  # since scikit-learn 1.9

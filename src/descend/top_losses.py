@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descend.blocks import ArraySource, Block
+from descend.errors import DescendError
 from descend.matrix import Array, Float, take_rows
 from descend.statistics import linear_predictor
 
@@ -46,6 +47,13 @@ class TopLosses:
 
     rows: list[TopLoss]
     among: str
+
+    def columns(self) -> tuple[tuple[str, ...], tuple[float, ...], tuple[str, ...]]:
+        """What each row is called, its loss and what it holds. Raises `DescendError` where there are none."""
+        if not self.rows:
+            raise DescendError(f"`plot_top_losses` has nothing to show: {self.among}.")
+        labels, losses, holds = zip(*((str(r), r.loss, r.holds) for r in self.rows), strict=True)
+        return labels, losses, holds
 
 
 def top_losses(run: Run, count: int = 10) -> TopLosses:
