@@ -11,7 +11,7 @@ from ill_scaled import ill_scaled, target_for
 import descend
 from descend import Objective, Outcome
 from descend.coordinates import Coordinates
-from descend.newton import RootOfHessian, _solved, newton_decrement, newton_steps
+from descend.newton import CentredDerivatives, _solved, newton_decrement, newton_steps
 
 RNG = np.random.default_rng(4)
 ROWS = 300
@@ -37,17 +37,21 @@ def test_scaled_systems_are_solved_with_minimum_norm(rank):
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("loss", TARGETS)
-def test_the_root_is_that_of_the_hessian_and_comes_with_the_gradient(loss, intercept, weight):
+@pytest.mark.parametrize("rooted", [True, False])
+def test_derivatives_about_the_means_are_those_about_zero_and_the_root_is_one(
+    rooted, loss, intercept, weight
+):
     made = Objective.of(X, TARGETS[loss], loss=loss, intercept=intercept, sample_weight=weight)
     w = RNG.normal(size=made.shape)
     mean = X.mean(axis=0) if intercept else np.zeros(3)
-    g, R = made.session.reduce(RootOfHessian(made.loss, mean, intercept), w)
+    g, second = made.session.reduce(CentredDerivatives(made.loss, mean, intercept, rooted), w)
     B = np.eye(len(w))
     if intercept:
         B[-1, :-1] = -mean  # what the weights of X - mean do to those of X
     B = np.kron(B, np.eye(w.size // len(w)))
     H = B.T @ made.hessian(w) @ B * made.weight
-    np.testing.assert_allclose(R.T @ R, H, rtol=1e-9, atol=1e-9 * np.abs(H).max())
+    found = second.T @ second if rooted else second
+    np.testing.assert_allclose(found, H, rtol=1e-9, atol=1e-9 * np.abs(H).max())
     np.testing.assert_allclose(g.ravel(), B.T @ made.gradient(w).ravel() * made.weight, rtol=1e-9, atol=1e-8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,60 +16,68 @@ from descend.losses import Loss
 from descend.matrix import Float
 from descend.moments import triangular_factor
 from descend.objective import Objective, Quadratic, Summed
-from descend.statistics import LargestMove
+from descend.statistics import HessianSum, LargestMove, LossAndGradient
 
 ILL = 1e-8
 """A smaller curvature than this share of the largest has lost half of its digits in the Hessian."""
-ROOT_CELLS, ROOT_WORK = 2**20, 2e10
-"""Cells of a QR at a time, and rows times weights squared that it is worth at most."""
+CENTRED_WEIGHTS, ROOT_CELLS, ROOT_WORK = 512, 2**20, 2e9
+"""Weights at most, cells of a QR at a time, and rows times weights squared that it is worth at most."""
 NEGLIGIBLE, SHORT = 1e-6, 0.1
 """A share of the loss that does not count, and the change of a linear predictor that a quadratic bears."""
 
 
 @dataclass(frozen=True, slots=True)
-class RootOfHessian:
-    """`(g, R)`: the gradient of the sum of losses with respect to the weights of `X - mean`, and `R' R` its Hessian.
+class CentredDerivatives:
+    """`(g, H)`: gradient and Hessian of the sum of losses with respect to the weights of `X - mean`.
 
-    Far from zero a column and the intercept are the same to many digits; less its mean it is not. And `R`,
-    which is summed by QR as in `Triangle`, has but the root of the Hessian's condition number.
+    Far from zero a column and the intercept are the same to many digits; less its mean it is not. Where it is
+    `rooted`, an `R` with `R' R = H` takes the place of `H`: summed by QR as in `Triangle`, it has but the root of
+    its condition number.
     """
 
     loss: Loss
     mean: Float
     intercept: bool
+    rooted: bool
 
     def of(self, block: Block, params: Float) -> tuple[Float, Float]:
         w = params.copy()
         if self.intercept:
             w[-1] += self.mean @ params[:-1]
-        g, R = np.zeros(w.shape), np.zeros((0, w.size))
-        K = w.size // len(w)
-        step = max(ROOT_CELLS // (K * w.size), w.size)
+        found = []
+        step = max(ROOT_CELLS // (w.size * (w.size // len(w))), w.size) if self.rooted else block.rows
         for start in range(0, block.rows, step):
             rows = block.take(np.arange(start, min(start + step, block.rows)))
             dense, sparse = matrix.split(rows.X)
-            parts = [
-                part for part in (dense, None if sparse is None else sparse.toarray()) if part is not None
-            ]
-            X = np.hstack(parts) - self.mean
-            X = np.column_stack([X, np.ones(len(X))]) if self.intercept else X
-            z = X @ w
-            s = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
-            g += X.T @ (self.loss.gradient(z, rows.y).T * s).T
-            root = (self._root(z, rows.y).T * np.sqrt(s)).T.reshape(len(X), K, K)
-            Z = np.einsum("ip,ikj->ijpk", X, root).reshape(-1, w.size)
-            R = triangular_factor(np.vstack([R, Z]))
-        return g, R
+            parts = [] if dense is None else [np.asarray(dense, dtype=np.float64)]
+            parts += [] if sparse is None else [sparse.toarray()]
+            centred = Block(np.hstack(parts) - self.mean, rows.y, rows.sample_weight)
+            g = LossAndGradient(self.loss, self.intercept).of(centred, w)[3:]
+            second = (
+                self._root(centred, w)
+                if self.rooted
+                else HessianSum(self.loss, self.intercept).of(centred, w)
+            )
+            found.append((g, second))
+        return reduce(self.merge, found)
 
-    def _root(self, z: Float, y: Any) -> Float:
-        """`B` with `B B'` the curvature of each row; of classes `(I - p 1') diag(sqrt p)`, which keeps small p."""
+    def _root(self, block: Block, w: Float) -> Float:
+        """The factor of rows `x B`, with `B B'` the curvature of each row.
+
+        Of classes `B = (I - p 1') diag(sqrt p)`, which keeps the digits of small p.
+        """
+        X = np.column_stack([block.X, np.ones(block.rows)]) if self.intercept else block.X
+        z, s = X @ w, np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         if z.ndim == 1:
-            return np.sqrt(self.loss.curvature(z, y))
+            return triangular_factor(X * np.sqrt(s * self.loss.curvature(z, block.y))[:, None])
         p = self.loss.inverse_link(z)
-        return np.asarray((np.eye(p.shape[1]) - p[:, :, None]) * np.sqrt(p)[:, None, :])
+        B = (np.eye(p.shape[1]) - p[:, :, None]) * np.sqrt(s[:, None] * p)[:, None, :]
+        Z = X[:, None, :, None] * B.transpose(0, 2, 1)[:, :, None, :]
+        return triangular_factor(Z.reshape(-1, w.size))
 
     def merge(self, a: tuple[Float, Float], b: tuple[Float, Float]) -> tuple[Float, Float]:
-        return a[0] + b[0], triangular_factor(np.vstack([a[1], b[1]]))
+        second = triangular_factor(np.vstack([a[1], b[1]])) if self.rooted else a[1] + b[1]
+        return a[0] + b[0], second
 
 
 class NewtonStep(NamedTuple):
@@ -82,9 +91,9 @@ class NewtonStep(NamedTuple):
 def newton_steps(objective: Objective, w: Float) -> Iterator[NewtonStep]:
     """Steps to the minimum of the quadratic at `w`, the most precise first, of minimum norm in units of curvature.
 
-    Where `H` has lost too many digits, as it does where columns are far from zero or nearly collinear, a
-    root of it is summed about the means of the columns. Should rounding spoil the step that it gives, which
-    may be long along a direction that is nearly flat, the one of `H` itself comes next.
+    Where `H` has lost too many digits, as it does where columns are far from zero, it is summed about the means of
+    the columns, and where that is not enough, as it is not where they are nearly collinear, a root of it. Should
+    rounding spoil a step, which may be long along a direction that is nearly flat, the next one is less precise.
     """
     if objective.coordinates is not None and not isinstance(objective, Quadratic):
         there: Any = objective  # the step is the same in any coordinates
@@ -93,22 +102,29 @@ def newton_steps(objective: Objective, w: Float) -> Iterator[NewtonStep]:
             yield step._replace(move=units.to_descent(step.move))
         return
     H = objective.hessian(w)
-    move, slope, share, rank = _solved(H, objective.gradient(w).ravel())
-    expected = w.size if share >= ILL and rank == w.size else _expected_rank(objective)
-    if (share < ILL or rank < expected) and _has_root(objective, w):
-        rooted, its_rank = _by_root(objective, w, H)
-        if share < ILL or its_rank > rank:
-            yield rooted._replace(seen=its_rank >= expected)
-    yield NewtonStep(move.reshape(w.shape), slope, rank >= expected)
+    found = [_solved(H, objective.gradient(w).ravel())]
+    if found[0].share < ILL or found[0].rank < w.size:
+        expected = _expected_rank(objective)
+        for rooted in _ways(objective, w):
+            last = found[-1]
+            if last.share >= ILL and last.rank >= expected:
+                break
+            better = _centred(objective, w, H, rooted)
+            if last.share < ILL or better.rank > last.rank:
+                found.append(better)
+    else:
+        expected = w.size
+    for solved in reversed(found):
+        yield NewtonStep(solved.move.reshape(w.shape), solved.slope, solved.rank >= expected)
 
 
 def sampled_step(objective: Objective, w: Float) -> NewtonStep | None:
     """The step whose Hessian is that of a sample of very many rows; None where it has to be that of all."""
     if objective.sample is None:
         return None
-    move, slope, share, rank = _solved(objective.sample.hessian(w), objective.gradient(w).ravel())
-    seen = share >= ILL and (rank == w.size or rank >= _expected_rank(objective))
-    return NewtonStep(move.reshape(w.shape), slope, True) if seen else None
+    found = _solved(objective.sample.hessian(w), objective.gradient(w).ravel())
+    seen = found.share >= ILL and (found.rank == w.size or found.rank >= _expected_rank(objective))
+    return NewtonStep(found.move.reshape(w.shape), found.slope, True) if seen else None
 
 
 def _expected_rank(objective: Objective) -> int:
@@ -120,56 +136,69 @@ def _expected_rank(objective: Objective) -> int:
     return (p if columns is None else columns + objective.intercept) * max(K - 1, 1)
 
 
-def _solved(H: Float, g: Float) -> tuple[Float, float, float, int]:
-    """`-H^-1 g`, its product with `g`, the smallest share of the largest eigenvalue that counts, and how many do.
+class _Solved(NamedTuple):
+    """`-H^-1 g`, its product with `g`, the smallest share of the largest eigenvalue that counts, and how many do."""
 
-    The eigenvalues are those of `H` with a unit diagonal.
-    """
+    move: Float
+    slope: float
+    share: float
+    rank: int
+
+
+def _solved(H: Float, g: Float) -> _Solved:
+    """By the eigenvalues of `H` with a unit diagonal."""
     diagonal = H.diagonal()
     scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     values, V = np.linalg.eigh(H / np.outer(scale, scale))
-    solution, slope, share, rank = _along(np.maximum(values, 0.0), V, g / scale, 1e-13)
-    return np.where(diagonal > 0, solution / scale, 0.0), slope, share, rank
+    found = _along(np.maximum(values, 0.0), V, g / scale, 1e-13)
+    return found._replace(move=np.where(diagonal > 0, found.move / scale, 0.0))
 
 
-def _along(values: Float, V: Float, g: Float, least: float) -> tuple[Float, float, float, int]:
-    """`_solved` from eigenvalues and eigenvectors; those below a share of `least` count as zero."""
+def _along(values: Float, V: Float, g: Float, least: float) -> _Solved:
+    """From eigenvalues and eigenvectors; those below a share of `least` count as zero."""
     largest = max(float(values.max()), 1e-300)
     keep = values > largest * least * len(values)
     along = V.T @ g
     solved = np.where(keep, along / np.where(keep, values, 1.0), 0.0)
     share = float(values[keep].min(initial=largest)) / largest
-    return -(V @ solved), -float(solved @ along), share, int(keep.sum())
+    return _Solved(-(V @ solved), -float(solved @ along), share, int(keep.sum()))
 
 
-def _has_root(objective: Objective, w: Float) -> bool:
-    """Whether rows are at hand as NumPy arrays, and few enough for their QR."""
+def _ways(objective: Objective, w: Float) -> list[bool]:
+    """What there is beside the Hessian: that about the means (False), and its root (True) of few enough rows."""
     source = objective.session.source if objective.session is not None else None
     here = not isinstance(source, ArraySource) or isinstance(source.X, np.ndarray)
-    return source is not None and here and objective.rows * w.size**2 * (w.size // len(w)) <= ROOT_WORK
+    if source is None or not here or w.size > CENTRED_WEIGHTS:
+        return []
+    worth = objective.rows * w.size**2 * (w.size // len(w)) <= ROOT_WORK
+    return [False] * bool(objective.intercept) + [True] * worth
 
 
-def _by_root(objective: Objective, w: Float, H: Float) -> tuple[NewtonStep, int]:
-    """Newton's step by the singular values of the root, and how many of those are not zero."""
+def _centred(objective: Objective, w: Float, H: Float, rooted: bool) -> _Solved:
+    """By the Hessian with respect to the weights of `X - mean`, or by the singular values of its root."""
     mean = np.zeros(len(w) - objective.intercept)
     if objective.intercept:
         border = np.einsum("ikk->i", H.reshape(len(w), -1, len(w), w.size // len(w))[:, :, -1])
         mean = border[:-1] / border[-1] if border[-1] > 0 else mean  # by each row's curvature
     assert objective.session is not None
-    statistic = RootOfHessian(objective.loss, mean, objective.intercept)
-    g, R = objective.session.reduce(statistic, w)
-    g = g / objective.weight
+    statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
+    g, second = objective.session.reduce(statistic, w)
+    g = g.reshape(w.shape) / objective.weight
     objective._add_penalty(w, g)
-    ridge = np.sqrt(objective._penalty_curvature(w))
-    A = np.vstack([R / np.sqrt(objective.weight), np.diag(ridge)])
-    scale = np.linalg.norm(A, axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    _, s, Vt = np.linalg.svd(A / scale, full_matrices=False)
-    move, slope, _, rank = _along(np.square(s), Vt.T, g.ravel() / scale, FLAT)
-    move = (move / scale).reshape(w.shape)
+    ridge = objective._penalty_curvature(w)
+    if rooted:
+        A = np.vstack([second / np.sqrt(objective.weight), np.diag(np.sqrt(ridge))])
+        scale = np.linalg.norm(A, axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        _, s, Vt = np.linalg.svd(A / scale, full_matrices=False)
+        found = _along(np.square(s), Vt.T, g.ravel() / scale, FLAT)
+        found = found._replace(move=found.move / scale)
+    else:
+        found = _solved(second / objective.weight + np.diag(ridge), g.ravel())
+    move = found.move.reshape(w.shape)
     if objective.intercept:
         move[-1] -= mean @ move[:-1]
-    return NewtonStep(move, slope, True), rank
+    return found._replace(move=move)
 
 
 def newton_decrement(objective: Objective, w: Float) -> float:

@@ -20,6 +20,9 @@ from descend.schedules import SCHEDULES
 NEWTON_LIMIT = 512
 """`optimizer="auto"` takes Newton while features times outputs stay within this."""
 
+UNTOLD = 1e-14
+"""Losses that differ by a smaller share than this are too close for float64 to tell apart: gradients decide."""
+
 
 @dataclass(frozen=True)
 class Newton:
@@ -77,8 +80,8 @@ class Newton:
         for _ in range(60):
             there = w + t * step.move
             value, new_gradient = objective.value_and_gradient(there)
-            if t * abs(step.slope) <= 4e-16 * abs(loss):  # losses are too close for float64 to tell apart
-                closer = bool(np.linalg.norm(new_gradient) < np.linalg.norm(gradient))
+            if t * abs(step.slope) <= UNTOLD * abs(loss):
+                closer = bool(np.linalg.norm(new_gradient) < 0.5 * np.linalg.norm(gradient))
                 return Update(there if closer else w, None, t, stalled=not closer)
             if value < loss and value <= loss + 1e-4 * t * step.slope:
                 return Update(there, None, t)
