@@ -127,11 +127,10 @@ def _survey(
 ) -> tuple[Table, Survey]:
     """Read the table once, or once again with wider types where a cell did not fit; a note says so."""
     read = [*question.names, question.target, *filter(None, [columns.weight])]
+    binary = _looks_binary(table, question)
     table = table.as_floats(read)
     numeric = isinstance(profile_for(table.schema[question.target], False), NumberProfile)
-    squared = isinstance(options.loss, SquaredError) or (
-        options.loss is None and not _binary(table, question)
-    )
+    squared = isinstance(options.loss, SquaredError) or (options.loss is None and not binary)
     question = replace(question, sums=numeric and squared)
     unmarked = table.unmarked(question.columns)
     if unmarked is not None:
@@ -153,9 +152,10 @@ def _survey(
         return table, Survey.of(table, replace(question, sums=question.sums and numeric), options.engine)
 
 
-def _binary(table: Table, question: Question) -> bool:
+def _looks_binary(table: Table, question: Question) -> bool:
     """Whether the target looks like two classes, where that saves a parse: moments would be of no use."""
-    return table.parsed and table.head(question.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
+    whole = table.parsed and table.schema[question.target].is_integer()
+    return whole and table.head(question.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
 
 
 def _moments(
