@@ -135,6 +135,8 @@ def test_one_that_is_gone_already_is_no_error(scratch):
     file = TemporaryFile()
     file.path.unlink()
     file.close()
+    file.close()
+    assert not listed(scratch)
 
 
 def test_files_have_names_of_their_own(scratch):

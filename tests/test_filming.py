@@ -307,8 +307,9 @@ def test_a_loop_that_left_the_numbers_is_shown_as_far_as_it_went():
     for k in range(6):
         w = [np.nan, np.inf] if k > 3 else [10.0**k, 1.0]
         history.record(loss=np.nan if k > 3 else 10.0**k, weights=w)
-    strict(history.animate(X, Y))
-    strict(history.animate())
+    for film in (history.animate(X, Y), history.animate()):
+        strict(film)
+        assert film.weights[:4].tolist() == [[10.0**k, 1.0] for k in range(4)]
 
 
 @pytest.mark.parametrize(

@@ -189,5 +189,7 @@ def test_columns_list_all_that_they_mention():
 
 def test_a_problem_may_be_closed_twice_and_with_any_engine():
     problem = Problem.of(X, SCORE, valid=0.2, engine=Serial())
+    before = problem.validation.value(problem.validation.zeros())
     problem.close()
     problem.close()
+    assert problem.validation._value(problem.validation.zeros()) == before

@@ -40,15 +40,7 @@ def as_level(cell, levels, lower=False):
     return None if text in MISSING and text not in levels else text
 '''
 
-PYTHON = '''"""Predicts {target}. Written by descend {version}; needs nothing but Python.
-
-`predict(row)` takes a dict of cells by column name; a cell may be None, and a CSV's text does as well.
-"""
-
-import datetime
-import math
-
-INTERCEPT = {intercept}
+TABLES = """INTERCEPT = {intercept}
 # by column: what one unit is worth, the value of a missing cell, what being missing is worth, whether dates
 NUMBERS = {numbers}
 # by column: what each level is worth, a missing and an unknown one, whether texts are taken in lower case
@@ -57,7 +49,20 @@ CLASSES = {classes}
 MISSING = {missing}
 
 {cells}
+"""
 
+PYTHON = (
+    '''"""Predicts {target}. Written by descend {version}; needs nothing but Python.
+
+`predict(row)` takes a dict of cells by column name; a cell may be None, and a CSV's text does as well.
+"""
+
+import datetime
+import math
+
+'''
+    + TABLES
+    + '''
 def scores(row):
     """The linear predictor, one number per output."""
     z = list(INTERCEPT)
@@ -89,8 +94,10 @@ def predict(row):
         return z[0]
     return CLASSES[int(z[0] > 0) if len(z) == 1 else z.index(max(z))]
 '''
+)
 
-TORCH = '''"""Predicts {target}. Written by descend {version}; needs torch.
+TORCH = (
+    '''"""Predicts {target}. Written by descend {version}; needs torch.
 
 `model = Linear()`; `model.predict(rows)` takes dicts of cells by column name; `model(*model.encode(rows))` is the
 linear predictor, of shape (rows, outputs), which may be trained further.
@@ -101,14 +108,9 @@ import math
 
 import torch
 
-INTERCEPT = {intercept}
-NUMBERS = {numbers}
-CATEGORIES = {categories}
-CLASSES = {classes}
-MISSING = {missing}
-
-{cells}
-
+'''
+    + TABLES
+    + '''
 class Linear(torch.nn.Module):
     """Numbers (NaN where missing) and level codes in, the linear predictor out."""
 
@@ -162,6 +164,7 @@ class Linear(torch.nn.Module):
         codes = (z[:, 0] > 0).long() if z.shape[1] == 1 else z.argmax(1)
         return [CLASSES[code] for code in codes.tolist()]
 '''
+)
 
 
 def export(model: Model, to: str, path: str | os.PathLike[str] | None = None) -> str | bytes:

@@ -7,6 +7,7 @@ imports matplotlib; whoever makes the Axes has.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -24,7 +25,7 @@ CELLS = 121
 """Cells along each side of a picture of regions."""
 
 
-class Panel:
+class Panel(ABC):
     """What all panels share: where they draw, and which artists move."""
 
     def __init__(self, film: Film, ax: Axes, style: Style) -> None:
@@ -38,13 +39,13 @@ class Panel:
         assert self.film.sample is not None
         return self.film.sample
 
+    @abstractmethod
     def draw(self) -> None:
         """Draw what stays, and make what moves."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, frame: int) -> None:
         """Move to a frame."""
-        raise NotImplementedError
 
     def points(self, x: Any, y: Any, colour: Any, size: float = SIZES["point"]) -> Any:
         """Round points that let others shine through."""

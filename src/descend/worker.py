@@ -27,6 +27,7 @@ import descend
 from descend.blocks import Leaf
 from descend.cache import Cache, Shelf
 from descend.engines import ThreadSession, processor
+from descend.errors import DescendError
 from descend.orders import unpacked
 from descend.spool import memory_budget
 
@@ -71,7 +72,7 @@ class Parts:
         return self.listed
 
     def window(self, leaves: Any) -> Any:
-        raise NotImplementedError
+        raise DescendError("a worker sums leaves; mini-batches of the whole are gathered where it is opened.")
 
 
 @dataclass
