@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,10 @@ MISSING = ("", "NA", "N/A", "NaN", "null")
 SEPARATORS = ";\t|,"  # the comma last: it also stands in numbers and sentences
 SNIFF_ROWS, INFER_ROWS, DATE_ROWS = 100, 10_000, 100
 CHUNK = 1 << 20
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+NOT_UTF8 = (
+    "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
+)
 _CONFLICT = re.compile(
     r"could not parse `(.*?)` as dtype `(?!str)(.*?)` at column '(.*?)' \(column number", re.DOTALL
 )
@@ -55,7 +60,8 @@ class CsvFile:
     path: Path
     label: str
     """What messages call it."""
-    names: tuple[str, ...]
+    first_types: Mapping[str, pl.DataType]
+    """The type of each column as far as some of the first rows tell."""
     separator: str
     missing: tuple[str, ...] = MISSING
     decimal_comma: bool = False
@@ -64,6 +70,10 @@ class CsvFile:
     filled: bool = True
     marked: bool = True
     """Whether cells are compared with those that count as missing: it takes a fifth of the time of a read."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.first_types)
 
     def close(self) -> None:
         """Delete the copy, where `path` is one."""
@@ -87,9 +97,13 @@ class CsvFile:
 
         Dates are looked for in fewer rows: trying every pattern on every text is a hundred times slower.
         """
+        if _all_numbers(self.first_types) and _all_numbers(self._unmarked_types):
+            return dict(self._unmarked_types)
         types = dict(self._scan(infer_schema_length=INFER_ROWS).collect_schema())
-        dates = self._scan(infer_schema_length=DATE_ROWS, try_parse_dates=True).collect_schema()
         texts = [name for name, kind in types.items() if kind == pl.String]
+        if not texts:
+            return types
+        dates = self._scan(infer_schema_length=DATE_ROWS, try_parse_dates=True).collect_schema()
         numbers = self._fit(texts, self._number, INFER_ROWS)
         for name in texts:
             if dates[name].is_temporal():
@@ -118,14 +132,18 @@ class CsvFile:
 
         A mark further on is then a `TypeConflict`, never a number.
         """
-        plain = replace(self, marked=False)
-        if not all(kind.is_numeric() for kind in types.values()) or any(map(_is_number, self.missing)):
-            return self
-        try:
-            plain.scan(types).select(list(types)).head(INFER_ROWS).collect(engine="streaming")
-        except pl.exceptions.ComputeError:
-            return self
-        return plain
+
+        def agrees(name: str) -> bool:
+            kind, seen = types[name], self._unmarked_types[name]
+            return kind.is_numeric() and seen.is_numeric() and (kind.is_float() or seen == kind)
+
+        hidden = any(map(_is_number, self.missing))
+        return self if hidden or not all(map(agrees, types)) else replace(self, marked=False)
+
+    @cached_property
+    def _unmarked_types(self) -> Mapping[str, pl.DataType]:
+        """The type of each column from its first rows, a mark of a missing cell being a text."""
+        return replace(self, marked=False)._scan(infer_schema_length=INFER_ROWS).collect_schema()
 
     def _fit(
         self, names: Sequence[str], kind: Callable[[str], pl.Expr], rows: int | None = None
@@ -183,10 +201,7 @@ def open_csv(
         path = copy.path
         if original is not None:
             original.close()
-    with reading(label):
-        lines = pl.scan_lines(path, n_rows=SNIFF_ROWS, glob=False).collect().to_series().to_list()
-    if lines:
-        lines[0] = lines[0].removeprefix("\ufeff")
+    lines = _first_lines(path, label)
     if not any(lines):
         raise DataError(f"cannot read {label!r}: it is empty, it has no columns.")
     separator = "\t" if re.search(r"\.(tsv|tab)(\.|$)", label.lower()) else sniff_separator(lines)
@@ -194,18 +209,37 @@ def open_csv(
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise DataError(f"{label!r} has more than one column `{repeated[0]}`: give each a name of its own.")
-    plain = CsvFile(path, label, (), separator, tuple(missing), False, copy)
+    file = CsvFile(path, label, {}, separator, tuple(missing), False, copy, any(lines[1:]))
     with reading(label):
-        schemas = [
-            plain._scan(infer_schema_length=SNIFF_ROWS).collect_schema(),
-            # 1,5 is a number where the separator is not the comma and 1.5 is none
-            pl.scan_csv(
-                path, separator=separator, decimal_comma=separator != ",", glob=False
-            ).collect_schema(),
-        ]
-    numbers = [sum(kind.is_numeric() for kind in schema.values()) for schema in schemas]
-    names, comma = tuple(schemas[0]), numbers[1] > numbers[0]
-    return CsvFile(path, label, names, separator, tuple(missing), comma, copy, any(lines[1:]))
+        file = replace(file, first_types=file._scan(infer_schema_length=SNIFF_ROWS).collect_schema())
+        if separator == ",":
+            return file
+        # 1,5 is a number where the separator is not the comma and 1.5 is none
+        comma = replace(file, decimal_comma=True)
+        types = comma._scan(infer_schema_length=SNIFF_ROWS).collect_schema()
+    return comma if _numbers_in(types) > _numbers_in(file.first_types) else file
+
+
+def _first_lines(path: Path, label: str) -> list[str]:
+    """Some lines at the beginning of a CSV, without a byte order mark."""
+    with path.open("rb") as file:
+        start = file.read(CHUNK)
+    if start.startswith((GZIP, ZSTD)):
+        with reading(label):
+            lines = pl.scan_lines(path, n_rows=SNIFF_ROWS, glob=False).collect().to_series().to_list()
+        lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
+        return lines
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(start)
+    except UnicodeError:
+        raise DataError(f"cannot read {label!r}: {NOT_UTF8}.") from None
+    lines = text.split("\n", SNIFF_ROWS)
+    whole = lines[:-1] if len(start) == CHUNK or len(lines) > SNIFF_ROWS else lines
+    return [line.removesuffix("\r") for line in whole or lines]
+
+
+def _numbers_in(types: Mapping[str, pl.DataType]) -> int:
+    return sum(kind.is_numeric() for kind in types.values())
 
 
 def sniff_separator(lines: Sequence[str]) -> str:
@@ -272,7 +306,7 @@ def _explained(message: str) -> str:
     if "expanded paths were empty" in message:
         return "no file has such a name"
     if "invalid utf" in message:
-        return "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
+        return NOT_UTF8
     if "more fields than defined" in message:
         return "a row has more fields than the header. Is there a separator in a cell without quotes"
     if "not properly escaped" in message or "CSV malformed" in message:
@@ -283,6 +317,10 @@ def _explained(message: str) -> str:
 def first_line(message: str) -> str:
     """The first line of another library's message, without its closing point."""
     return (message.strip().splitlines() or ["no reason is known"])[0].rstrip(".:")
+
+
+def _all_numbers(types: Mapping[str, pl.DataType]) -> bool:
+    return _numbers_in(types) == len(types)
 
 
 def _is_number(cell: str) -> bool:
@@ -306,6 +344,6 @@ def _marked_encoding(path: Path) -> str | None:
 def _decompressed(path: Path, label: str) -> BinaryIO:
     with path.open("rb") as file:
         magic = file.read(4)
-    if magic == b"\x28\xb5\x2f\xfd":
+    if magic == ZSTD:
         raise DataError(f"{label!r} is compressed by zstd and not in UTF-8: unpack it first (zstd -d).")
-    return gzip.open(path, "rb") if magic[:2] == b"\x1f\x8b" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if magic[:2] == GZIP else path.open("rb")  # type: ignore[return-value]

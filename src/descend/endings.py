@@ -128,13 +128,17 @@ def _remaining(
     quadratic = isinstance(objective, Quadratic)
     if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
         return ""  # batches are for data whose passes are dear, and this would cost two
+    if isinstance(objective, Quadratic) and last.outcome is Outcome.CONVERGED:
+        best = objective.value(objective.minimizer())
+        if last.loss - best <= NEGLIGIBLE * best:
+            return ""
     state = _state(objective, last)
     excess = float(state.excess([0])[0]) if quadratic else max(last.loss - state.best, 0.0)
     if not np.isfinite(excess):
         return UNSEEN
     about = "" if quadratic else "about "
-    if excess <= NEGLIGIBLE * state.best and last.outcome is not Outcome.STALLED:
-        return "" if last.outcome is Outcome.CONVERGED else "The loss is the best there is, to six digits."
+    if excess <= NEGLIGIBLE * state.best and last.outcome not in (Outcome.STALLED, Outcome.CONVERGED):
+        return "The loss is the best there is, to six digits."
     far = f"The loss is {about}{above(state.best, excess)}"
     if last.outcome is Outcome.CONVERGED:
         return f"{far}: lower `tolerance` (`--tolerance`), or standardise the columns."

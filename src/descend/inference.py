@@ -64,15 +64,13 @@ def _covariance(objective: Objective, w: Float) -> Float | None:
 
 
 def _of_least_squares(q: Quadratic) -> Float | None:
-    """`s**2 (X'X)^-1` by the singular values of the factor; the intercept is the mean's, less X's share."""
+    """`s**2 (X'X)^-1` from the inverse of the factor; the intercept is the mean's, less X's share."""
     columns = q.solution.size
     freedom = q.rows - q.shape[0]
-    if freedom <= 0 or (q.rank is not None and q.rank < columns):
+    if freedom <= 0 or (q.rank or 0) < columns:
         return None
-    scale = np.linalg.norm(
-        q.factor, axis=0
-    )  # or the singular values of small columns would look like rounding
-    inverse = np.linalg.pinv(q.factor / scale, rcond=1e-15) / scale[:, None]
+    scale = np.linalg.norm(q.factor, axis=0)  # columns of one length lose the fewest digits
+    inverse = np.linalg.inv(q.factor / scale) / scale[:, None]
     C = inverse @ inverse.T
     if q.intercept:
         m = (q.moments.mean + q.moments.mean_low)[:-1]
