@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rivals import fastai_learner, pytorch, scikit_learn
+from rivals import bare_loop, fastai_learner, pytorch, scikit_learn
 from timing import Times, in_turns, markdown, spread
 
 import descend
@@ -30,6 +30,10 @@ def measure(data: Path, quick: bool) -> str:
         ways[TORCH_ALONE] = lambda: pytorch.logistic_epoch(X, y, BATCH, RATE, threads=1)
     if fastai_learner.available():
         ways[fastai_learner.NAME] = lambda: fastai_learner.logistic_epoch(X, y, BATCH, RATE)
+    ways[bare_loop.NAME] = lambda: bare_loop.logistic_epoch(X, y, BATCH, RATE)
+    if bare_loop.available():
+        compiled = bare_loop.compiled()
+        ways[bare_loop.COMPILED] = lambda: compiled(X, y, BATCH, RATE)
     times = in_turns(ways, 1 if quick else 5)
     table = [_row(name, taken, times[OURS], rows) for name, taken in times.items()]
     header = ["", "time", "rows per second", "ratio", "target"]
@@ -37,8 +41,9 @@ def measure(data: Path, quick: bool) -> str:
 batches of {BATCH} at the learning rate {RATE}. SGDClassifier steps on one row at a time, which is all that
 it does; PyTorch's loop is measured with the threads it takes by itself and, as its threads wait for each
 other where other programs want the cores, with one; descend's time includes the loss over all rows
-before and after. The ratio is how many times
-as long as descend it takes, the target the ratio aimed at."""
+before and after. The bare loops do nothing but the epoch on one core, no loss, no history and no check: what plain
+NumPy and what compiled code need at least. The ratio is how many times as long as descend it takes, the
+target the ratio aimed at."""
     parts = [about, markdown(header, table)]
     if not pytorch.available():
         parts.append("PyTorch is not installed here, so its loop is not measured.")

@@ -42,14 +42,15 @@ class Codes:
         """The codes of one column."""
         known = pl.Categories.random()
         categories = as_texts(series).cast(pl.Categorical(known))  # `known` forgets its levels without it
-        codes, levels = categories.to_physical().to_numpy(writable=True), known.to_series().to_list()
-        absent = None
+        places, levels, absent = categories.to_physical(), known.to_series().to_list(), None
         if series.null_count():
-            absent = np.isnan(codes)
+            present = places.is_not_null()
+            absent = ~present.to_numpy()
             if MISSING_LEVEL not in levels:
                 levels.append(MISSING_LEVEL)
-            codes[absent] = levels.index(MISSING_LEVEL)
-        codes = codes.astype(np.intp)
+            missing = pl.Series([levels.index(MISSING_LEVEL)], dtype=places.dtype)
+            places = places.zip_with(present, missing)  # polars exports missing cells slowly
+        codes = places.to_numpy().astype(np.intp)
         if len(levels) > MOST_LEVELS:
             return Codes(series.name, levels, codes, absent)
         order = sorted(range(len(levels)), key=levels.__getitem__)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from descend import matrix
-from descend.cells import as_numbers
+from descend.cells import as_numbers, complete
 from descend.indicators import Codes, Gap, indicator_sums
 from descend.matrix import Array, Float
 from descend.moments import Moments
@@ -144,7 +144,7 @@ def _fill(out: Float, series: pl.Series) -> None:
         out[:] = as_numbers(series)
         return
     start = 0
-    for chunk in series.get_chunks():
+    for chunk in (complete(series) if series.null_count() else series).get_chunks():
         cells = chunk.to_numpy()
         out[start : (start := start + cells.size)] = cells
 
