@@ -19,6 +19,7 @@ from descend.cells import as_numbers, held_out_of, weights_of
 from descend.engines import Engine
 from descend.errors import DataError
 from descend.kept import Kept, Spooled, keeper
+from descend.matrix import Float
 from descend.profiles import HUGE, Profile, is_text
 from descend.raw_cells import Cells
 from descend.raw_moments import RawMoments
@@ -28,6 +29,7 @@ from descend.tables import Slice, Table
 
 KEPT_BYTES = 2**26
 """Raw rows of so many bytes are kept beside moments: small tables are read once, large ones leave a sample."""
+ORIGIN_ROWS = 4_096
 
 
 @dataclass(frozen=True)
@@ -176,12 +178,18 @@ class RawSource:
         return [RawRun(run, first, tuple(columns), leaf) for run, first in places]
 
     def _set_origins(self, frame: pl.DataFrame) -> None:
-        """The mean of each column of numbers in the first leaf: near all of them, so nothing cancels."""
+        """The mean of each column of numbers in its first rows: near all of them, so nothing cancels."""
         for name in (*self.question.names, self.question.target):
             if name not in self.texts:
-                x = as_numbers(frame[name])
-                x = x[np.abs(x) <= HUGE]
+                few = _known(frame[name].head(ORIGIN_ROWS))
+                x = few if len(few) else _known(frame[name])
                 self.origins[name] = float(x.mean()) if len(x) else 0.0
+
+
+def _known(series: pl.Series) -> Float:
+    """The numbers of a column that are neither missing nor infinite."""
+    x = as_numbers(series)
+    return x[np.abs(x) <= HUGE]
 
 
 @dataclass(frozen=True, slots=True)
