@@ -34,6 +34,18 @@ def test_scaled_systems_are_solved_with_minimum_norm(rank):
     np.testing.assert_allclose(-_solved(H, g)[0] * scale, expected * scale, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("rank", [200, 199], ids=["regular", "singular"])
+def test_many_weights_are_solved_by_a_factor_unless_it_hides_directions(rank):
+    half = RNG.normal(size=(200, rank)) * 10.0 ** RNG.uniform(-3, 3, 200)[:, None]
+    H = half @ half.T
+    move = RNG.normal(size=200) / np.sqrt(H.diagonal())
+    solved = _solved(H, -H @ move)
+    assert solved.rank == rank
+    slope = -float(move @ H @ move)
+    assert solved.slope == pytest.approx(slope, rel=1e-6)
+    np.testing.assert_allclose(H @ solved.move, H @ move, rtol=1e-6, atol=1e-9 * np.abs(H @ move).max())
+
+
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("loss", TARGETS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 import statsmodels.api as sm
 from scipy.optimize import minimize
@@ -168,6 +169,22 @@ def test_auto_chooses_by_the_loss_and_the_number_of_weights(problem, optimizer):
     rows, columns, classes, loss = problem
     y = np.arange(rows, dtype=float) if classes is None else np.arange(rows) % classes
     assert auto_optimizer(Objective.of(np.ones((rows, columns)), y, loss=loss)) == optimizer
+
+
+@pytest.mark.parametrize(("levels", "optimizer"), [(700, Newton()), (2_100, LBFGS())])
+def test_auto_takes_newton_for_many_weights_that_are_levels(levels, optimizer):
+    rows = 2 * levels
+    frame = pl.DataFrame(
+        {
+            "a": [f"level {i % (levels // 3)}" for i in range(rows)],
+            "b": [f"level {i % (levels // 3 - 1)}" for i in range(rows)],
+            "c": [f"level {i % (levels // 3 - 2)}" for i in range(rows)],
+            "y": ["yes" if i % 3 else "no" for i in range(rows)],
+        }
+    )
+    run = descend.fit(frame, target="y")
+    assert run.optimizer == optimizer
+    assert run.outcome.converged
 
 
 def test_fit_tells_which_optimizer_it_chose():

@@ -20,6 +20,8 @@ from descend.statistics import HessianSum, LargestMove, LossAndGradient
 
 ILL = 1e-8
 """A smaller curvature than this share of the largest has lost half of its digits in the Hessian."""
+FEW_WEIGHTS = 128
+"""Up to so many the eigenvalues of the Hessian cost nothing."""
 CENTRED_WEIGHTS, ROOT_CELLS, ROOT_WORK = 512, 2**20, 2e9
 """Weights at most, cells of a QR at a time, and rows times weights squared that it is worth at most."""
 NEGLIGIBLE, SHORT = 1e-6, 0.1
@@ -146,12 +148,29 @@ class _Solved(NamedTuple):
 
 
 def _solved(H: Float, g: Float) -> _Solved:
-    """By the eigenvalues of `H` with a unit diagonal."""
+    """By the factor of `H` with a unit diagonal, or by its eigenvalues where it is small or near singular."""
     diagonal = H.diagonal()
     scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    values, V = np.linalg.eigh(H / np.outer(scale, scale))
-    found = _along(np.maximum(values, 0.0), V, g / scale, 1e-13)
+    scaled, slopes = H / np.outer(scale, scale), g / scale
+    found = _factored(scaled, slopes) if len(g) > FEW_WEIGHTS else None
+    if found is None:
+        values, V = np.linalg.eigh(scaled)
+        found = _along(np.maximum(values, 0.0), V, slopes, 1e-13)
     return found._replace(move=np.where(diagonal > 0, found.move / scale, 0.0))
+
+
+def _factored(H: Float, g: Float) -> _Solved | None:
+    """By Cholesky's factor, in a twentieth of the time; None where its condition (LAPACK's pocon) is in doubt."""
+    from scipy.linalg import lapack
+
+    factor, failed = lapack.dpotrf(H, lower=1)
+    if failed:
+        return None
+    share, _ = lapack.dpocon(factor, np.linalg.norm(H, 1), uplo="L")
+    if share < ILL:
+        return None
+    solved, _ = lapack.dpotrs(factor, g, lower=1)
+    return _Solved(-solved, -float(solved @ g), share, len(g))
 
 
 def _along(values: Float, V: Float, g: Float, least: float) -> _Solved:

@@ -19,6 +19,8 @@ from descend.schedules import SCHEDULES
 
 NEWTON_LIMIT = 512
 """`optimizer="auto"` takes Newton while features times outputs stay within this."""
+CODED_COLUMNS, CODED_LIMIT = 64, 2_048
+"""Where rows come from so few columns that most weights are levels, of which a row has one a column: up to so many."""
 
 UNTOLD = 1e-14
 """Losses that differ by a smaller share than this are too close for float64 to tell apart: gradients decide."""
@@ -141,7 +143,10 @@ def auto_optimizer(objective: Objective) -> Optimizer:
     """Exact where there is a closed form, Newton while it is cheap, else L-BFGS."""
     if isinstance(objective, Quadratic):
         return Exact()
-    return Newton() if int(np.prod(objective.shape)) <= NEWTON_LIMIT else LBFGS()
+    size = int(np.prod(objective.shape))
+    session = objective.session
+    coded = session is not None and session.source.leaf_columns <= CODED_COLUMNS and len(objective.shape) == 1
+    return Newton() if size <= (CODED_LIMIT if coded else NEWTON_LIMIT) else LBFGS()
 
 
 def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
