@@ -125,12 +125,6 @@ def test_a_wrong_shape_is_refused_with_both_shapes(act, shapes):
 
 WEIGHTED = pd.DataFrame({"a": X[:, 0], "c": "t", "y": Y})
 MISTAKES = {
-    "a setting of the optimizer": (
-        lambda: descend.fit(X, Y, learning_rate=0.1),
-        r"no parameter `learning_rate`\. It is a setting .* optimizer=descend\.GradientDescent\(learning_rate=",
-    ),
-    "a slip of the pen": (lambda: descend.fit(X, Y, penality=1), "`penality`. Did you mean `penalty`"),
-    "no such thing": (lambda: descend.fit(X, Y, zzz=1), "`zzz`. It takes target, loss, penalty"),
     "an optimizer's class": (
         lambda: descend.fit(X, Y, optimizer=descend.Adam),
         r"`optimizer` must be .* an object such as descend\.Adam\(\), got <class",
@@ -146,7 +140,6 @@ MISTAKES = {
         "`sample_weight` must hold numbers, got dtype <U1",
     ),
     "a negative seed": (lambda: descend.fit(X, Y, seed=-1), "`seed` must be a whole number .* got -1"),
-    "every -1": (lambda: descend.fit(X, Y, every=-1), "`every` must be a whole number of at least 0, got -1"),
     "text for the intercept": (
         lambda: descend.fit(X, Y, intercept="no"),
         "`intercept` must be True or False",
