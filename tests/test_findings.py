@@ -54,6 +54,7 @@ def test_inflation_factors_are_those_of_statsmodels():
     finding = of_kind(descend.diagnose(x, Y), "nearly collinear")
     assert set(finding.columns) == {"x0", "x1", "x3"}
     assert f"{max(expected):,.4g}" in finding.what
+    assert f"it is {1 - 1 / max(expected):.4f} explained" in finding.what
 
 
 def test_columns_are_told_in_the_words_of_the_data():
