@@ -195,3 +195,13 @@ def test_raw_rows_that_go_while_others_are_encoded_are_read(runs):
     y = np.concatenate([first.y, *(leaf.block().y for leaf in leaves)])
     assert (y % 10_000).tolist() == TRAINING.tolist()
     assert y[0] >= 10_000 > y[-1]
+
+
+def test_raw_rows_are_of_no_use_where_the_first_leaf_is_kept(runs):
+    run, shelf = runs[0], Shelf(Cache(10**6), "run")
+    next(run.open(shelf).leaves()).block()
+    rows = np.arange(3_072.0)
+    raw = Slice(0, 0, pl.DataFrame({"y": rows + 10_000, "a": rows}))
+    shelf.put((*run.rows.key, "raw", 0), raw, 1)
+    found = np.concatenate([leaf.block().y for leaf in run.open(shelf).leaves()])
+    assert found.tolist() == TRAINING.tolist()

@@ -232,32 +232,6 @@ def test_partial_fit_of_classes_goes_on_from_its_state(optimizer):
         model.partial_fit(iris_X, iris_y, classes=[0, 1])
 
 
-def steps_on_chunks(chunks, rate, centre, scale):
-    """Gradient descent on the logistic loss, one step per chunk, in the coordinates `(x - centre) / scale`."""
-    w = np.zeros(cancer_X.shape[1] + 1)
-    for t, rows in enumerate(chunks):
-        U = np.column_stack([(cancer_X[rows] - centre) / scale, np.ones(len(rows))])
-        p = 1 / (1 + np.exp(-(U @ w)))
-        w = w - rate / (1 + 0.5 * t) * U.T @ (p - cancer_y[rows]) / len(rows)
-    return w[:-1] / scale, w[-1] - (w[:-1] / scale) @ centre
-
-
-@pytest.mark.parametrize("standardize", [False, True])
-def test_partial_fit_goes_on_with_its_schedule_in_the_coordinates_of_the_first_chunk(standardize):
-    chunks = np.array_split(random.permutation(len(cancer_y)), 6)
-    rate, first = (0.5, cancer_X[chunks[0]]) if standardize else (1e-6, None)
-    schedule = descend.InverseTime(rate, decay=0.5)
-    model = LinearClassifier(
-        penalty=None, learning_rate=schedule, batch_size=10_000, standardize=standardize, random_state=0
-    )
-    for rows in chunks:
-        model.partial_fit(cancer_X[rows], cancer_y[rows], classes=[0, 1])
-    frozen = (first.mean(axis=0), first.std(axis=0)) if standardize else (np.zeros(30), np.ones(30))
-    coef, intercept = steps_on_chunks(chunks, rate, *frozen)
-    np.testing.assert_allclose(model.coef_[0], coef, rtol=1e-8)
-    assert model.intercept_[0] == pytest.approx(intercept, rel=1e-8)
-
-
 @pytest.mark.parametrize("make", [LinearRegressor, LinearClassifier])
 def test_weights_of_rows_are_repetitions_in_partial_fit_and_in_the_score(make):
     s = random.integers(1, 4, len(iris_y))
