@@ -10,6 +10,7 @@ import pytest
 from exported import CASES, case, check
 
 import descend
+from descend.formula import CategoryTerm, Formula
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -113,3 +114,18 @@ def test_probabilities_far_out_are_zeros_and_ones():
     found = answers(run, {"x": np.array([[-1e6], [1e6]])})
     assert found[0].tolist() == [0, 1]
     np.testing.assert_array_equal(found[1], [[1.0, 0.0], [0.0, 1.0]])
+
+
+def test_truths_are_taken_in_any_case_and_texts_that_mean_missing_as_missing():
+    from descend.onnx_graph import onnx_model
+
+    truth = CategoryTerm("truth", {"false": (1.0,), "true": (2.0,)}, (3.0,), (4.0,), lower=True)
+    text = CategoryTerm("text", {"a": (10.0,), "none": (20.0,)}, (30.0,), (40.0,))
+    formula = Formula((0.5,), (), (truth, text), None, "y", ("NA", "none"))
+    cells = {
+        "truth": ["false", "True", "TRUE", "true", "NA", "", "maybe", "none"],
+        "text": ["a", "none", "NA", "", "A", "True", "a", "a"],
+    }
+    feed = {name: np.array(texts, dtype=object)[:, None] for name, texts in cells.items()}
+    (found,) = onnxruntime.InferenceSession(onnx_model(formula)).run(None, feed)
+    assert found.tolist() == [11.5, 22.5, 42.5, 42.5, 34.5, 34.5, 13.5, 14.5]

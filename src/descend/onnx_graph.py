@@ -27,7 +27,7 @@ def onnx_model(formula: Formula) -> bytes:
     Outputs: `prediction` (rows,), numbers or labels, and `probabilities` (rows, classes); where a column has the
     name of one of them, the output's ends in `_`.
     """
-    graph = _Graph([term.name for term in (*formula.numbers, *formula.categories)])
+    graph = _Graph([*(n.name for n in formula.numbers), *(c.name for c in formula.categories)])
     terms = [graph.constant("intercept", np.array([formula.intercept]))]
     terms += _numbers(graph, formula)
     terms += [_category(graph, formula, term, i) for i, term in enumerate(formula.categories)]
