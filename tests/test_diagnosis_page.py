@@ -180,34 +180,6 @@ def test_what_can_be_told_apart_is_told_to_take_a_penalty_and_that_works():
     assert "Nothing: your run is at the best loss" in advice(descend.diagnose(run))
 
 
-def test_columns_to_leave_out_can_be_left_out_as_told():
-    x = np.column_stack([X[:, :2], X[:, 0], np.full(300, 3.0)])
-    d = descend.diagnose(x, Y)
-    for finding, place in ((f, f.do) for f in d.findings if f.kind in ("duplicate", "constant")):
-        kept = eval(re.search(r"`(np\.delete.*?)`", place)[1], {"np": np, "x": x})
-        other = descend.diagnose(kept, Y)
-        assert other.gap.best == pytest.approx(d.gap.best)
-        assert len(other.findings) == len(d.findings) - 1, finding.kind
-
-
-def test_far_values_are_tamed_by_what_is_told():
-    far = np.exp(2 * RNG.normal(size=300))
-    sides = 100 * RNG.standard_t(1.5, size=300)
-    d = descend.diagnose(np.column_stack([X[:, 0], far, sides]), Y)
-    told = {f.columns[0]: f.do for f in d.findings if f.kind == "heavy tails"}
-    assert "log(1 + value)" in told["x1"]
-    assert "np.clip" in told["x2"]
-    tamed = np.column_stack([X[:, 0], np.log1p(far), np.clip(sides, -300, 300)])
-    assert "heavy tails" not in [f.kind for f in descend.diagnose(tamed, Y).findings]
-
-
-def test_indicators_are_not_to_be_left_out():
-    d = DIAGNOSES["species"]()
-    duplicate = next(f for f in d.findings if f.kind == "duplicate")
-    assert all(name.endswith("(missing)") for name in duplicate.columns)
-    assert duplicate.do.startswith("Nothing to do")
-
-
 def test_flags_are_translated_for_a_table_alone():
     assert "The flags in Python" in str(DIAGNOSES["mass"]())
     assert "The flags in Python" not in str(DIAGNOSES["raw units"]())

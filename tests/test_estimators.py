@@ -14,7 +14,6 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -23,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import descend
-from descend import DescendError, LinearClassifier, LinearRegressor, Outcome
+from descend import DescendError, LinearClassifier, LinearRegressor
 
 FULL = ("newton", "lbfgs", "gradient-descent", "adam")
 REGRESSORS = [LinearRegressor(optimizer=name) for name in ("exact", *FULL)]
@@ -232,32 +231,6 @@ def test_partial_fit_of_classes_goes_on_from_its_state(optimizer):
         model.partial_fit(iris_X, iris_y, classes=[0, 1])
 
 
-def steps_on_chunks(chunks, rate, centre, scale):
-    """Gradient descent on the logistic loss, one step per chunk, in the coordinates `(x - centre) / scale`."""
-    w = np.zeros(cancer_X.shape[1] + 1)
-    for t, rows in enumerate(chunks):
-        U = np.column_stack([(cancer_X[rows] - centre) / scale, np.ones(len(rows))])
-        p = 1 / (1 + np.exp(-(U @ w)))
-        w = w - rate / (1 + 0.5 * t) * U.T @ (p - cancer_y[rows]) / len(rows)
-    return w[:-1] / scale, w[-1] - (w[:-1] / scale) @ centre
-
-
-@pytest.mark.parametrize("standardize", [False, True])
-def test_partial_fit_goes_on_with_its_schedule_in_the_coordinates_of_the_first_chunk(standardize):
-    chunks = np.array_split(random.permutation(len(cancer_y)), 6)
-    rate, first = (0.5, cancer_X[chunks[0]]) if standardize else (1e-6, None)
-    schedule = descend.InverseTime(rate, decay=0.5)
-    model = LinearClassifier(
-        penalty=None, learning_rate=schedule, batch_size=10_000, standardize=standardize, random_state=0
-    )
-    for rows in chunks:
-        model.partial_fit(cancer_X[rows], cancer_y[rows], classes=[0, 1])
-    frozen = (first.mean(axis=0), first.std(axis=0)) if standardize else (np.zeros(30), np.ones(30))
-    coef, intercept = steps_on_chunks(chunks, rate, *frozen)
-    np.testing.assert_allclose(model.coef_[0], coef, rtol=1e-8)
-    assert model.intercept_[0] == pytest.approx(intercept, rel=1e-8)
-
-
 @pytest.mark.parametrize("make", [LinearRegressor, LinearClassifier])
 def test_weights_of_rows_are_repetitions_in_partial_fit_and_in_the_score(make):
     s = random.integers(1, 4, len(iris_y))
@@ -295,86 +268,6 @@ def test_a_chunk_may_lack_classes_and_a_pickle_goes_on():
         each.partial_fit(iris_X[60:90], iris_y[60:90])
     assert (model.coef_ == other.coef_).all()
     assert model.n_iter_ == 2 + 6
-
-
-def test_a_warm_start_begins_at_the_last_weights():
-    model = LinearClassifier(optimizer="gradient-descent", steps=50, warm_start=True).fit(iris_X, iris_y)
-    end = model.history_.loss[-1]
-    assert model.fit(iris_X, iris_y).history_.loss[0] == pytest.approx(end, rel=1e-12)
-    again = LinearRegressor(warm_start=True).fit(diabetes_X, diabetes_y).fit(diabetes_X, diabetes_y)
-    assert again.history_.loss[0] == pytest.approx(again.history_.loss[-1], rel=1e-9)
-
-
-def test_ones_own_validation_data_stop_early():
-    X, y = cancer_X[:60], cancer_y[:60]
-    model = LinearClassifier(optimizer="adam", alpha=0, early_stopping=3, steps=3_000)
-    model.fit(X, y, eval_set=(cancer_X[60:], cancer_y[60:]))
-    assert model.outcome_ is Outcome.EARLY_STOP
-    assert model.history_.validation_loss[-1] == pytest.approx(
-        descend.cross_entropy(model.predict_proba(cancer_X[60:])[:, 1], cancer_y[60:]), rel=1e-9
-    )
-    held = LinearClassifier(early_stopping=True, validation_fraction=0.2, random_state=0).fit(
-        cancer_X, cancer_y
-    )
-    assert np.isfinite(held.history_.validation_loss).all()
-    assert held.run_.rows["validation"] > 80
-
-
-def test_the_repr_shows_the_ending_and_the_curve():
-    model = LinearClassifier()
-    assert "<svg" not in model._repr_html_()
-    html = model.fit(cancer_X, cancer_y)._repr_html_()
-    assert model.outcome_.value in html
-    assert "<polyline" in html
-
-
-def test_scikit_learns_callbacks_are_told_each_step():
-    pytest.importorskip("sklearn.callback")
-
-    class Counter:
-        def __init__(self):
-            self.scores, self.tasks = [], 0
-
-        def setup(self, estimator, context):
-            pass
-
-        def teardown(self, estimator, context):
-            pass
-
-        def on_fit_task_begin(self, estimator, context):
-            self.tasks += 1
-
-        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
-            if context.task_name == "step":
-                self.scores.append(fitted_estimator.score(cancer_X, cancer_y))
-            return len(self.scores) == 5
-
-    counter = Counter()
-    model = LinearClassifier(optimizer="gradient-descent", steps=50).set_callbacks(counter)
-    model.fit(cancer_X, cancer_y)
-    assert counter.tasks == 1 + 5
-    assert counter.scores[-1] > counter.scores[0]
-    assert counter.scores[-1] == model.score(cancer_X, cancer_y)
-    assert model.outcome_ is Outcome.INTERRUPTED
-
-
-def test_scikit_learns_monitor_scores_each_step():
-    callback = pytest.importorskip("sklearn.callback")
-    monitor = callback.ScoringMonitor(scoring="r2")
-    model = LinearRegressor(optimizer="gradient-descent", steps=6, standardize=False)
-    model.set_callbacks(monitor).fit(diabetes_X, diabetes_y)
-    scores = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "step"]
-    z = diabetes_X @ model.history_.weights[:, :-1].T + model.history_.weights[:, -1]
-    expected = 1 - ((z - diabetes_y[:, None]) ** 2).mean(axis=0) / diabetes_y.var()
-    np.testing.assert_allclose(scores, expected, rtol=1e-9)
-    assert len(scores) == 7
-
-
-def test_verbose_prints_and_a_limit_warns(capsys):
-    LinearRegressor(optimizer="gradient-descent", steps=20, verbose=10).fit(diabetes_X, diabetes_y)
-    assert capsys.readouterr().out.split()[::2] == ["0", "10"]
-    with pytest.warns(ConvergenceWarning, match="stopped at the step limit"):
-        LinearRegressor(optimizer="gradient-descent", learning_rate=1e-9).fit(diabetes_X, diabetes_y)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import tracemalloc
-from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +12,6 @@ import pytest
 import descend
 from descend import DescendError, DescendWarning, GradientDescent, Outcome, Threads
 from descend.errors import ShapeError
-from descend.optimizers import Update
 
 START, RATE, STEPS = (0.5, 0.75), 0.1, 100
 
@@ -76,14 +73,6 @@ def test_an_entry_of_the_history_is_the_loss_before_its_step():
     assert (history.learning_rate[:-1] == RATE).all()
 
 
-def test_every_prints_the_loss_before_each_such_step(capsys):
-    x, y = line(3)
-    run = lesson(x, y, every=10)
-    printed = [row.split() for row in capsys.readouterr().out.splitlines()]
-    assert [int(number) for number, _ in printed] == list(range(0, STEPS, 10))
-    assert [loss for _, loss in printed] == [f"{loss:.6g}" for loss in run.history.loss[:STEPS:10]]
-
-
 def test_the_line_is_the_one_asked_for():
     x, y = descend.make_line(50, weights=(3, 2), seed=7)
     assert x.shape == (50, 2)
@@ -125,12 +114,6 @@ def test_a_wrong_shape_is_refused_with_both_shapes(act, shapes):
 
 WEIGHTED = pd.DataFrame({"a": X[:, 0], "c": "t", "y": Y})
 MISTAKES = {
-    "a setting of the optimizer": (
-        lambda: descend.fit(X, Y, learning_rate=0.1),
-        r"no parameter `learning_rate`\. It is a setting .* optimizer=descend\.GradientDescent\(learning_rate=",
-    ),
-    "a slip of the pen": (lambda: descend.fit(X, Y, penality=1), "`penality`. Did you mean `penalty`"),
-    "no such thing": (lambda: descend.fit(X, Y, zzz=1), "`zzz`. It takes target, loss, penalty"),
     "an optimizer's class": (
         lambda: descend.fit(X, Y, optimizer=descend.Adam),
         r"`optimizer` must be .* an object such as descend\.Adam\(\), got <class",
@@ -146,7 +129,6 @@ MISTAKES = {
         "`sample_weight` must hold numbers, got dtype <U1",
     ),
     "a negative seed": (lambda: descend.fit(X, Y, seed=-1), "`seed` must be a whole number .* got -1"),
-    "every -1": (lambda: descend.fit(X, Y, every=-1), "`every` must be a whole number of at least 0, got -1"),
     "text for the intercept": (
         lambda: descend.fit(X, Y, intercept="no"),
         "`intercept` must be True or False",
@@ -260,64 +242,6 @@ def test_the_losses_of_the_lesson_are_public():
     assert descend.cross_entropy([0.0], [1]) == np.inf
     with pytest.raises(DescendError, match="between 0 and 1"):
         descend.cross_entropy([1.5], [1])
-
-
-@dataclass(frozen=True)
-class Interrupted:
-    """Gradient descent whose user presses Ctrl-C at step `at`."""
-
-    at: int
-    name: ClassVar[str] = "interrupted"
-    first_order: ClassVar[bool] = True
-    inner: ClassVar[Any] = GradientDescent(RATE)
-
-    def init(self, w):
-        return self.inner.init(w)
-
-    def planned(self, steps):
-        return self
-
-    def step(self, objective, w, state) -> Update:
-        if state.number == self.at:
-            raise KeyboardInterrupt
-        return self.inner.step(objective, w, state)
-
-
-def test_ctrl_c_returns_the_run_so_far():
-    run, whole = lesson(X, Y, optimizer=Interrupted(40)), lesson(X, Y)
-    assert run.outcome is Outcome.INTERRUPTED
-    assert not run.outcome.converged
-    rows = len(run.history)
-    assert 40 <= rows <= 41
-    np.testing.assert_array_equal(run.history.loss, whole.history.loss[:rows])
-    np.testing.assert_array_equal(run.weights, whole.history.weights[rows - 1])
-    np.testing.assert_allclose(run.predict(X), X @ run.weights)
-
-
-def test_ctrl_c_in_a_mini_batch_run_returns_the_run_so_far():
-    x, y = descend.make_line(3_000, seed=1)
-    run = descend.fit(x, y, optimizer=GradientDescent(), batch_size=100, epochs=5, valid=0.2)
-    steps = int(run.history.number[-1])
-
-    def interrupted(walk):
-        for step in walk:
-            if step.number == steps // 2:
-                raise KeyboardInterrupt
-            yield step
-
-    with pytest.MonkeyPatch.context() as patched:
-        from descend import descent
-
-        original = descent.steps
-        patched.setattr(descent, "steps", lambda *a, **k: interrupted(original(*a, **k)))
-        half = descend.fit(x, y, optimizer=GradientDescent(), batch_size=100, epochs=5, valid=0.2)
-    assert half.outcome is Outcome.INTERRUPTED
-    np.testing.assert_array_equal(half.history.batch_loss, run.history.batch_loss[: len(half.history)])
-
-
-def test_ctrl_c_before_anything_was_done_is_ctrl_c():
-    with pytest.raises(KeyboardInterrupt):
-        lesson(X, Y, optimizer=Interrupted(0))
 
 
 @pytest.mark.parametrize("settings", [{}, {"momentum": 0.5}, {"momentum": 0.5, "nesterov": True}], ids=repr)

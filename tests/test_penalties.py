@@ -56,6 +56,15 @@ def test_the_prox_is_the_best_compromise(alpha, rate):
     np.testing.assert_allclose(penalty.prox(w, rate), best, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, int])
+def test_numbers_of_numpy_are_numbers_of_a_model_file_too(kind, tmp_path):
+    for penalty in (L2(kind(1)), kind(1)):
+        assert as_penalty(penalty) == L2(1.0)
+        descend.fit(X, NUMBER, penalty=penalty).save(tmp_path / "model.json")
+        found = descend.load(tmp_path / "model.json").facts["penalty"]
+        assert found == {"name": "l2", "alpha": 1.0}
+
+
 def test_zero_is_no_penalty():
     assert L2().is_zero
     assert L2(0).is_zero

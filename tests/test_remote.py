@@ -22,7 +22,7 @@ from descend.moments import Moments
 from descend.remote import RemoteEngine, check_versions
 from descend.shares import Shares
 from descend.statistics import LossAndGradient, TargetSum
-from descend.worker import Answer, Task, Worker
+from descend.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("hard_timeout")
 RNG = np.random.default_rng(4)
@@ -341,18 +341,6 @@ def test_other_versions_are_refused_with_the_list():
     here = {"descend": "1", "numpy": "2.1", "processor": "Zen"}
     with pytest.raises(DescendError, match=r"numpy 2.0 on b and 2.1 here"):
         check_versions({"a": here, "b": {**here, "numpy": "2.0"}}, here)
-
-
-def test_a_worker_answers_what_it_is_asked():
-    worker = Worker()
-    assert set(pickle.loads(worker.perform(pickle.dumps(Task("hello")))).value) >= {
-        "descend",
-        "numpy",
-        "processor",
-    }
-    lacking = pickle.loads(worker.perform(pickle.dumps(Task("reduce", "r", "s", (0, 2)))))
-    assert lacking == Answer("lacking", [0, 2])
-    assert pickle.loads(worker.perform(b"no pickle")).verb == "failed"
 
 
 def test_an_engine_of_threads_has_no_scope_of_a_run():

@@ -112,10 +112,11 @@ def constant_target(s: Subject) -> list[Finding]:
 
 
 def constant(s: Subject) -> list[Finding]:
-    """Columns with one value; without an intercept one such column stands in for it."""
+    """Columns with one value; without an intercept one such column, if it is not zero, stands in for it."""
     same = [i for i in range(len(s.names)) if s.spread[i] == 0]
     if not s.intercept:
-        same = same[1:]
+        stand_in = next((i for i in same if s.mean[i] != 0), None)
+        same = [i for i in same if i != stand_in]
     return [
         Finding(
             "constant",
@@ -145,15 +146,17 @@ def collinear(s: Subject) -> list[Finding]:
                 _superfluous(s, [relation.name]),
             )
         )
-    duplicates = [
-        Finding(
-            "duplicate",
-            (*names, original),
-            f"{_listed(names)} {'is a copy' if len(names) == 1 else 'are copies'} of `{original}`",
-            _superfluous(s, names),
+    duplicates = []
+    for one, others in copies.items():
+        original, *names = sorted([one, *others], key=s.names.index)  # rounding decides which was solved for
+        duplicates.append(
+            Finding(
+                "duplicate",
+                (*names, original),
+                f"{_listed(names)} {'is a copy' if len(names) == 1 else 'are copies'} of `{original}`",
+                _superfluous(s, names),
+            )
         )
-        for original, names in copies.items()
-    ]
     dependent = {relation.name for relation in found}
     return duplicates[:MOST] + findings[:MOST] + _nearly_collinear(s, dependent)
 

@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from descend.errors import DescendError
+from descend.errors import DescendError, check_number
 from descend.estimator_box import ending
 from descend.fitting import fit
 from descend.history import History, Step
@@ -85,7 +85,8 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
         seed = self._seed()
         valid: Any = eval_set
         if self.early_stopping and eval_set is None:
-            valid = float(self.validation_fraction)
+            rule = "a number between 0 and 1"
+            valid = check_number("validation_fraction", self.validation_fraction, rule, lambda f: 0 < f < 1)
         weight = training_weight(s, X.shape[0], seed, valid)
         start = self._start() if self.warm_start and hasattr(self, "coef_") else None
         run = fit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ def onnx_model(formula: Formula) -> bytes:
 
     A model of a table has one input of shape (rows, 1) per column: doubles, missing ones NaN and dates in
     days since 1970, or strings, missing ones empty. A model of arrays has the input `x`, (rows, features).
-    Outputs: `prediction` (rows,), numbers or labels, and `probabilities` (rows, classes).
+    Outputs: `prediction` (rows,), numbers or labels, and `probabilities` (rows, classes); where a column has the
+    name of one of them, the output's ends in `_`.
     """
-    graph = _Graph()
+    graph = _Graph([*(n.name for n in formula.numbers), *(c.name for c in formula.categories)])
     terms = [graph.constant("intercept", np.array([formula.intercept]))]
     terms += _numbers(graph, formula)
     terms += [_category(graph, formula, term, i) for i, term in enumerate(formula.categories)]
@@ -41,15 +43,23 @@ def onnx_model(formula: Formula) -> bytes:
 
 
 class _Graph:
-    """Nodes and constants as they come."""
+    """Nodes and constants as they come, under names that no column has."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Iterable[str]) -> None:
+        self.taken = set(columns)
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.inputs: list[Any] = []
 
+    def free(self, name: str) -> str:
+        """The name, or one like it where it is taken: a graph has all its names in one space."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
     def constant(self, name: str, values: Any) -> str:
-        values = np.asarray(values)
+        name, values = self.free(name), np.asarray(values)
         if values.dtype.kind in "US":
             texts: list[Any] = [str(v).encode() for v in values]
             tensor = helper.make_tensor(name, TensorProto.STRING, values.shape, texts)
@@ -63,7 +73,7 @@ class _Graph:
         return name
 
     def node(self, op: str, inputs: list[str], output: str = "", domain: str = "", **settings: Any) -> str:
-        output = output or f"{op.lower()}_{len(self.nodes)}"
+        output = self.free(output or f"{op.lower()}_{len(self.nodes)}")
         self.nodes.append(helper.make_node(op, inputs, [output], domain=domain, **settings))
         return output
 
@@ -109,22 +119,22 @@ def _category(graph: _Graph, formula: Formula, term: CategoryTerm, number: int) 
 def _outputs(graph: _Graph, formula: Formula, z: str) -> list[Any]:
     axis = graph.constant("last", np.array([1], dtype=np.int64))
     if formula.classes is None:
-        graph.node("Squeeze", [z, axis], "prediction")
-        return [helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, ["rows"])]
+        name = graph.node("Squeeze", [z, axis], "prediction")
+        return [helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["rows"])]
     if formula.outputs == 1:
         one = graph.constant("one", np.array(1.0))
         second = graph.node("Sigmoid", [z])
-        graph.node("Concat", [graph.node("Sub", [one, second]), second], "probabilities", axis=1)
+        shares = graph.node("Concat", [graph.node("Sub", [one, second]), second], "probabilities", axis=1)
         positive = graph.node("Greater", [z, graph.constant("zero", np.array(0.0))])
         code = graph.node("Squeeze", [graph.node("Cast", [positive], to=TensorProto.INT64), axis])
     else:
-        graph.node("Softmax", [z], "probabilities", axis=1)
+        shares = graph.node("Softmax", [z], "probabilities", axis=1)
         code = graph.node("ArgMax", [z], axis=1, keepdims=0)
     labels = np.array(formula.classes)
     labels = labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
     kinds = {"b": TensorProto.BOOL, "i": TensorProto.INT64, "f": TensorProto.DOUBLE, "U": TensorProto.STRING}
-    graph.node("Gather", [graph.constant("classes", labels), code], "prediction", axis=0)
+    name = graph.node("Gather", [graph.constant("classes", labels), code], "prediction", axis=0)
     return [
-        helper.make_tensor_value_info("prediction", kinds[labels.dtype.kind], ["rows"]),
-        helper.make_tensor_value_info("probabilities", TensorProto.DOUBLE, ["rows", len(labels)]),
+        helper.make_tensor_value_info(name, kinds[labels.dtype.kind], ["rows"]),
+        helper.make_tensor_value_info(shares, TensorProto.DOUBLE, ["rows", len(labels)]),
     ]

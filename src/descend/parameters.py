@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from descend.blocks import Split
-from descend.errors import DescendError
+from descend.errors import DescendError, check_number
 from descend.matrix import Array, Float
 from descend.optimizers import Optimizer
-from descend.penalties import L2, Penalty
-from descend.second_order import OPTIMIZERS, make_optimizer
+from descend.penalties import L2, Penalty, as_penalty
+from descend.second_order import OPTIMIZERS, as_optimizer, make_optimizer
 
 
 def optimizer_of(optimizer: Optimizer | str, learning_rate: Any) -> Optimizer | str:
@@ -23,7 +23,7 @@ def optimizer_of(optimizer: Optimizer | str, learning_rate: Any) -> Optimizer | 
     Adam(learning_rate=0.01, beta1=0.9, beta2=0.999, epsilon=1e-08)
     """
     if not isinstance(optimizer, str):
-        return optimizer
+        return as_optimizer(optimizer)
     automatic = isinstance(learning_rate, str) and learning_rate == "auto"
     if automatic:
         return optimizer if optimizer == "auto" else make_optimizer(optimizer)
@@ -34,21 +34,18 @@ def optimizer_of(optimizer: Optimizer | str, learning_rate: Any) -> Optimizer | 
 
 
 def penalty_of(penalty: Any, alpha: Any, automatic: float) -> Penalty:
-    """The penalty that "l2", None or a penalty and `alpha` describe, whose "auto" is `automatic`.
+    """The penalty that "l2", None, a number or a penalty and `alpha` describe, whose "auto" is `automatic`.
 
     >>> penalty_of("l2", "auto", 0.01)
     L2(alpha=0.01)
     """
-    if penalty is None:
-        return L2(0.0)
     if not isinstance(penalty, str):
-        made: Penalty = penalty
-        return made
+        return as_penalty(penalty)
     if penalty != "l2":
         raise DescendError(f'`penalty` must be "l2", None or a penalty, got {penalty!r}.')
     if isinstance(alpha, str) and alpha != "auto":
         raise DescendError(f'`alpha` must be a number of at least 0 or "auto", got {alpha!r}.')
-    return L2(automatic if isinstance(alpha, str) else float(alpha))
+    return L2(automatic if isinstance(alpha, str) else alpha)
 
 
 def training_weight(s: Float | None, rows: int, seed: int, valid: Any) -> float:
@@ -74,10 +71,14 @@ def class_weighted(class_weight: Any, classes: Array, codes: Float, s: Float | N
             raise DescendError(
                 f"`class_weight` names {strange[0]!r}, which is not among the classes {classes}."
             )
-        weights = np.array([class_weight.get(label, 1.0) for label in classes.tolist()])
+        weights = np.array([_checked(class_weight.get(label, 1.0)) for label in classes.tolist()])
     elif isinstance(class_weight, str) and class_weight == "balanced":
         counts = np.bincount(codes.astype(int), s, minlength=len(classes))
         weights = s.sum() / (len(counts) * np.where(counts > 0, counts, 1.0))
     else:
         raise DescendError(f'`class_weight` must be None, "balanced" or a dict, got {class_weight!r}.')
     return np.asarray(s * weights[codes.astype(int)])
+
+
+def _checked(weight: Any) -> float:
+    return check_number("class_weight", weight, "numbers of at least 0", lambda w: w >= 0)

@@ -7,6 +7,7 @@ its `prox` after each step, which is why every penalty has one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -51,7 +52,10 @@ class L2:
     smooth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_number("alpha", self.alpha, "a number of at least 0", lambda alpha: alpha >= 0, " of a penalty")
+        alpha = check_number(
+            "alpha", self.alpha, "a number of at least 0", lambda alpha: alpha >= 0, " of a penalty"
+        )
+        object.__setattr__(self, "alpha", alpha)  # NumPy's own numbers are not for JSON
 
     @property
     def is_zero(self) -> bool:
@@ -77,7 +81,7 @@ def as_penalty(penalty: Any) -> Penalty:
     """
     if penalty is None:
         return L2(0.0)
-    if isinstance(penalty, int | float):
+    if isinstance(penalty, Real):
         return L2(float(penalty))
     if isinstance(penalty, str | type) or not hasattr(penalty, "prox"):
         raise DescendError(f"`penalty` must be a number, descend.L2(alpha) or None, got {penalty!r}.")
