@@ -285,8 +285,9 @@ def test_a_chunk_may_lack_classes_and_a_pickle_goes_on():
     ],
 )
 def test_bad_parameters_are_named(settings, message):
-    with pytest.raises(DescendError, match=message):
-        LinearClassifier(**settings).fit(cancer_X, cancer_y)
+    for learn in (LinearClassifier(**settings).fit, LinearClassifier(**settings).partial_fit):
+        with pytest.raises(DescendError, match=message):
+            learn(cancer_X, cancer_y, **({"classes": [0, 1]} if learn.__name__ == "partial_fit" else {}))
 
 
 def test_bad_input_is_named():

@@ -149,3 +149,9 @@ def test_logistic_regression_of_scikit_learn_is_one_over_its_c_and_the_rows():
     run = descend.fit(X, LABEL, loss="logistic", penalty=1 / (0.5 * len(X)), tolerance=1e-12)
     oracle = LogisticRegression(C=0.5, tol=1e-12, max_iter=1000).fit(X, LABEL)
     np.testing.assert_allclose(run.weights, [*oracle.coef_[0], oracle.intercept_[0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [True, "l2", L2, object()])
+def test_what_is_no_penalty_is_refused(penalty):
+    with pytest.raises(DescendError, match="`penalty` must be a number"):
+        as_penalty(penalty)

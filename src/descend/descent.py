@@ -23,7 +23,7 @@ from descend.history import Step
 from descend.matrix import Float
 from descend.newton import NEGLIGIBLE, newton_decrement
 from descend.objective import Objective, Quadratic
-from descend.optimizers import GradientDescent, Optimizer
+from descend.optimizers import GradientDescent, Optimizer, check_first_order
 from descend.second_order import NEWTON_LIMIT, Newton, as_optimizer, auto_optimizer
 from descend.stopping import Divergence, Limits, Outcome, Patience
 
@@ -80,11 +80,7 @@ def steps(
         limits = Limits.of(limit if epochs is None else epochs, tolerance, time_limit)
         return _whole(watch, chosen.planned(limits.steps), limits, w)
     chosen = as_optimizer("gradient-descent" if optimizer == "auto" else optimizer)
-    if not chosen.first_order:
-        raise DescendError(
-            f"`batch_size` needs an optimizer that steps on a gradient alone, and `optimizer` {chosen.name} "
-            "works on all rows. Use gradient-descent or adam, or leave `batch_size` out."
-        )
+    check_first_order(chosen)
     batches = Batches(objective, batch_size, seed)
     per_epoch = -(-objective.rows // batches.size)
     given = limit is not None or epochs is not None

@@ -188,7 +188,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
             raise DescendError(f"`classes` must be those of the first call, {self.classes_.tolist()}.")
         codes, loss = self._codes(y, "y"), self._loss()
-        if isinstance(self.class_weight, str):
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise DescendError(
                 '`class_weight` "balanced" does not go with `partial_fit`: the classes\' shares are not known yet. '
                 "Give a dict of weights."

@@ -20,7 +20,7 @@ from descend.losses import Loss, SquaredError
 from descend.matrix import Array, Float, Matrix
 from descend.moments import Moments
 from descend.objective import MOMENTS_COLUMNS, Objective, Quadratic
-from descend.optimizers import Optimizer
+from descend.optimizers import Optimizer, check_first_order
 from descend.penalties import Penalty
 
 CHUNK_BATCH = 256
@@ -120,6 +120,10 @@ class Passes:
     units: Coordinates | None = None
     weights: Float | None = None
     state: Any = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            check_first_order(self.optimizer)
 
     @property
     def weight(self) -> float:

@@ -48,6 +48,15 @@ class Optimizer(Protocol):
         """The optimizer with the length of the run filled in where its schedule needs it."""
 
 
+def check_first_order(optimizer: Optimizer) -> None:
+    """Raise `DescendError` where an optimizer cannot step on batches."""
+    if not optimizer.first_order:
+        raise DescendError(
+            f"`batch_size` needs an optimizer that steps on a gradient alone, and `optimizer` {optimizer.name} "
+            "works on all rows. Use gradient-descent or adam, or leave `batch_size` out."
+        )
+
+
 @dataclass(frozen=True)
 class _Scheduled:
     """What the first-order optimizers share: a learning rate that may follow a schedule."""

@@ -81,7 +81,7 @@ def as_penalty(penalty: Any) -> Penalty:
     """
     if penalty is None:
         return L2(0.0)
-    if isinstance(penalty, Real):
+    if isinstance(penalty, Real) and not isinstance(penalty, bool):
         return L2(float(penalty))
     if isinstance(penalty, str | type) or not hasattr(penalty, "prox"):
         raise DescendError(f"`penalty` must be a number, descend.L2(alpha) or None, got {penalty!r}.")
