@@ -164,9 +164,3 @@ def test_where_all_is_flat_the_condition_is_infinite_and_no_rate_too_high():
     found = Curvatures.of_root(np.zeros((1, 2)))
     assert (found.flat, found.largest, found.smallest, found.condition) == (2, 0.0, 0.0, float("inf"))
     assert found.limit(GradientDescent()) > 1e300
-
-
-def test_directions_that_are_said_to_be_flat_are():
-    found = Curvatures.of_root(np.diag([3.0, 2.0, 1.0]), flat=2)
-    assert found.values.tolist() == [9.0, 0.0, 0.0]
-    assert (found.smallest, found.condition) == (9.0, 1.0)
