@@ -324,15 +324,6 @@ class TestRun:
         assert first.startswith(f"row {((x @ lesson.weights - y) ** 2).argmax()}: ")
         assert ax.get_title(loc="left") == "among all 100 training rows"
 
-    def test_rows_held_out_are_not_among_them(self):
-        x, y = descend.make_line(200, seed=0)
-        y[::7] += 100.0
-        run = descend.fit(x, y, intercept=False, valid=0.5)
-        split = run.problem.session.source.split.held_out(0, 0, 200)
-        labels = [label.get_text() for label in run.plot_top_losses(20).get_yticklabels()]
-        rows = [int(label.split(":")[0].removeprefix("row ")) for label in labels]
-        assert not split[rows].any()
-
     def test_the_confusion_matrix_is_that_of_the_validation_rows(self, penguins):
         shown = [float(text) for text in texts(penguins.plot_confusion())]
         assert shown == np.ravel(penguins.metrics["validation"].confusion).tolist()
@@ -343,22 +334,6 @@ class TestRun:
 
     def test_classes_stand_in_the_names_of_their_coefficients(self, penguins):
         assert "bill_depth_mm (Adelie)" in texts(penguins.plot_coefficients())
-
-    def test_raw_values_are_those_of_the_file(self, penguins):
-        import polars as pl
-
-        from descend.top_losses import top_losses
-
-        table = pl.read_csv(PENGUINS, null_values="NA")
-        for worst in top_losses(penguins, 5).rows:
-            match = table
-            for name, value in worst.values.items():
-                column = pl.col(name)
-                wanted = column.is_null() if value == "missing" else column == (
-                    value if table.schema[name] == pl.String else float(value)
-                )  # fmt: skip
-                match = match.filter(wanted)
-            assert worst.actual.split(" (")[0] in match["species"].to_list()
 
     @pytest.mark.parametrize(
         "how",
