@@ -108,7 +108,7 @@ def test_parameters_of_several_outputs_are_put_in_the_order_of_the_weights(bias)
     assert run.history.names == tuple(f"{k}{i}" for i in range(4) for k in "abc") + history.names[12:]
     assert run.animate().frames == 6
     history.record(loss=0.0, weights=layer.parameters())  # the loop goes on as it was
-    assert history.weights.shape == (6, 12 + 3 * bias)
+    assert (len(history), len(run.history), history.weights.shape) == (6, 6, (6, 12 + 3 * bias))
 
 
 def test_a_history_of_losses_alone_gets_a_row_with_the_weights():
