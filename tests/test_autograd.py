@@ -344,28 +344,6 @@ def test_a_tables_scaling_is_folded_in():
     np.testing.assert_allclose(run.to_torch()(rows).detach().numpy()[:, 0], run.predict(frame), rtol=1e-10)
 
 
-def test_a_trained_layer_is_wrapped_with_its_history():
-    x, y = descend.make_line(100, seed=0)
-    layer, history = torch.nn.Linear(1, 1), descend.History()
-    xt, yt = torch.tensor(x[:, :1], dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    for _ in range(30):
-        loss = mse(layer(xt)[:, 0], yt)
-        history.record(loss=loss, weights=layer.parameters())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    run = descend.Run.from_torch(layer, xt, yt, history=history)
-    assert len(run.history) == 31
-    assert run.outcome is Outcome.ELSEWHERE
-    assert run.loss == pytest.approx(mse(layer(xt)[:, 0], yt).item(), rel=1e-5)
-    assert run.animate().frames == 31
-    with pytest.raises(DescendError, match="`layer` has shape"):
-        descend.Run.from_torch(layer, X, TARGETS["squared-error"])
-    with pytest.raises(DescendError, match="`layer` must be an"):
-        descend.Run.from_torch(torch.nn.ReLU(), X, TARGETS["squared-error"])
-
-
 # the lesson
 
 

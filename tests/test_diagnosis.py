@@ -125,13 +125,6 @@ def test_partial_separation_is_named():
     assert "separation" not in kinds(descend.diagnose(np.column_stack([X, level]), y, loss="logistic"))
 
 
-def test_softmax_separation():
-    y = np.digitize(X[:, 0], [-0.5, 0.5])
-    assert "separation" in kinds(descend.diagnose(X, y, loss="cross-entropy"))
-    y = np.digitize(X[:, 0] + RNG.normal(size=400), [-0.5, 0.5])
-    assert "separation" not in kinds(descend.diagnose(X, y, loss="cross-entropy"))
-
-
 def test_separation_over_many_leaves_and_sorted_classes():
     x = RNG.normal(size=(60_000, 12))
     sorted_classes = np.sort(x @ np.ones(12) + 3 * RNG.normal(size=60_000) > 0).astype(int)

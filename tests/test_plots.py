@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from films import FILMS, curves
+from films import FILMS
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
@@ -182,53 +182,11 @@ class TestPictures:
 
 
 class TestAlong:
-    def test_the_losses_are_drawn_as_they_are_on_a_log_scale(self):
-        film = FILMS["line"]
-        ax = plots.plot_loss(film)
-        drawn = {tuple(line.get_ydata()) for line in ax.lines}
-        assert tuple(film.curves["loss"][1]) in drawn
-        assert tuple(film.curves["validation_loss"][1]) in drawn
-        assert ax.get_yscale() == "log"
-        assert set(texts(ax)) == {"training", "validation"}
-
-    def test_a_loss_of_zero_is_drawn_on_a_linear_scale(self):
-        film = Film("weights", np.arange(3), np.ones((3, 1)), ("a",), curves(np.arange(3), [1.0, 0.1, 0.0]))
-        assert plots.plot_loss(film).get_yscale() == "linear"
-
-    def test_missing_losses_are_left_out(self):
-        film = Film(
-            "weights", np.arange(3), np.ones((3, 1)), ("a",), curves(np.arange(3), [4.0, np.nan, np.inf])
-        )
-        assert plots.plot_loss(film).lines[0].get_xydata().tolist() == [[0.0, 4.0]]
-
     def test_ticks_of_a_log_scale_are_plain_numbers(self):
         ax = plots.plot_loss(FILMS["line"])
         ax.figure.canvas.draw()
         labels = [label.get_text() for label in ax.get_yticklabels() if label.get_text()]
         assert {"0.1", "1"} <= set(labels)
-
-    def test_coefficient_paths_have_their_names_at_their_ends(self):
-        film = FILMS["fit"]
-        ax = plots.plot_coefficients(film)
-        for name, path in zip(film.names, film.weights.T, strict=True):
-            assert name in texts(ax)
-            assert any(np.array_equal(line.get_ydata(), path) for line in ax.lines)
-
-    def test_of_many_coefficients_those_that_move_most_are_drawn(self):
-        weights = np.linspace(0, 1, 5)[:, None] * np.arange(20.0)
-        film = Film("weights", np.arange(5), weights, tuple(f"w{i}" for i in range(20)))
-        ax = plots.plot_coefficients(film)
-        assert set(texts(ax)) == {f"w{i}" for i in range(12, 20)}
-        assert "12 more not shown" in ax.get_ylabel()
-
-    def test_the_surface_holds_the_path_and_the_loss(self):
-        film = FILMS["line"]
-        ax = plots.plot_surface(film)
-        assert any(np.array_equal(line.get_xydata(), film.surface.path) for line in ax.lines)
-        x, y, loss = film.surface.grid()
-        at = np.unravel_index(loss.argmin(), loss.shape)
-        np.testing.assert_allclose([x[at[1]], y[at[0]]], film.surface.centre, atol=0.1)
-        assert ax.get_xlim() == film.surface.x_range
 
     def test_what_cannot_be_drawn_is_told(self):
         bare = Film("weights", np.zeros(0), np.zeros((0, 0)), ())
@@ -366,15 +324,6 @@ class TestRun:
         assert first.startswith(f"row {((x @ lesson.weights - y) ** 2).argmax()}: ")
         assert ax.get_title(loc="left") == "among all 100 training rows"
 
-    def test_rows_held_out_are_not_among_them(self):
-        x, y = descend.make_line(200, seed=0)
-        y[::7] += 100.0
-        run = descend.fit(x, y, intercept=False, valid=0.5)
-        split = run.problem.session.source.split.held_out(0, 0, 200)
-        labels = [label.get_text() for label in run.plot_top_losses(20).get_yticklabels()]
-        rows = [int(label.split(":")[0].removeprefix("row ")) for label in labels]
-        assert not split[rows].any()
-
     def test_the_confusion_matrix_is_that_of_the_validation_rows(self, penguins):
         shown = [float(text) for text in texts(penguins.plot_confusion())]
         assert shown == np.ravel(penguins.metrics["validation"].confusion).tolist()
@@ -385,22 +334,6 @@ class TestRun:
 
     def test_classes_stand_in_the_names_of_their_coefficients(self, penguins):
         assert "bill_depth_mm (Adelie)" in texts(penguins.plot_coefficients())
-
-    def test_raw_values_are_those_of_the_file(self, penguins):
-        import polars as pl
-
-        from descend.top_losses import top_losses
-
-        table = pl.read_csv(PENGUINS, null_values="NA")
-        for worst in top_losses(penguins, 5).rows:
-            match = table
-            for name, value in worst.values.items():
-                column = pl.col(name)
-                wanted = column.is_null() if value == "missing" else column == (
-                    value if table.schema[name] == pl.String else float(value)
-                )  # fmt: skip
-                match = match.filter(wanted)
-            assert worst.actual.split(" (")[0] in match["species"].to_list()
 
     @pytest.mark.parametrize(
         "how",

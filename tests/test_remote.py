@@ -20,7 +20,6 @@ from descend.links import Link, LinkedPool
 from descend.losses import LOSSES
 from descend.moments import Moments
 from descend.remote import RemoteEngine, check_versions
-from descend.shares import Shares
 from descend.statistics import LossAndGradient, TargetSum
 from descend.worker import Worker
 
@@ -81,36 +80,7 @@ def expected():
     return found
 
 
-# Who has what
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    rows=st.lists(st.integers(1, 1_000), max_size=60),
-    history=st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 4), min_size=1), min_size=1),
-)
-def test_every_part_has_one_worker_whoever_comes_and_goes(rows, history):
-    shares = Shares(rows)
-    for members in history:
-        held = shares.over(members)
-        assert sorted(number for numbers in held.values() for number in numbers) == list(range(len(rows)))
-        assert set(held) <= set(members)
-
-
-def test_parts_are_contiguous_at_first_and_in_proportion_to_the_threads():
-    assert Shares([1] * 9).over({"b": 2, "a": 1}) == {"a": (0, 1, 2), "b": (3, 4, 5, 6, 7, 8)}
-
-
-def test_large_parts_count_for_more():
-    assert Shares([90, 10, 10, 30, 40]).over({"a": 1, "b": 1}) == {"a": (0,), "b": (1, 2, 3, 4)}
-
-
-def test_a_lost_worker_moves_only_its_own_parts():
-    shares = Shares([1] * 12)
-    before = shares.over({"a": 1, "b": 1, "c": 1})
-    after = shares.over({"a": 1, "c": 1})
-    assert set(before["a"]) <= set(after["a"])
-    assert set(before["c"]) <= set(after["c"])
+# The tree of a round
 
 
 @settings(max_examples=60, deadline=None)

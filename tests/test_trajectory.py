@@ -7,7 +7,6 @@ import pytest
 
 import descend
 from descend import DescendError, GradientDescent, Objective
-from descend.curvature import Curvatures
 
 PLAIN = {"momentum": 0.0, "nesterov": False}
 WAYS = [PLAIN, {"momentum": 0.9, "nesterov": False}, {"momentum": 0.8, "nesterov": True}]
@@ -129,7 +128,6 @@ def test_curvatures_of_duplicate_columns_are_flat():
     x, y = problem(2)
     track = descend.path(np.column_stack([x, x[:, 0]]), y, intercept=False)
     assert track.recurrence.curvatures.flat == 1
-    assert Curvatures.of_root(np.zeros((1, 2))).condition == float("inf")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class LossPanel(Panel):
         self.known = known
 
     def _name(self, shown: dict[str, Float], colours: dict[str, str]) -> None:
-        """Names at the ends of several curves, moved apart; batches are named in the axis' label."""
+        """Names at the ends of several curves, moved apart; that of the batches, faint behind them, has none."""
         ends = {name: curve[:, -1] for name, curve in shown.items() if name != "batch_loss"}
         if len(ends) < 2:
             return

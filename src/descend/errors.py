@@ -60,7 +60,7 @@ def check_whole(name: str, value: Any, least: int = 1, of: str = "") -> int:
     3
     """
     try:
-        if not isinstance(value, bool | str) and value == int(value) and value >= least:
+        if _may_be_number(value) and value == int(value) and value >= least:
             return int(value)
     except (TypeError, ValueError, OverflowError):
         pass
@@ -74,8 +74,13 @@ def check_number(name: str, value: Any, rule: str, allowed: Callable[[float], bo
     1.0
     """
     try:
-        if not isinstance(value, bool | str) and math.isfinite(value) and allowed(value):
+        if _may_be_number(value) and math.isfinite(value) and allowed(value):
             return float(value)
     except (TypeError, ValueError, OverflowError):
         pass
     raise DescendError(f"`{name}`{of} must be {rule}, got {value!r}.")
+
+
+def _may_be_number(value: Any) -> bool:
+    """Texts and truth values may not, those of NumPy and torch neither."""
+    return not isinstance(value, bool | str) and "bool" not in str(getattr(value, "dtype", ""))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 from array import array
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -321,6 +322,25 @@ class History:
         if not losses:
             return f"History({len(self)} rows)"
         return f"History({len(self)} rows, loss {losses[0]:.6g} -> {losses[-1]:.6g})"
+
+
+def laid_out(history: History, places: Array) -> History:
+    """The same rows with entry `places[i, k]` of their flat weights at `[i, k]`, and the names in that order.
+
+    >>> history = History()
+    >>> history.record(loss=1.0, weights=[1.0, 2.0, 3.0, 4.0])
+    >>> laid_out(history, np.array([[0, 2], [1, 3]])).weights.tolist()
+    [[[1.0, 3.0], [2.0, 4.0]]]
+    """
+    made = copy(history)
+    made._numbers, made._places = history._numbers.copy(), history._places[:]
+    made._weights = [w[places] for w in history._weights]
+    made._weight_places = history._weight_places.copy()
+    if history._last is not None:
+        made._last = history._last[0], history._last[1][places]
+    if history.names is not None and len(history.names) == places.size:
+        made.names = tuple(history.names[i] for i in places.ravel())
+    return made
 
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:

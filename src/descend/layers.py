@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from descend.fitting import finished
-from descend.history import History, Step
+from descend.history import History, Step, laid_out
+from descend.matrix import Array, Float
 from descend.optimizers import GradientDescent
 from descend.problem import Problem
 from descend.run import Run
@@ -15,7 +16,11 @@ from descend.stopping import Outcome
 
 
 def run_of_layer(layer: Any, x: Any, y: Any, loss: Any, history: History | None) -> Run:
-    """See `Run.from_torch`. A history that does not end at the layer's weights gets one more row."""
+    """See `Run.from_torch`. A history that does not end at the layer's weights gets one more row.
+
+    Of several outputs the parameters of a layer, laid end to end, have another order than the weights here:
+    a history of them is copied into that of the weights.
+    """
     from descend.autograd import from_linear
 
     weights, intercept = from_linear(layer)
@@ -25,9 +30,23 @@ def run_of_layer(layer: Any, x: Any, y: Any, loss: Any, history: History | None)
         w = problem.objective.check_weights(weights, "layer")
         history = History() if history is None else history
         value = problem.objective.value(w)
-        if not len(history) or not np.array_equal(history.weights[-1].ravel(), w.ravel()):
+        if weights.ndim == 2 and history.weights.shape[1:] == (weights.size,):
+            history = laid_out(history, _places_of(weights, intercept))
+        if not len(history.weights) or not np.array_equal(history.weights[-1].ravel(), w.ravel()):
             history.record(loss=value, weights=w)
         last = Step(len(history) - 1, loss=value, weights=w, outcome=Outcome.ELSEWHERE)
         return finished(problem, history, last, GradientDescent(), "")
     finally:
         problem.close()
+
+
+def _places_of(weights: Float, intercept: bool) -> Array:
+    """Where among the parameters of a layer, outputs by features and then the biases, each weight is.
+
+    >>> _places_of(np.empty((3, 2)), True).tolist()
+    [[0, 2], [1, 3], [4, 5]]
+    """
+    columns, outputs = len(weights) - intercept, weights.shape[1]
+    places = np.arange(weights.size)
+    by_output = places[: columns * outputs].reshape(outputs, columns).T
+    return np.vstack([by_output, places[columns * outputs :].reshape(-1, outputs)])
