@@ -49,6 +49,15 @@ def test_the_run_has_the_loss_and_the_weights_of_the_layer(loss, dtype, bias):
     assert (run.outcome, len(run.history), run.history.loss[0]) == (Outcome.ELSEWHERE, 1, run.loss)
 
 
+def test_the_last_step_goes_on_in_the_numbers_of_the_loop():
+    layer, history = layer_of("squared-error"), History()
+    for number in (0, 100, 200):
+        history.record(loss=1.0, weights=[float(number)] * 5, number=number)
+    run = Run.from_torch(layer, X, SCORE, history=history)
+    assert run.history.number.tolist() == [0, 100, 200, 201]
+    assert run.model.facts["steps"] == 201
+
+
 @pytest.mark.parametrize("loss", ["squared-error", "cross-entropy"])
 def test_the_loss_is_squared_error_for_one_output_and_cross_entropy_for_several(loss):
     layer = layer_of(loss)

@@ -32,9 +32,11 @@ def run_of_layer(layer: Any, x: Any, y: Any, loss: Any, history: History | None)
         value = problem.objective.value(w)
         if weights.ndim == 2 and history.weights.shape[1:] == (weights.size,):
             history = laid_out(history, _places_of(weights, intercept))
+        number = int(history.number[-1]) if len(history) else -1
         if not len(history.weights) or not np.array_equal(history.weights[-1].ravel(), w.ravel()):
-            history.record(loss=value, weights=w)
-        last = Step(len(history) - 1, loss=value, weights=w, outcome=Outcome.ELSEWHERE)
+            number += 1
+            history.record(loss=value, weights=w, number=number)
+        last = Step(number, loss=value, weights=w, outcome=Outcome.ELSEWHERE)
         return finished(problem, history, last, GradientDescent(), "")
     finally:
         problem.close()
