@@ -132,13 +132,14 @@ class CsvFile:
 
         A mark further on is then a `TypeConflict`, never a number.
         """
-
-        def agrees(name: str) -> bool:
-            kind, seen = types[name], self._unmarked_types[name]
-            return kind.is_numeric() and seen.is_numeric() and (kind.is_float() or seen == kind)
-
-        hidden = any(map(_is_number, self.missing))
-        return self if hidden or not all(map(agrees, types)) else replace(self, marked=False)
+        if any(map(_is_number, self.missing)) or not _all_numbers(types):
+            return self
+        seen = self._unmarked_types
+        fit = all(
+            seen[name] == kind or (seen[name].is_numeric() and kind.is_float())
+            for name, kind in types.items()
+        )
+        return replace(self, marked=False) if fit else self
 
     @cached_property
     def _unmarked_types(self) -> Mapping[str, pl.DataType]:
