@@ -191,3 +191,34 @@ def test_rows_are_counted_as_they_are_read(tmp_path):
     content = 'x,c\n1,"two\nlines"\n\n2,b\r\n3,"a ""q"""\n'
     path = write(tmp_path, content)
     assert open_csv(path, "a.csv").rows() == len(cells(path))
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_a_letter_may_lie_across_the_end_of_the_first_look(before, tmp_path):
+    cell = "x" * (2**20 - len("name,y\n") - 3 + before) + "\u20ac"  # a letter of three bytes
+    path = write(tmp_path, f"name,y\n{cell},1\nb,2\n")
+    assert cells(path) == [(cell, 1), ("b", 2)]
+
+
+def test_text_of_another_encoding_is_told_from_the_first_look(tmp_path):
+    path = write(tmp_path, b"name,y\n" + b"a,1\n" * 1_000 + "caf\u00e9,2\n".encode("cp1252"))
+    with pytest.raises(DataError, match="not text in UTF-8"):
+        open_csv(path, "a.csv")
+
+
+UNMARKED = {
+    "numbers": ("1,2\n3,4.5\n", {}, True),
+    "empty cells": ("1,\n,4.5\n", {}, True),
+    "a mark": ("1,NA\n3,4.5\n", {}, False),
+    "a mark that is a number": ("1,2\n-9,4.5\n", {"missing": ("-9",)}, False),
+    "a text": ("1,a\n3,b\n", {}, False),
+}
+
+
+@pytest.mark.parametrize(("rows", "options", "unmarked"), UNMARKED.values(), ids=UNMARKED)
+def test_marks_are_not_looked_for_among_numbers_that_show_none(rows, options, unmarked, tmp_path):
+    file = open_csv(write(tmp_path, f"x,y\n{rows}"), "a.csv", **options)
+    types = file.types()
+    plain = file.unmarked(types)
+    assert plain.marked is not unmarked
+    assert plain.scan(types).collect().equals(file.scan(types).collect())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from failing import Fails, FailsOddly, Unsendable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -254,21 +255,6 @@ def test_only_the_leaves_that_are_named_count():
 
 
 # Errors
-
-
-class Fails(TargetSum):
-    def of(self, block, params=None):
-        raise DataError("row 7 is broken")
-
-
-class Unsendable(Exception):
-    def __init__(self, a, b):
-        super().__init__(f"{a} {b}")
-
-
-class FailsOddly(TargetSum):
-    def of(self, block, params=None):
-        raise Unsendable("what", "now")
 
 
 def test_an_error_of_a_statistic_surfaces_and_the_session_works_on(expected):

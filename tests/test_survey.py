@@ -84,6 +84,19 @@ def test_moments_mapped_from_raw_columns_are_those_of_the_encoded_columns(weight
         assert found.weight == s.sum()
 
 
+def test_a_column_far_from_zero_may_begin_with_missing_cells():
+    rng = np.random.default_rng(5)
+    x = rng.normal(1e9, 1.0, 20_000)
+    y = 3.0 * (x - 1e9) + rng.normal(size=20_000)
+    absent = np.arange(20_000) < 6_000
+    frame = pl.DataFrame({"x": pl.Series(np.where(absent, NAN, x), nan_to_null=True), "y": y})
+    run = descend.fit(frame, target="y")
+    design = np.column_stack([np.where(absent, 0.0, x - x[~absent].mean()), absent, np.ones(20_000)])
+    expected = np.linalg.lstsq(design, y)[0]
+    assert run.coefficients["x"] == pytest.approx(expected[0], rel=1e-6)
+    assert run.coefficients["x (missing)"] == pytest.approx(expected[1], rel=1e-6)
+
+
 def test_a_survey_has_the_same_bits_for_any_number_of_threads():
     table = open_table(mixed(300_000))
     question = Question("y", ("x", "whole", "kind"), split=Split(0.2), sums=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from failing import Fails, FailsOddly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds_of_table import FRAME, KINDS, made
@@ -21,7 +22,6 @@ from descend.blocks import ArraySource
 from descend.errors import DataError, DescendError
 from descend.moments import Moments
 from descend.orders import Order, packed
-from descend.statistics import TargetSum
 from descend.table_parts import row_runs
 from descend.worker import Answer, Pulse, Task, Worker, aligned, environment, joined, receive, send
 
@@ -46,21 +46,6 @@ class Index:
 class Count:
     def __call__(self, block, total):
         return total + block.rows
-
-
-class Fails(TargetSum):
-    def of(self, block, params=None):
-        raise DataError("row 7 is broken")
-
-
-class Unsendable(Exception):
-    def __init__(self, a, b):
-        super().__init__(f"{a} {b}")
-
-
-class FailsOddly(TargetSum):
-    def of(self, block, params=None):
-        raise Unsendable("what", "now")
 
 
 def test_a_worker_answers_what_it_is_asked():

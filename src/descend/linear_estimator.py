@@ -6,6 +6,7 @@ Its callbacks, where the installed version has them, are told of each step.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -53,12 +54,12 @@ PATIENCE = 5
 """Evaluations of the validation loss without a fall that `early_stopping=True` waits for."""
 
 
-class LinearEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """LinearRegressor and LinearClassifier, but for the target."""
 
+    @abstractmethod
     def _start(self) -> Float | None:
         """The weights to go on from, shaped as the run's."""
-        raise NotImplementedError
 
     def _learn(self, w: Float, kind: Any) -> None:
         """Attributes from weights in the units of the data, of the dtype of the rows."""

@@ -160,7 +160,7 @@ def _solved(H: Float, g: Float) -> _Solved:
 
 
 def _factored(H: Float, g: Float) -> _Solved | None:
-    """By Cholesky's factor, in a twentieth of the time; None where its condition (LAPACK's pocon) is in doubt."""
+    """By Cholesky's factor, in about a tenth of the time; None where its condition (LAPACK's pocon) is in doubt."""
     from scipy.linalg import lapack
 
     factor, failed = lapack.dpotrf(H, lower=1)

@@ -144,7 +144,7 @@ def _fill(out: Float, series: pl.Series) -> None:
         out[:] = as_numbers(series)
         return
     start = 0
-    for chunk in (complete(series) if series.null_count() else series).get_chunks():
+    for chunk in complete(series).get_chunks():
         cells = chunk.to_numpy()
         out[start : (start := start + cells.size)] = cells
 

@@ -1,0 +1,21 @@
+"""Statistics that fail where they are summed, one with an error that cannot travel."""
+
+from __future__ import annotations
+
+from descend.errors import DataError
+from descend.statistics import TargetSum
+
+
+class Fails(TargetSum):
+    def of(self, block, params=None):
+        raise DataError("row 7 is broken")
+
+
+class Unsendable(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a} {b}")
+
+
+class FailsOddly(TargetSum):
+    def of(self, block, params=None):
+        raise Unsendable("what", "now")
