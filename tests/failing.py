@@ -12,8 +12,13 @@ class Fails(TargetSum):
 
 
 class Unsendable(Exception):
+    """Can be pickled, and not unpickled: also where `distributed` has taught pickle about every exception."""
+
     def __init__(self, a, b):
         super().__init__(f"{a} {b}")
+
+    def __reduce__(self):
+        return Unsendable, (str(self),)
 
 
 class FailsOddly(TargetSum):
