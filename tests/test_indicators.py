@@ -7,15 +7,16 @@ import polars as pl
 import pytest
 
 from descend.encoding import MISSING_LEVEL
-from descend.indicators import PIECE, Codes, Gap, indicator_sums
+from descend.indicators import MOST_COMBINED, Codes, Gap, Joint, indicator_sums
 
 RNG = np.random.default_rng(5)
-ROWS = PIECE + 300  # two pieces
+ROWS = 5_000
 NAN = float("nan")
 TEXTS = [
     pl.Series("few", RNG.choice(["b", "a", "c"], ROWS)),
     pl.Series("many", [f"level {i}" for i in RNG.integers(0, 40, ROWS)]),
     pl.Series("gaps", RNG.choice(["u", None, "v"], ROWS).tolist()),
+    pl.Series("most", [f"level {i}" for i in RNG.integers(0, 200, ROWS)]),
 ]
 NUMBERS = [np.where(RNG.random(ROWS) < share, NAN, RNG.normal(size=ROWS)) for share in (0.01, 0.4)]
 WEIGHTS = {"": None, "weighted": RNG.integers(0, 4, ROWS).astype(float)}
@@ -33,6 +34,7 @@ def test_sums_are_those_of_the_columns_written_out(s, numbers, texts):
         for level in text.levels
     ]
     Z = np.asfortranarray(RNG.normal(size=(ROWS, 5)))
+    Z[:, -1] = 1.0
     found = indicator_sums([Gap.of(x.copy(), s) for x in numbers], codes, Z, s)
     if not columns:
         assert found is None
@@ -41,6 +43,17 @@ def test_sums_are_those_of_the_columns_written_out(s, numbers, texts):
     weighed = D if s is None else D * s[:, None]
     for one, other in zip(found, (weighed.T @ Z, weighed.T @ D, weighed.sum(axis=0)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-9)
+
+
+def test_texts_are_joined_while_there_is_room():
+    texts = [Codes.of(series) for series in TEXTS]
+    joints = Joint.of(texts)
+    assert [joint.places for joint in joints] == [(3, 0), (1, 2)]
+    for joint in joints:
+        assert joint.size == np.prod([len(texts[i].levels) for i in joint.places]) <= MOST_COMBINED
+        parts = np.unravel_index(joint.codes, joint.shape)
+        for place, codes in zip(joint.places, parts, strict=True):
+            np.testing.assert_array_equal(codes, texts[place].codes)
 
 
 def test_codes_name_the_level_of_every_row():

@@ -22,8 +22,8 @@ from descend.moments import Moments
 from descend.profiles import NumberProfile, TextProfile
 from descend.raw_moments import MOST_LEVELS
 
-PIECE = 16_384
-"""Rows whose sums are made at once, so that they stay in the processor's cache."""
+MOST_COMBINED = 1_024
+"""Texts are joined while they have no more combinations of levels than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class Codes:
                 levels.append(MISSING_LEVEL)
             missing = pl.Series([levels.index(MISSING_LEVEL)], dtype=places.dtype)
             places = places.zip_with(present, missing)  # polars exports missing cells slowly
-        codes = places.to_numpy().astype(np.intp)
+        codes = places.to_numpy()
         if len(levels) > MOST_LEVELS:
             return Codes(series.name, levels, codes, absent)
         order = sorted(range(len(levels)), key=levels.__getitem__)
-        ranks = np.empty(len(order), dtype=np.intp)
+        ranks = np.empty(len(order), dtype=np.int32)
         ranks[order] = np.arange(len(order))
         return Codes(series.name, [levels[i] for i in order], ranks.take(codes), absent)
 
@@ -120,51 +120,122 @@ class Gap:
 def indicator_sums(
     gaps: Sequence[Gap], texts: Sequence[Codes], Z: Float, s: Float | None
 ) -> tuple[Float, Float, Float] | None:
-    """Sums over the rows of each gap, then of each level: of `Z`, of all these indicators, and of 1; by weight."""
+    """Sums over the rows of each gap, then of each level: of `Z`, of all these indicators, and of 1; by weight.
+
+    The last column of `Z` is 1.
+    """
     if not gaps and not texts:
         return None
-    plain = flags, levels = _flags(gaps, len(Z)), _levels(texts, len(Z))
-    weighed = plain if s is None else tuple(matrix.scaled_sparse(M, s) for M in plain)
-    products = [np.zeros((M.shape[1], Z.shape[1])) for M in plain]
-    for start in range(0, len(Z), PIECE):
-        rows = slice(start, start + PIECE)
-        piece = matrix.scratch("piece", Z[rows].shape)
-        piece[...] = Z[rows]
-        for total, M in zip(products, weighed, strict=True):
-            total += matrix.take_rows(M, rows).T @ piece
-    across = weighed[0].T.tocsr()
-    pairs = (across @ levels).toarray()
-    gram = np.block([[(across @ flags).toarray(), pairs], [pairs.T, _level_pairs(texts, s)]])
-    return np.vstack(products), gram, gram.diagonal()
+    joints = Joint.of(texts)
+    by_flag = _products(_flags(gaps, len(Z), s), Z)
+    by_level = _products(_levels(joints, len(Z), s), Z)
+    among = _flags(gaps, len(Z), s) @ _flags(gaps, len(Z)).T
+    across = _margins(joints, _flag_levels(gaps, joints, s))
+    pairs = _level_pairs(texts, joints, by_level[:, -1], s)
+    products = np.vstack([by_flag, _margins(joints, by_level)])
+    return products, np.block([[among.toarray(), across.T], [across, pairs]]), products[:, -1]
 
 
-def _flags(gaps: Sequence[Gap], rows: int) -> csr_array:
-    """A column for each gap, 1 where it is."""
-    indices = np.concatenate([gap.rows for gap in gaps] or [np.empty(0, np.intp)])
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """Some texts as one whose levels are all combinations of theirs, to be summed in a single go."""
+
+    places: tuple[int, ...]
+    """Which texts."""
+    shape: tuple[int, ...]
+    """How many levels each of them has."""
+    codes: Array
+
+    @staticmethod
+    def of(texts: Sequence[Codes]) -> list[Joint]:
+        """All texts, those of most levels first, each with the first others that have room for it."""
+        joints: list[Joint] = []
+        for place in sorted(range(len(texts)), key=lambda i: -len(texts[i].levels)):
+            codes, count = texts[place].codes, len(texts[place].levels)
+            room = (i for i, joint in enumerate(joints) if joint.size * count <= MOST_COMBINED)
+            if (i := next(room, None)) is None:
+                joints.append(Joint((place,), (count,), codes))
+            else:
+                known = joints[i]
+                codes = known.codes * np.int32(count) + codes
+                joints[i] = Joint((*known.places, place), (*known.shape, count), codes)
+        return joints
+
+    @property
+    def size(self) -> int:
+        """How many levels there are."""
+        return math.prod(self.shape)
+
+    def margin(self, sums: Float, *axes: int) -> Float:
+        """Sums by the levels of the texts on these axes, from sums by the levels of this one."""
+        cube = sums.reshape(*self.shape, *sums.shape[1:])
+        return np.asarray(cube.sum(axis=tuple(i for i in range(len(self.shape)) if i not in axes)))
+
+
+def _margins(joints: Sequence[Joint], sums: Float) -> Float:
+    """Sums by the levels of every text, from sums by the levels of all `joints`."""
+    found: dict[int, Float] = {}
+    start = 0
+    for joint in joints:
+        own = sums[start : (start := start + joint.size)]
+        found |= {place: joint.margin(own, axis) for axis, place in enumerate(joint.places)}
+    return np.vstack([sums[:0], *(found[place] for place in sorted(found))])
+
+
+def _products(indicators: csr_array, Z: Float) -> Float:
+    """`indicators @ Z`, a column of `Z` at a time, as they lie in memory."""
+    return np.column_stack([indicators @ z for z in Z.T])
+
+
+def _flags(gaps: Sequence[Gap], rows: int, s: Float | None = None) -> csr_array:
+    """A row for each gap, 1 where it is, or the weight."""
+    indices = np.concatenate([*(gap.rows for gap in gaps), np.empty(0, np.intp)])
     ends = np.cumsum([0, *(len(gap.rows) for gap in gaps)])
-    return csc_array((np.ones(len(indices)), indices, ends), shape=(rows, len(gaps))).tocsr()
+    ones = np.ones(len(indices)) if s is None else s[indices]
+    return csr_array((ones, indices, ends), shape=(len(gaps), rows))
 
 
-def _levels(texts: Sequence[Codes], rows: int) -> csr_array:
-    """A column for each level, 1 where it is."""
-    starts = np.cumsum([0, *(len(text.levels) for text in texts)])
-    indices = np.empty((rows, len(texts)), dtype=np.int32)
-    for j, text in enumerate(texts):
-        np.add(text.codes, starts[j], out=indices[:, j], casting="unsafe")
-    ends, ones = np.arange(rows + 1, dtype=np.int32) * len(texts), matrix.scratch("ones", (indices.size,))
-    ones[...] = 1.0
-    return csr_array((ones, indices.ravel(), ends), shape=(rows, int(starts[-1])))
+def _levels(joints: Sequence[Joint], rows: int, s: Float | None) -> csc_array:
+    """A row for each level of the joints, 1 where it is, or the weight."""
+    starts = np.cumsum([0, *(joint.size for joint in joints)])
+    indices = np.empty((rows, len(joints)), dtype=np.int32)
+    for j, joint in enumerate(joints):
+        np.add(joint.codes, starts[j], out=indices[:, j], casting="unsafe")
+    ends, ones = np.arange(rows + 1, dtype=np.int32) * len(joints), matrix.scratch("ones", indices.shape)
+    ones[...] = 1.0 if s is None else s[:, None]
+    return csc_array((ones.ravel(), indices.ravel(), ends), shape=(int(starts[-1]), rows))
 
 
-def _level_pairs(texts: Sequence[Codes], s: Float | None) -> Float:
-    """How often each two levels occur in a row, by weight."""
+def _flag_levels(gaps: Sequence[Gap], joints: Sequence[Joint], s: Float | None) -> Float:
+    """How often each level of the joints occurs in each gap, by weight, of shape (levels, gaps)."""
+    rows = np.concatenate([*(gap.rows for gap in gaps), np.empty(0, np.intp)])
+    owners = np.repeat(np.arange(len(gaps)), [len(gap.rows) for gap in gaps])
+    weights, found = None if s is None else s[rows], [np.empty((0, len(gaps)))]
+    for joint in joints:
+        counts = np.bincount(joint.codes[rows] * len(gaps) + owners, weights, joint.size * len(gaps))
+        found.append(counts.reshape(joint.size, len(gaps)).astype(np.float64, copy=False))
+    return np.vstack(found)
+
+
+def _level_pairs(texts: Sequence[Codes], joints: Sequence[Joint], counts: Float, s: Float | None) -> Float:
+    """How often each two levels occur in a row, by weight; `counts` has those of the levels of the joints."""
     ends = np.cumsum([0, *(len(text.levels) for text in texts)])
     spans = [slice(a, b) for a, b in pairwise(ends)]
-    gram = np.zeros((ends[-1], ends[-1]))
-    for i, (a, at) in enumerate(zip(texts, spans, strict=True)):
-        gram[at, at] = np.diag(a.counts(s))
-        for b, there in zip(texts[:i], spans[:i], strict=True):
-            shape = len(a.levels), len(b.levels)
-            pairs = np.bincount(a.codes * shape[1] + b.codes, s, math.prod(shape)).reshape(shape)
-            gram[at, there], gram[there, at] = pairs, pairs.T
+    gram, start, earlier = np.zeros((ends[-1], ends[-1])), 0, list[int]()
+    for joint in joints:
+        own = counts[start : (start := start + joint.size)]
+        for axis, i in enumerate(joint.places):
+            gram[spans[i], spans[i]] = np.diag(joint.margin(own, axis))
+            found = {j: joint.margin(own, other, axis) for other, j in enumerate(joint.places[:axis])}
+            found |= {j: _pairs(texts[j], texts[i], s) for j in earlier}
+            for j, pairs in found.items():
+                gram[spans[j], spans[i]], gram[spans[i], spans[j]] = pairs, pairs.T
+        earlier += joint.places
     return gram
+
+
+def _pairs(a: Codes, b: Codes, s: Float | None) -> Float:
+    """How often a level of `a` and one of `b` occur in a row, by weight."""
+    shape = len(a.levels), len(b.levels)
+    counts = np.bincount(a.codes * np.int32(shape[1]) + b.codes, s, math.prod(shape))
+    return counts.reshape(shape).astype(np.float64, copy=False)

@@ -111,8 +111,11 @@ class Cells:
         for j, gap in gaps.items():
             low[j], high[j] = gap.low, gap.high
             self.numbers[gap.rows, j] = origins[names[j]]
-        moments = self._moments(weight, list(gaps.values()), few)
-        profiles: dict[str, Profile] = {c.name: c.profile(c.counts(s)) for c in self.texts}
+        means = (np.ones(self.rows) if s is None else s) @ self.numbers / (weight or 1.0)
+        self.numbers[...] -= means
+        sums = indicator_sums(list(gaps.values()), few, self.bordered, s)
+        moments = Moments.of_centred(self.bordered, means, weight, sums, s)
+        profiles = self._text_profiles(few, None if sums is None else sums[2][len(gaps) :])
         for j, name in enumerate(names):
             place = j if j < len(names) - 1 else -1
             profile = NumberProfile(weight, rows=self.rows, whole=whole[j], distinct=None)
@@ -129,13 +132,15 @@ class Cells:
         skipped = frozenset(c.name for c in self.texts if len(c.levels) > MOST_LEVELS)
         return RawMoments(tuple(labels), moments, skipped), profiles
 
-    def _moments(self, weight: float, gaps: Sequence[Gap], few: Sequence[Codes]) -> Moments:
-        """The moments of `[numbers | flags | levels | target]`; the numbers are centred in place."""
-        Z, s = self.bordered, self.weights
-        each = np.ones(len(Z)) if s is None else s
-        means = (each @ Z[:, :-1]) / (weight or 1.0)
-        Z[:, :-1] -= means
-        return Moments.of_centred(Z, means, weight, indicator_sums(gaps, few, Z, s), s)
+    def _text_profiles(self, counted: Sequence[Codes], counts: Float | None) -> dict[str, Profile]:
+        """The profiles of the texts; `counts` has those of the levels of some of them, one after the other."""
+        profiles: dict[str, Profile] = {}
+        for codes in counted:
+            assert counts is not None
+            own, counts = counts[: len(codes.levels)], counts[len(codes.levels) :]
+            profiles[codes.name] = codes.profile(own)
+        others = [codes for codes in self.texts if codes.name not in profiles]
+        return profiles | {codes.name: codes.profile(codes.counts(self.weights)) for codes in others}
 
 
 def _fill(out: Float, series: pl.Series) -> None:
