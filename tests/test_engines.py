@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from descend import engines
+from descend import blas
 from descend.blocks import ArraySource, Block, Split
 from descend.engines import Serial, Threads, Tree, cores
 from descend.errors import DataError, DescendError
@@ -88,7 +88,7 @@ def weights(source):
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch):
     """Every test with BLAS on two threads to give back; what sessions of other tests hold does not count."""
-    monkeypatch.setattr(engines, "_blas", engines._SingleThreadedBlas())
+    monkeypatch.setattr(blas, "single_threaded", blas.SingleThreaded())
     before = set(threading.enumerate())
     with threadpool_limits(2, user_api="blas"):
         yield

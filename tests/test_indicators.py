@@ -26,7 +26,7 @@ WEIGHTS = {"": None, "weighted": RNG.integers(0, 4, ROWS).astype(float)}
 @pytest.mark.parametrize("numbers", [NUMBERS, []], ids=["gaps", "no gaps"])
 @pytest.mark.parametrize("s", WEIGHTS.values(), ids=WEIGHTS)
 def test_sums_are_those_of_the_columns_written_out(s, numbers, texts):
-    codes = [Codes.of(series) for series in texts]
+    codes = Codes.of(pl.DataFrame(texts), [series.name for series in texts])
     columns = [np.isnan(x) for x in numbers]
     columns += [
         (series.fill_null(MISSING_LEVEL) == level).to_numpy()
@@ -46,7 +46,7 @@ def test_sums_are_those_of_the_columns_written_out(s, numbers, texts):
 
 
 def test_texts_are_joined_while_there_is_room():
-    texts = [Codes.of(series) for series in TEXTS]
+    texts = Codes.of(pl.DataFrame(TEXTS), [series.name for series in TEXTS])
     joints = Joint.of(texts)
     assert [joint.places for joint in joints] == [(3, 0), (1, 2)]
     for joint in joints:
@@ -57,11 +57,11 @@ def test_texts_are_joined_while_there_is_room():
 
 
 def test_codes_name_the_level_of_every_row():
-    for series in TEXTS:
-        text = Codes.of(series)
+    for series, text in zip(TEXTS, Codes.of(pl.DataFrame(TEXTS), [s.name for s in TEXTS]), strict=True):
         assert text.levels == sorted(text.levels)
         assert [text.levels[code] for code in text.codes] == series.fill_null(MISSING_LEVEL).to_list()
-        assert (text.absent is not None) == bool(series.null_count())
+        assert text.gaps == bool(series.null_count())
+        assert text.known.tolist() == series.is_not_null().to_list()
 
 
 def test_a_gap_is_filled_by_a_neighbour_and_does_not_count_in_the_range():

@@ -175,7 +175,9 @@ def test_rows_taken_and_joined_are_the_rows_again(store):
 @pytest.mark.parametrize("columns", [1, 2, 5, 30, 44, 60])
 @pytest.mark.parametrize("rows", [0, 1, 511, 700, 5_000])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_border_products_piece_by_piece_are_the_whole(columns, rows, order):
+@pytest.mark.parametrize("small_kernels", [False, True])
+def test_border_products_are_the_same_in_pieces(small_kernels, columns, rows, order, monkeypatch):
+    monkeypatch.setattr(matrix, "has_small_kernels", lambda: small_kernels)
     Z = np.array(RNG.normal(size=(rows, columns + 1)), order=order)
     before = Z.copy()
     found = matrix.border_product(Z)

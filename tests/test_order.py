@@ -18,6 +18,7 @@ ORDER = [
     "errors",
     "files",
     "styles",
+    "blas",
     "matrix",
     "blocks",
     "losses",

@@ -24,7 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from descend.engines import cores, processor
+from descend.blas import processor
+from descend.engines import cores
 from descend.errors import DescendError, EngineLostError, MissingExtraError, check_whole
 from descend.links import Link, LinkedPool, Reply
 from descend.remote import RemoteEngine, broadcast, check_versions

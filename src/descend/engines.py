@@ -8,14 +8,13 @@ threads. BLAS runs on one thread while a session is open: the engine's threads s
 from __future__ import annotations
 
 import os
-import platform
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol, TypeVar
 
+from descend import blas
 from descend.blocks import Block, Leaf, Source
 from descend.errors import DataError, check_whole
 from descend.statistics import Statistic
@@ -154,7 +153,7 @@ class ThreadSession:
     def _take(self) -> None:
         if not self._open:
             self._open = True
-            _blas.acquire()
+            blas.single_threaded.hold()
 
     def close(self) -> None:
         if self._open:
@@ -162,7 +161,7 @@ class ThreadSession:
             if self._pool is not None:
                 self._pool.shutdown()
                 self._pool = None
-            _blas.release()
+            blas.single_threaded.release()
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         total: V = self.fold(statistic, params, leaves).result()
@@ -265,55 +264,3 @@ class SomeLeaves:
 
     def close(self) -> None:
         """Nothing of its own is open."""
-
-
-@cache
-def _controller() -> Any:
-    """The BLAS libraries of this process, looked for once: the search takes milliseconds."""
-    import scipy.linalg.lapack  # noqa: F401  brings its own BLAS, which must be held too
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def processor() -> str:
-    """The type of processor that BLAS has picked its kernels for: the same bits are promised per type.
-
-    >>> processor() == processor()
-    True
-    """
-    found = {str(library.get("architecture") or "") for library in _controller().info()} - {""}
-    return " ".join(sorted(found)) or platform.machine()
-
-
-class _SingleThreadedBlas:
-    """BLAS held to one thread while at least one session is open."""
-
-    def __init__(self) -> None:
-        self.lock, self.open, self.limit = threading.Lock(), 0, None
-
-    def acquire(self) -> None:
-        with self.lock:
-            self.open += 1
-            if self.open == 1:
-                self.limit = _controller().limit(limits=1, user_api="blas")
-
-    def release(self) -> None:
-        with self.lock:
-            self.open -= 1
-            if self.open == 0 and self.limit is not None:
-                self.limit.restore_original_limits()
-                self.limit = None
-
-
-_blas = _SingleThreadedBlas()
-
-
-def hold_blas() -> None:
-    """Hold BLAS to one thread, until `release_blas` has been called as often."""
-    _blas.acquire()
-
-
-def release_blas() -> None:
-    """The counterpart of `hold_blas`."""
-    _blas.release()

@@ -9,13 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csc_array, csr_array
 
 from descend import matrix
-from descend.cells import as_texts
 from descend.encoding import MISSING_LEVEL
 from descend.matrix import Array, Float
 from descend.moments import Moments
@@ -34,34 +34,45 @@ class Codes:
     levels: list[str]
     """In order, unless they are very many."""
     codes: Array
-    absent: Array | None
-    """A mask of the missing cells, None where there are none."""
+    gaps: bool
+    """Whether cells are missing."""
 
     @staticmethod
-    def of(series: pl.Series) -> Codes:
-        """The codes of one column."""
-        known = pl.Categories.random()
-        categories = as_texts(series).cast(pl.Categorical(known))  # `known` forgets its levels without it
-        places, levels, absent = categories.to_physical(), known.to_series().to_list(), None
-        if series.null_count():
-            present = places.is_not_null()
-            absent = ~present.to_numpy()
-            if MISSING_LEVEL not in levels:
-                levels.append(MISSING_LEVEL)
-            missing = pl.Series([levels.index(MISSING_LEVEL)], dtype=places.dtype)
-            places = places.zip_with(present, missing)  # polars exports missing cells slowly
-        codes = places.to_numpy()
+    def of(frame: pl.DataFrame, names: Sequence[str]) -> tuple[Codes, ...]:
+        """The codes of some columns, by a single expression: every call of polars has its price."""
+        books = {}  # a category is forgotten when no series has it
+        for name in names:
+            first = [MISSING_LEVEL] if frame[name].null_count() else []
+            books[name] = pl.Series(first, dtype=pl.Categorical(pl.Categories.random()))
+        wanted = [
+            pl.col(name).cast(pl.String).cast(book.dtype).to_physical().fill_null(0)
+            for name, book in books.items()
+        ]
+        places = frame.select_seq(wanted)
+        return tuple(Codes._ranked(places[name], book) for name, book in books.items())
+
+    @staticmethod
+    def _ranked(places: pl.Series, book: pl.Series) -> Codes:
+        """The same places in the list of levels when it is sorted."""
+        known: Any = book.dtype
+        levels, codes = known.categories.to_series().to_list(), places.to_numpy()
         if len(levels) > MOST_LEVELS:
-            return Codes(series.name, levels, codes, absent)
+            return Codes(places.name, levels, codes, len(book) > 0)
         order = sorted(range(len(levels)), key=levels.__getitem__)
         ranks = np.empty(len(order), dtype=np.int32)
         ranks[order] = np.arange(len(order))
-        return Codes(series.name, [levels[i] for i in order], ranks.take(codes), absent)
+        return Codes(places.name, [levels[i] for i in order], ranks.take(codes), len(book) > 0)
 
     def take(self, rows: Array) -> Codes:
         """Some of the rows."""
-        absent = None if self.absent is None else self.absent[rows]
-        return Codes(self.name, self.levels, self.codes[rows], absent)
+        return Codes(self.name, self.levels, self.codes[rows], self.gaps)
+
+    @property
+    def known(self) -> Array:
+        """A mask of the rows whose cell is not missing."""
+        if not self.gaps:
+            return np.ones(len(self.codes), dtype=bool)
+        return np.asarray(self.codes != self.levels.index(MISSING_LEVEL))
 
     def counts(self, weights: Float | None) -> Float:
         """How often each level occurs, by weight."""
@@ -71,8 +82,8 @@ class Codes:
         """The levels that occur, with these counts."""
         seen = np.flatnonzero(counts).tolist()
         levels = dict(zip([self.levels[i] for i in seen], counts[seen].tolist(), strict=True))
-        rows = len(self.codes) - (0 if self.absent is None else int(np.count_nonzero(self.absent)))
-        missing = 0.0 if self.absent is None else levels.pop(MISSING_LEVEL, 0.0)
+        rows = int(np.count_nonzero(self.known))
+        missing = levels.pop(MISSING_LEVEL, 0.0) if self.gaps else 0.0
         profile = TextProfile()
         profile.take(levels, rows, missing)
         return profile

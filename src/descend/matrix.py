@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from descend.blas import has_small_kernels
+
 Array: TypeAlias = NDArray[Any]
 Float: TypeAlias = NDArray[np.float64]
 
@@ -200,16 +202,12 @@ def gram(X: Matrix, d: Float | None = None) -> Float:
 def border_product(Z: Float) -> Float:
     """`Z[:, :-1].T @ Z`: the cross products of the columns, and their products with the last one.
 
-    Some hundred rows at a time while few columns keep a product below a million multiplications:
-    OpenBLAS then takes a kernel that is twice as fast as its symmetric product.
+    Some hundred rows at a time where a kernel for small products is twice as fast as the symmetric one.
     """
     columns = Z.shape[1] - 1
     rows = 2 ** max((SMALL_PRODUCT // max(columns * (columns + 1), 1)).bit_length() - 1, 0)
-    if rows < SMALL_ROWS:
-        out = np.empty((columns, columns + 1))
-        out[:, :-1] = Z[:, :-1].T @ Z[:, :-1]
-        out[:, -1] = Z[:, :-1].T @ Z[:, -1]
-        return out
+    if rows < SMALL_ROWS or not has_small_kernels():
+        return np.asarray((Z.T @ Z)[:-1])
     total = np.zeros((columns, columns + 1))
     for start in range(0, len(Z), rows):
         piece = Z[start : start + rows]

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from descend import matrix
-from descend.cells import as_numbers, complete
+from descend.cells import as_numbers, complete, is_plain
 from descend.indicators import Codes, Gap, indicator_sums
 from descend.matrix import Array, Float
 from descend.moments import Moments
@@ -41,15 +41,15 @@ class Cells:
         frame: pl.DataFrame, names: Sequence[str], texts: frozenset[str], weights: Float | None = None
     ) -> Cells:
         """Some columns of a frame."""
-        columns = {series.name: series for series in frame.get_columns()}
-        numbers = tuple(name for name in names if name not in texts)
+        numbers = [name for name in names if name not in texts]
         bordered = matrix.scratch_columns("raw cells", frame.height, len(numbers) + 1)
-        for j, name in enumerate(numbers):
-            _fill(bordered[:, j], columns[name])
+        for j, series in enumerate(complete(frame.select(numbers))):
+            _fill(bordered[:, j], series)
         bordered[:, -1] = 1.0
-        codes = tuple(Codes.of(columns[name]) for name in names if name in texts)
-        dated = frozenset(name for name in names if columns[name].dtype.is_temporal())
-        return Cells(numbers, bordered, codes, dated, weights)
+        codes = Codes.of(frame, [name for name in names if name in texts])
+        schema = frame.schema
+        dated = frozenset(name for name in names if schema[name].is_temporal())
+        return Cells(tuple(numbers), bordered, codes, dated, weights)
 
     @property
     def rows(self) -> int:
@@ -64,7 +64,7 @@ class Cells:
         """A mask of the rows where a cell is not missing."""
         for codes in self.texts:
             if codes.name == name:
-                return np.ones(self.rows, bool) if codes.absent is None else ~codes.absent
+                return codes.known
         return ~np.isnan(self.numbers[:, self.names.index(name)])
 
     def take(self, mask: Array) -> Cells:
@@ -145,11 +145,11 @@ class Cells:
 
 def _fill(out: Float, series: pl.Series) -> None:
     """A column as float64, missing cells as NaN; a chunk at a time, so that nothing is copied twice."""
-    if not series.dtype.is_numeric() or series.dtype.is_decimal():
+    if not is_plain(series.dtype):
         out[:] = as_numbers(series)
         return
     start = 0
-    for chunk in complete(series).get_chunks():
+    for chunk in series.get_chunks():
         cells = chunk.to_numpy()
         out[start : (start := start + cells.size)] = cells
 

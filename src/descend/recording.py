@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from descend.engines import processor
+from descend.blas import processor
 from descend.errors import EngineLostError
 from descend.history import History, Step
 from descend.modelfile import Model

@@ -20,8 +20,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
+from descend import blas
 from descend.blocks import Block, Leaf, Source
-from descend.engines import Engine, Tree, hold_blas, release_blas
+from descend.engines import Engine, Tree
 from descend.errors import DataError, DescendError, EngineLostError
 from descend.links import Reply
 from descend.orders import Order, packed
@@ -97,7 +98,7 @@ class RemoteSession:
     def _take(self) -> Pool:
         if self._pool is None:
             self._pool = self.engine.acquire()
-            hold_blas()  # what is solved here has the same bits then as beside threads
+            blas.single_threaded.hold()  # what is solved here has the same bits then as beside threads
             self.processors |= getattr(self._pool, "processors", set())
             self._sent: dict[str, set[int]] = {}
             self._shares: Shares | None = None
@@ -108,7 +109,7 @@ class RemoteSession:
         if self._pool is None:
             return
         pool, self._pool = self._pool, None
-        release_blas()
+        blas.single_threaded.release()
         tell(pool, Task("forget", self.run, "" if self._own else self.key), self._sent)
         self.engine.release()
 

@@ -24,9 +24,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 import descend
+from descend.blas import processor
 from descend.blocks import Leaf
 from descend.cache import Cache, Shelf
-from descend.engines import ThreadSession, processor
+from descend.engines import ThreadSession
 from descend.errors import DescendError
 from descend.orders import unpacked
 from descend.spool import memory_budget
