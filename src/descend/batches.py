@@ -2,7 +2,7 @@
 
 The order is one law for arrays and files: epoch e permutes the leaves by `Philox(seed, e)`, then the
 rows within windows of 2**20; batches are cut from that sequence, and a short last batch averages its
-own rows. Batches are gathered in pieces of some thousand rows by a thread of their own, so that the
+own rows. Batches are gathered in pieces of some ten thousand rows by a thread of their own, so that the
 loop finds them ready.
 """
 
@@ -28,6 +28,8 @@ from descend.statistics import RowNorms
 
 T = TypeVar("T")
 WINDOW_ROWS = 2**20
+PIECE_LEAVES = 2
+"""So many leaves' rows are gathered at once: every piece makes two threads wait for each other a few times."""
 
 
 class Batch(Objective):
@@ -150,7 +152,7 @@ class Batches:
     def pieces(self, epoch: int) -> Ahead[Piece]:
         """All batches of an epoch; a thread begins to gather them at once."""
         source = self.source
-        rows = max(1, leaf_rows(len(source.feature_names)) // self.size) * self.size
+        rows = max(1, PIECE_LEAVES * leaf_rows(len(source.feature_names)) // self.size) * self.size
         return Ahead(self._piece(segments) for segments in _cut(_windows(source, self.seed, epoch), rows))
 
     def _piece(self, segments: list[tuple[Block, Array]]) -> Piece:
@@ -219,7 +221,7 @@ def _windows(source: Source, seed: int, epoch: int) -> Iterator[tuple[Block, Arr
 
     def window(start: int) -> tuple[Block, Array]:
         block, rows = source.window(leaves[start : start + step])
-        return block, random.permutation(np.arange(rows, dtype=np.int32))  # half the memory to jump about in
+        return block, random.permutation(rows)
 
     yield from map(window, range(0, len(leaves), step))
 
@@ -273,8 +275,8 @@ def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffe
     for block, order in segments:
         X[start : (start := start + len(order)), :columns] = matrix.take_rows(block.X, order)
     X[:, columns:] = 1.0
-    y = np.concatenate([matrix.take_rows(block.y, order) for block, order in segments]).astype(np.float64, copy=False)
-    s = [matrix.take_rows(b.sample_weight, order) for b, order in segments if b.sample_weight is not None]
+    y = np.concatenate([block.y[order] for block, order in segments]).astype(np.float64, copy=False)
+    s = [b.sample_weight[order] for b, order in segments if b.sample_weight is not None]
     return Block(X, y, np.concatenate(s) if s else None)
 
 
