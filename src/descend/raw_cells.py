@@ -1,7 +1,7 @@
 """The cells of a raw leaf: profiled, and summed to labelled moments in the same go.
 
-Cells become NumPy arrays at once, and everything after that is NumPy's. An expression of polars would
-wait for a place among the threads that decode the next rows, many times a leaf.
+Cells become NumPy arrays at once, by one expression of polars for the gaps and one for the texts, as every
+call has its price; everything after that is NumPy's.
 """
 
 from __future__ import annotations
