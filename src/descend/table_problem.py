@@ -154,8 +154,11 @@ def _survey(
 
 def _looks_binary(table: Table, question: Question) -> bool:
     """Whether the target looks like two classes, where that saves a parse: moments would be of no use."""
-    whole = table.parsed and table.schema[question.target].is_integer()
-    return whole and table.head(question.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
+    if not (table.parsed and table.schema[question.target].is_integer()):
+        return False
+    with suppress(TypeConflict):  # some releases of polars look further ahead; the survey deals with it
+        return table.head(question.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
+    return False
 
 
 def _moments(
