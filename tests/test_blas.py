@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from descend.blas import SMALL_KERNELS, SingleThreaded, has_small_kernels, processor
+from descend.blas import SingleThreaded, processor
 
 
 def threads():
@@ -36,4 +36,3 @@ def test_the_last_one_gives_it_back(blas):
 def test_the_processor_is_the_one_that_the_library_names():
     names = {library.get("architecture") for library in threadpool_info()} - {None}
     assert set(processor().split()) >= names or not names
-    assert has_small_kernels() == (processor() in SMALL_KERNELS)

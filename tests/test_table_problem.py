@@ -20,9 +20,11 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 import descend
 from descend import L2, Columns, DescendWarning, Serial, Threads
 from descend.blocks import Split
+from descend.csv_files import TypeConflict
 from descend.errors import DataError, DescendError
 from descend.table_files import ColumnarFile
 from descend.table_problem import summarise
+from descend.tables import Table
 
 NAN, INF = float("nan"), float("inf")
 RNG = np.random.default_rng(20)
@@ -728,6 +730,16 @@ def test_a_target_that_changes_its_type_late(tmp_path):
     run = fit(path)
     assert run.model.loss.name == "squared-error"
     assert run.rows["training"] == 10_101
+
+
+def test_a_first_look_that_meets_a_conflict_further_on_leaves_it_to_the_survey(tmp_path, monkeypatch):
+    def further(table, column, rows):
+        raise TypeConflict("y", "2.5", table.label)
+
+    monkeypatch.setattr(Table, "head", further)
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n" + "".join(f"{i % 7},{i % 50}\n" for i in range(500)))
+    assert fit(path).model.loss.name == "squared-error"
 
 
 def test_what_the_settings_say_of_a_column_must_agree():

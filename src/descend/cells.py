@@ -27,7 +27,10 @@ def as_numbers(series: pl.Series, dated: bool = False) -> Float:
     if dtype.is_temporal():
         unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
         series = series.to_physical().cast(pl.Float64) / unit
-    return np.asarray(complete(series.cast(pl.Float64).to_frame()).to_series().to_numpy(), dtype=np.float64)
+    numbers = series.cast(pl.Float64)
+    return np.asarray(
+        (numbers.fill_null(np.nan) if numbers.null_count() else numbers).to_numpy(), dtype=np.float64
+    )
 
 
 def complete(frame: pl.DataFrame) -> pl.DataFrame:

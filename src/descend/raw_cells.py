@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -115,7 +116,13 @@ class Cells:
         self.numbers[...] -= means
         sums = indicator_sums(list(gaps.values()), few, self.bordered, s)
         moments = Moments.of_centred(self.bordered, means, weight, sums, s)
-        profiles = self._text_profiles(few, None if sums is None else sums[2][len(gaps) :])
+        counts = {}
+        if sums is not None:
+            ends = np.cumsum([len(gaps), *(len(codes.levels) for codes in few)])
+            counts = {c.name: sums[2][a:b] for c, (a, b) in zip(few, pairwise(ends), strict=True)}
+        profiles: dict[str, Profile] = {
+            c.name: c.profile(counts[c.name] if c.name in counts else c.counts(s)) for c in self.texts
+        }
         for j, name in enumerate(names):
             place = j if j < len(names) - 1 else -1
             profile = NumberProfile(weight, rows=self.rows, whole=whole[j], distinct=None)
@@ -131,16 +138,6 @@ class Cells:
         labels += [(codes.name, level) for codes in few for level in codes.levels]
         skipped = frozenset(c.name for c in self.texts if len(c.levels) > MOST_LEVELS)
         return RawMoments(tuple(labels), moments, skipped), profiles
-
-    def _text_profiles(self, counted: Sequence[Codes], counts: Float | None) -> dict[str, Profile]:
-        """The profiles of the texts; `counts` has those of the levels of some of them, one after the other."""
-        profiles: dict[str, Profile] = {}
-        for codes in counted:
-            assert counts is not None
-            own, counts = counts[: len(codes.levels)], counts[len(codes.levels) :]
-            profiles[codes.name] = codes.profile(own)
-        others = [codes for codes in self.texts if codes.name not in profiles]
-        return profiles | {codes.name: codes.profile(codes.counts(self.weights)) for codes in others}
 
 
 def _fill(out: Float, series: pl.Series) -> None:
