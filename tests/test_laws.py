@@ -7,17 +7,22 @@ their real size.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import descend
 from descend import Adam, Columns, GradientDescent, Serial, Threads, blocks
 from descend.problem import Problem
+from descend.scoring import score
 
 RNG = np.random.default_rng(5)
 ROWS = 5_000
@@ -161,6 +166,32 @@ def test_the_same_rows_in_a_duckdb_result_give_the_same_run(case):
         descend.fit(frame, target="y", **how),
         descend.fit(connection.sql("select * from rows"), target="y", **how),
     )
+
+
+ODD_NAMES = st.sampled_from(["*", "^.*$", "^a$", "", "count", "len", "literal", "level", "weight", "y", "y."])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@given(names=st.lists(ODD_NAMES | st.text("*^$.()[]ab ,'\\"), min_size=4, max_size=4, unique=True))
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_names_of_columns_are_names_and_nothing_else(names, target):
+    plain = pl.from_pandas(table(target))[:400]
+    frame = plain.rename(dict(zip(plain.columns, names, strict=True)))
+    expected = descend.fit(plain, target="y", steps=5).predict(plain)
+    with TemporaryDirectory() as folder:
+        for kind in ("frame", "lazy", "csv", "parquet"):
+            data = {"frame": frame, "lazy": frame.lazy()}.get(kind)
+            if data is None:
+                data, write = (
+                    Path(folder, f"a.{kind}"),
+                    {"csv": frame.write_csv, "parquet": frame.write_parquet}[kind],
+                )
+                write(data)
+            with case_of(kind):
+                run = descend.fit(data, target=names[3], steps=5)
+                assert run.model.encoding.names == tuple(names[:3])
+                assert run.predict(data).tolist() == expected.tolist()
+                assert score(run.model, data).rows == 400
 
 
 @every_whole_case

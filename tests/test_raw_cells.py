@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from descend.profiles import HUGE
-from descend.raw_cells import Cells
+from descend.raw_cells import EVERY, Cells
 
 NAN = float("nan")
 RNG = np.random.default_rng(3)
@@ -35,7 +35,6 @@ WEIGHTS = {"": None, "weighted": RNG.integers(1, 4, ROWS).astype(float)}
 
 
 def cells(frame=FRAME, weights=None):
-    """Anew for each use: sums are made in place."""
     return Cells.of(frame, frame.columns, TEXTS, weights)
 
 
@@ -70,6 +69,32 @@ def test_profiles_are_those_of_numpy(weights):
         assert told[name].missing == s[~known].sum()
 
 
+ROW = np.arange(20_000)
+UNEVEN = {
+    "sorted": 1e7 + 1e-3 * ROW,
+    "far where the mean is guessed": np.where(ROW % EVERY == 0, 1e8, 0.0) + RNG.normal(size=len(ROW)),
+    "near where the mean is guessed": np.where(ROW % EVERY == 0, 0.0, 1e8) + RNG.normal(size=len(ROW)),
+    "one is far": np.where(ROW == 64, 1e12, 1.0) + 1e-3 * RNG.normal(size=len(ROW)),
+    "late": np.where(ROW < 19_000, 0.0, ROW),
+}
+
+
+@pytest.mark.parametrize("x", UNEVEN.values(), ids=UNEVEN)
+def test_sums_about_a_mean_guessed_from_some_rows_are_exact_to_twelve_digits(x):
+    y = RNG.normal(size=len(x))
+    exact = np.array([x, y], dtype=np.longdouble)
+    means = exact.mean(axis=1)
+    products = (exact - means[:, None]) @ (exact - means[:, None]).T
+    raw, told = cells(pl.DataFrame({"x": x, "y": y})).summed("y", {"x": 5.0, "y": 0.0})
+    size = np.sqrt(products.diagonal()[:, None] * products.diagonal())
+    assert (np.abs(raw.moments.cross - products) <= 1e-12 * size).all()
+    deviation = np.sqrt(products.diagonal() / len(x))
+    assert (
+        np.abs(raw.moments.mean + raw.moments.mean_low - means) <= 1e-13 * deviation + 1e-16 * np.abs(means)
+    ).all()
+    assert (told["x"].low, told["x"].high) == (x.min(), x.max())
+
+
 @pytest.mark.parametrize("value", [float("inf"), -2 * HUGE])
 def test_what_cannot_be_squared_is_not_summed_but_counted(value):
     frame = pl.DataFrame({"x": [1.0, value, 3.0], "y": [1.0, 2.0, 3.0]})
@@ -82,8 +107,7 @@ def test_some_of_the_rows():
     mask = RNG.random(ROWS) < 0.5
     some = cells().take(mask)
     assert some.rows == mask.sum()
-    place = some.names.index("plain")
-    assert some.numbers[:, place].tolist() == FRAME["plain"].filter(pl.Series(mask)).to_list()
+    assert some.numbers("plain").tolist() == FRAME["plain"].filter(pl.Series(mask)).to_list()
     whole = cells()
     assert whole.take(np.ones(ROWS, bool)) is whole
     assert whole.take(np.zeros(ROWS, bool)).rows == 0

@@ -66,7 +66,7 @@ class Batch(Objective):
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         gradient = self.gradient(w)
-        return float(Piece([self], self.z, self.y, self.s).losses([w])[0]), gradient
+        return float(Piece(self.batches, self.X, self.y, self.s, self.z).losses([w])[0]), gradient
 
     def _value(self, w: Float) -> float:
         return self._evaluate(w)[0]
@@ -107,10 +107,21 @@ class Batch(Objective):
 class Piece:
     """Some consecutive batches, and the linear predictors that their gradients have left."""
 
-    batches: list[Batch]
-    z: Float
+    of: Batches
+    X: Matrix
     y: Array
     s: Array | None
+    z: Float
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """Cut by the thread that steps on them, as the one that gathers rows has more to do."""
+        made = []
+        for start in range(0, len(self.y), self.of.size):
+            rows = slice(start, start + self.of.size)
+            s = None if self.s is None else self.s[rows]
+            made.append(Batch(self.of, matrix.take_rows(self.X, rows), self.y[rows], s, self.z[rows]))
+        return made
 
     def losses(self, weights: Sequence[Float]) -> Float:
         """The loss of each batch that was stepped on, `weights` being those it was stepped on at.
@@ -159,14 +170,8 @@ class Batches:
         block = _gather(segments, self.objective.intercept, self._buffers)
         if self.objective.coordinates is not None:
             block = replace(block, X=self.objective.coordinates.rows(block.X))
-        y, s = block.y, block.sample_weight
         z = self._buffers.empty((block.rows, *self.objective.shape[1:]))
-        batches = []
-        for start in range(0, block.rows, self.size):
-            rows = slice(start, start + self.size)
-            X = matrix.take_rows(block.X, rows)
-            batches.append(Batch(self, X, y[rows], None if s is None else s[rows], z[rows]))
-        return Piece(batches, z, y, s)
+        return Piece(self, block.X, block.y, block.sample_weight, z)
 
     @cached_property
     def _buffers(self) -> Buffers:
@@ -270,12 +275,13 @@ def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffe
         X = matrix.with_ones(block.X) if intercept else block.X
         return Block(X, np.asarray(block.y, dtype=np.float64), block.sample_weight)
     columns = segments[0][0].X.shape[1]
-    X = buffers.empty((sum(len(order) for _, order in segments), columns + intercept))
-    start = 0
+    rows = sum(len(order) for _, order in segments)
+    X, y, start = buffers.empty((rows, columns + intercept)), np.empty(rows), 0
     for block, order in segments:
-        X[start : (start := start + len(order)), :columns] = matrix.take_rows(block.X, order)
+        at = slice(start, start := start + len(order))
+        X[at, :columns] = matrix.take_rows(block.X, order)
+        y[at] = np.take(block.y, order)
     X[:, columns:] = 1.0
-    y = np.concatenate([block.y[order] for block, order in segments]).astype(np.float64, copy=False)
     s = [b.sample_weight[order] for b, order in segments if b.sample_weight is not None]
     return Block(X, y, np.concatenate(s) if s else None)
 

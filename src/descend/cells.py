@@ -6,11 +6,15 @@ import hashlib
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from descend.blocks import AnySplit, Split
 from descend.errors import DataError
 from descend.matrix import Array, Float
 from descend.tables import Slice
+
+NAMELESS = ""
+"""What a column is called while polars works on it, which reads `*`, `^x$` and `count` as more than names."""
 
 DAY_UNITS = {"ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
 
@@ -20,6 +24,7 @@ def as_numbers(series: pl.Series, dated: bool = False) -> Float:
 
     Texts are read as numbers, or as dates where `dated`.
     """
+    series = series.alias(NAMELESS)
     if series.dtype == pl.String:
         texts = series.str.strip_chars()
         series = _as_dates(texts) if dated else texts.cast(pl.Float64, strict=False)
@@ -36,7 +41,7 @@ def as_numbers(series: pl.Series, dated: bool = False) -> Float:
 def complete(frame: pl.DataFrame) -> pl.DataFrame:
     """The same with NaN in the place of missing numbers, by a single expression: polars exports gaps slowly."""
     gaps = [series.name for series in frame if series.null_count() and is_plain(series.dtype)]
-    return frame.with_columns_seq(pl.col(gaps).cast(pl.Float64).fill_null(np.nan)) if gaps else frame
+    return frame.with_columns_seq(by_name(*gaps).cast(pl.Float64).fill_null(np.nan)) if gaps else frame
 
 
 def is_plain(dtype: pl.DataType) -> bool:
@@ -50,6 +55,7 @@ def strange(series: pl.Series, known: Array) -> tuple[int, str]:
     >>> strange(pl.Series(["1", "old", None]), np.array([True, False, False]))
     (1, 'old')
     """
+    series = series.alias(NAMELESS)
     cells = series.filter(pl.Series(~known) & series.is_not_null())
     if series.dtype == pl.String:
         cells = cells.filter(cells.str.strip_chars() != "")
@@ -64,8 +70,8 @@ def _as_dates(texts: pl.Series) -> pl.Series:
 
 
 def as_texts(series: pl.Series) -> pl.Series:
-    """A column as text, missing cells as null."""
-    return series.cast(pl.String)
+    """A column as text, missing cells as null, its name forgotten."""
+    return series.alias(NAMELESS).cast(pl.String)
 
 
 def weights_of(piece: Slice, name: str) -> Float:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import polars as pl
+from polars.selectors import by_name
 
 from descend.errors import DataError
 from descend.files import TemporaryFile
@@ -153,22 +154,22 @@ class CsvFile:
         if not names:
             return {}
         texts = self._scan(schema=dict.fromkeys(self.names, pl.String()), n_rows=rows)
-        fit = [(kind(name).is_not_null() | pl.col(name).is_null()).all() for name in names]
+        fit = [(kind(name).is_not_null() | by_name(name).is_null()).all() for name in names]
         return texts.select(fit).collect(engine="streaming").row(0, named=True)
 
     def _reads(self, name: str, kind: pl.DataType) -> bool:
         """Whether the whole column can be read as dates, or as true and false."""
         try:
-            self.scan({name: kind}).select(pl.col(name).null_count()).collect(engine="streaming")
+            self.scan({name: kind}).select(by_name(name).null_count()).collect(engine="streaming")
         except pl.exceptions.ComputeError:
             return False
         return True
 
     def _whole(self, name: str) -> pl.Expr:
-        return pl.col(name).str.strip_chars().cast(pl.Int64, strict=False)
+        return by_name(name).str.strip_chars().cast(pl.Int64, strict=False)
 
     def _number(self, name: str) -> pl.Expr:
-        text = pl.col(name).str.strip_chars()
+        text: pl.Expr = by_name(name).str.strip_chars()
         if self.decimal_comma:
             text = text.str.replace(",", ".", literal=True)
         return text.cast(pl.Float64, strict=False)

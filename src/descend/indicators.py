@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 from scipy.sparse import csc_array, csr_array
 
 from descend import matrix
@@ -45,10 +46,10 @@ class Codes:
             first = [MISSING_LEVEL] if frame[name].null_count() else []
             books[name] = pl.Series(first, dtype=pl.Categorical(pl.Categories.random()))
         wanted = [
-            pl.col(name).cast(pl.String).cast(book.dtype).to_physical().fill_null(0)
+            by_name(name).cast(pl.String).cast(book.dtype).to_physical().fill_null(0)
             for name, book in books.items()
         ]
-        places = frame.select_seq(wanted)
+        places = frame.select_seq(wanted) if wanted else frame
         return tuple(Codes._ranked(places[name], book) for name, book in books.items())
 
     @staticmethod

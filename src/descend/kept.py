@@ -77,7 +77,7 @@ class Kept:
 
     def empty(self, columns: Sequence[str]) -> pl.DataFrame:
         """These columns without rows."""
-        return next(iter(self._slices.values())).frame.select(columns).clear()
+        return next(iter(self._slices.values())).frame[list(columns)].clear()
 
     def close(self) -> None:
         """Forget the rows."""
@@ -141,7 +141,7 @@ class Spooled:
     def empty(self, columns: Sequence[str]) -> pl.DataFrame:
         """These columns without rows."""
         assert self._like is not None
-        return self._like.select(columns)
+        return self._like[list(columns)]
 
     def close(self) -> None:
         """Forget the rows, delete the folder."""
@@ -159,8 +159,8 @@ def _cut(run: Iterator[Slice], columns: Sequence[str], rows: int) -> Iterator[Sl
     """Slices that follow one another in one file, as slices of `rows` rows; one empty slice for no rows."""
     columns, first = list(dict.fromkeys(columns)), next(run)
     start = first.start
-    for frame in regular((piece.frame.select(columns) for piece in chain([first], run)), rows):
+    for frame in regular((piece.frame[columns] for piece in chain([first], run)), rows):
         yield Slice(first.file, start, frame)
         start += frame.height
     if start == first.start:
-        yield Slice(first.file, start, first.frame.select(columns))
+        yield Slice(first.file, start, first.frame[columns])

@@ -287,6 +287,8 @@ def joined(parts: list[Matrix]) -> Matrix:
 
 def take_rows(X: Matrix, rows: Array | slice) -> Matrix:
     """The rows of `X` that a mask, an index array or a slice names."""
+    if type(X) is np.ndarray and type(rows) is slice:
+        return X[rows]
     if isinstance(X, Mixed):
         return Mixed(take_rows(X.dense, rows), take_rows(X.sparse, rows))
     if is_tensor(X):

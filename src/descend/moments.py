@@ -72,25 +72,26 @@ class Moments:
         sparse: tuple[Float, Float, Float] | None = None,
         s: Float | None = None,
     ) -> Moments:
-        """The same where `Z` is less its rounded means already.
+        """The same where `Z` is less numbers near its means already.
 
         Of sparse columns `S` come `S.T @ Z`, `S.T @ S` and the sums, all of them by weight.
 
-        What the rounding left, the mean of the centred columns, is the low part of the mean. The two
-        together are exact to the last bits even far from zero.
+        What is left, the mean of the columns of `Z`, is added to `mean` as an unevaluated sum: exact to the
+        last bits even far from zero.
         """
         if s is not None:
             Z *= np.sqrt(s)[:, None]
         rows = len(Z) if s is None else int(np.count_nonzero(s))
         products = matrix.border_product(Z)
-        low = products[:, -1] / (weight or 1.0)
-        cross = products[:, :-1] - weight * np.outer(low, low)
+        left = products[:, -1] / (weight or 1.0)
+        cross = products[:, :-1] - weight * np.outer(left, left)
+        mean, low = _two_sum(mean, left)
         if sparse is None:
             return Moments(weight, rows, mean, low, cross)
         sZ, ss, sums = sparse
         p, q = Z.shape[1] - 2, len(sums)
         sparse_mean = sums / (weight or 1.0)
-        sZ = sZ[:, :-1] - weight * np.outer(sparse_mean, low)
+        sZ = sZ[:, :-1] - weight * np.outer(sparse_mean, left)
         whole = np.empty((p + q + 1, p + q + 1))
         order = np.r_[0:p, p + q]  # dense columns first, then sparse ones, y last
         whole[np.ix_(order, order)] = cross

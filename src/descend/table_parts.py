@@ -55,7 +55,7 @@ class RowRun:
         columns = list(dict.fromkeys(columns))
         start = self.start if start is None else start
         if self.file is None:
-            whole = pl.concat([frame.select(columns) for frame in self.frames])
+            whole = pl.concat([frame[columns] for frame in self.frames])
             frames = regular([whole.slice(start - self.start)], rows)
             for number, frame in enumerate(frames if whole.height else [whole]):
                 yield Slice(self.place, start + number * rows, frame)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import polars as pl
 from polars.io.plugins import register_io_source
+from polars.selectors import by_name
 
 from descend.csv_files import MISSING, CsvFile, first_line, reading
 from descend.errors import DataError
@@ -120,7 +121,7 @@ class Table:
         """
         columns = list(dict.fromkeys(columns))
         if isinstance(self.frame, pl.DataFrame):
-            frame = self.frame.select(columns)
+            frame = self.frame[columns]
             for start in range(0, max(frame.height, 1), rows):
                 yield Slice(0, start, frame.slice(start, rows))
             return
@@ -138,7 +139,7 @@ class Table:
         """The first cells of a column, at the cost of reading no more than those."""
         lazy = self.files[0].scan(self.schema) if self.frame is None else self.frame.lazy()
         with reading(self.label):
-            return lazy.select(column).head(rows).collect(engine="streaming")[column]
+            return lazy.select(by_name(column)).head(rows).collect(engine="streaming")[column]
 
     def as_floats(self, columns: Sequence[str]) -> Table:
         """The same table with whole numbers of CSVs read as floats: a fraction further on does no harm."""
@@ -255,7 +256,7 @@ def sliced(
     """The rows of one file, of which the first is row `start`."""
     begin = start
     with reading(label):
-        batches = lazy.select(list(schema)).collect_batches(chunk_size=rows, maintain_order=True)
+        batches = lazy.select(by_name(*schema)).collect_batches(chunk_size=rows, maintain_order=True)
         for frame in regular(batches, rows):
             yield Slice(number, start, frame)
             start += frame.height
@@ -276,7 +277,8 @@ def regular(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame
         whole = held - held % rows
         for start in range(0, whole, rows):
             yield joined.slice(start, rows)
-        rest, held = [joined.slice(whole)], held - whole
+        held -= whole
+        rest = [joined.slice(whole)] if held else []
     if held:
         yield pl.concat(rest)
 
