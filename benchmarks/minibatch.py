@@ -34,7 +34,7 @@ def measure(data: Path, quick: bool) -> str:
     if bare_loop.available():
         compiled = bare_loop.compiled()
         ways[bare_loop.COMPILED] = lambda: compiled(X, y, BATCH, RATE)
-    times = in_turns(ways, 1 if quick else 5)
+    times = in_turns(ways, 1 if quick else 15)
     table = [_row(name, taken, times[OURS], rows) for name, taken in times.items()]
     header = ["", "time", "rows per second", "ratio", "target"]
     about = f"""One epoch of logistic regression, {rows:,} rows of {COLUMNS} float32 columns, arrays in memory, in

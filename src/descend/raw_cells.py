@@ -170,7 +170,7 @@ class Centred:
         if math.isnan(low):
             gap = Gap.of(x, s)
             low, high = gap.low, gap.high
-        if max(-low, high) > HUGE and low <= high:
+        if max(-low, high) > HUGE:
             return None
         whole = whole_numbers(x)
         if gap is not None:
