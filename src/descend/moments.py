@@ -1,10 +1,10 @@
 """Moments: the mergeable sums that squared error needs, after which rows are no longer read.
 
 `Moments` holds a count, means and centred cross products of the columns `[X | y]`. Leaves are
-centred by their own means before anything is multiplied, and two leaves are merged by the update
-of Chan, Golub and LeVeque (1983). Means are kept as an unevaluated sum of two floats, so a column
-like 1e9 + noise loses nothing. `Triangle` is the orthogonal counterpart: the triangular factor of
-the centred and scaled columns, which does not square the condition number.
+centred by their own means, or numbers near them, before anything is multiplied, and two leaves are
+merged by the update of Chan, Golub and LeVeque (1983). Means are kept as an unevaluated sum of two
+floats, so a column like 1e9 + noise loses nothing. `Triangle` is the orthogonal counterpart: the
+triangular factor of the centred and scaled columns, which does not square the condition number.
 """
 
 from __future__ import annotations
