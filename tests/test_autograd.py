@@ -377,3 +377,24 @@ def test_the_lessons_loop_watched_by_a_history(capsys):
     np.testing.assert_allclose(run.weights.numpy(), a.detach().numpy(), rtol=1e-4)
     assert run.weights.dtype == torch.float32
     assert history.animate(x, y).frames == 100
+
+
+def pinball(z, y):
+    return torch.maximum(0.9 * (y - z), 0.1 * (z - y)).mean()
+
+
+@pytest.mark.parametrize("loss", [huber, pinball])
+def test_a_loss_that_is_straight_where_the_walk_begins_is_walked_down_all_the_same(loss):
+    x, y = descend.make_line(100, seed=0)
+    run = descend.fit(x, y + 20, loss=loss)
+    assert run.loss < 0.1 * run.history.loss[0]
+    by_descent = descend.fit(x, y + 20, loss=loss, optimizer=GradientDescent(0.5), steps=2_000)
+    assert run.loss <= by_descent.loss + 1e-3
+
+
+def test_a_loss_without_any_curvature_has_steps():
+    x, y = descend.make_line(100, seed=0)
+    run = descend.fit(
+        x, y, loss=lambda z, t: (z - t).abs().mean(), optimizer=GradientDescent(0.05), steps=200
+    )
+    assert run.loss < 0.3

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from descend import DescendError, LogisticLoss, Moments, Objective, Serial, make_line, steps
+from descend import (
+    DescendError,
+    GradientDescent,
+    LogisticLoss,
+    Moments,
+    Objective,
+    Serial,
+    fit,
+    make_line,
+    steps,
+)
 from descend import batches as batches_module
 from descend.batches import Ahead, Batches
 from descend.blocks import ArraySource, Split, leaf_rows
@@ -218,3 +228,25 @@ def test_items_ahead_come_in_order_and_errors_come_through():
 
     with Ahead(broken()) as items, pytest.raises(OSError, match="the disk is gone"):
         list(items)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_rows_of_weight_zero_are_as_if_they_were_not_there(kind, penalty):
+    random = np.random.default_rng(1)
+    X, s = random.normal(size=(3_000, 2)), random.integers(0, 3, 3_000).astype(float)
+    y = X @ [1.0, 2.0] + random.normal(size=3_000)
+    there, as_is = s > 0, np.asarray if kind == "dense" else sparse.csr_array
+    how = {"penalty": penalty, "batch_size": 64, "epochs": 2, "optimizer": GradientDescent(0.05)}
+    some = fit(as_is(X[there]), y[there], sample_weight=s[there], **how)
+    run = fit(as_is(X), y, sample_weight=s, **how)
+    np.testing.assert_array_equal(run.history.weights, some.history.weights)
+    np.testing.assert_array_equal(run.history.batch_loss, some.history.batch_loss)
+
+
+def test_a_batch_size_may_be_any_whole_number():
+    x, y = make_line(50, seed=0)
+    how = {"steps": 4, "optimizer": GradientDescent(0.1)}
+    expected = fit(x, y, batch_size=8, seed=3, **how).weights
+    for size, seed in ((8.0, 3.0), (np.float64(8), np.int64(3)), (np.uint8(8), np.uint8(3))):
+        assert fit(x, y, batch_size=size, seed=seed, **how).weights.tolist() == expected.tolist()

@@ -374,3 +374,9 @@ def test_sample_weights_become_float64():
     found = check_sample_weight([1, 0, 2], 3)
     assert found.dtype == np.float64
     assert found.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_sparse_matrices_without_rows_or_features_are_refused(shape):
+    with pytest.raises(ShapeError, match="at least one row and one feature"):
+        check_matrix(csr_array(shape))

@@ -228,6 +228,18 @@ def test_nothing_is_fitted_where_it_could_not_be_written(run, monkeypatch):
     assert run(*MASS, "--out", "a/m.json")[0] == 2
 
 
+@pytest.mark.parametrize("flag", ["--out", "--history"])
+@pytest.mark.parametrize("read", ["a.csv", "b.csv"])
+def test_what_is_read_is_not_written_over(flag, read, run):
+    text = Path(PENGUINS).read_text()
+    Path("a.csv").write_text(text)
+    Path("b.csv").write_text(text)
+    code, out, err = run("fit", "a.csv", "--target", "body_mass_g", "--valid", "b.csv", flag, read)
+    assert (code, out) == (2, "")
+    assert f"'{read}' is one of the files that are read" in err
+    assert Path(read).read_text() == text
+
+
 # --- predict, score, show
 
 
@@ -257,12 +269,23 @@ def test_predictions_of_classes_keep_order_and_columns(kind, models, run):
     np.testing.assert_allclose(written.select(pl.sum_horizontal(pl.col("^prob.*$"))).to_series(), 1.0)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_predictions_are_not_written_over_what_is_predicted(kind, models, run):
+    data = pl.read_csv(PENGUINS, null_values="NA")
+    data.write_csv("a.csv") if kind == "csv" else data.write_parquet("a.parquet")
+    before = Path(f"a.{kind}").read_bytes()
+    code, _, err = run("predict", models / "species.json", f"a.{kind}", "--out", f"./a.{kind}")
+    assert code == 2
+    assert "is one of the files that are read" in err
+    assert Path(f"a.{kind}").read_bytes() == before
+
+
 def test_unknown_levels_are_counted_on_standard_error(models, run):
     text = Path(PENGUINS).read_text().replace("Torgersen", "Atlantis")
     Path("new.csv").write_text(text)
     code, _, err = run("predict", models / "body_mass_g.json", "new.csv", "--out", "p.csv")
     assert code == 0
-    assert f"never seen count as its reference or `(other)`: {text.count('Atlantis')}, 'Atlantis'" in err
+    assert f"never seen count as its reference: {text.count('Atlantis')}, 'Atlantis'" in err
 
 
 def test_predictions_of_standard_input(models, run, stdin):

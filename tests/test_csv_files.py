@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descend.csv_files import open_csv, sniff_separator
+from descend import fit
+from descend.csv_files import TypeConflict, open_csv, sniff_separator
 from descend.errors import DataError
 from descend.tables import open_table
 
@@ -222,3 +223,12 @@ def test_marks_are_not_looked_for_among_numbers_that_show_none(rows, options, un
     plain = file.unmarked(types)
     assert plain.marked is not unmarked
     assert plain.scan(types).collect().equals(file.scan(types).collect())
+
+
+def test_a_number_with_spaces_behind_it_is_called_that(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n1 ,2\n2 ,3\n3 ,5\n")
+    with pytest.raises(
+        TypeConflict, match=r"column `x` of 'a.csv' holds '1 ', a number with spaces around it"
+    ):
+        fit(path, target="y")

@@ -195,7 +195,7 @@ def test_rare_levels_are_folded_and_take_in_unknown_ones():
     assert column.shares[-1] == pytest.approx(60 / len(frame))
     X, unknown = encoding.transform(pl.DataFrame({"c": ["a rare 3", "never seen", often[7]]}))
     assert dense(X).argmax(axis=1).tolist() == [MAX_LEVELS, MAX_LEVELS, 7]
-    assert unknown.levels == 2
+    assert unknown.found == {}
 
 
 def test_exactly_so_many_levels_are_not_folded():

@@ -200,7 +200,9 @@ def test_only_the_leaves_that_are_named_count(engine):
 def test_no_rows_at_all_are_an_error(engine, leaves):
     with (
         engine.open(ODD) as session,
-        pytest.raises(DataError, match="no rows are left to work on: every row lacks a target or is held"),
+        pytest.raises(
+            DataError, match="no rows are left to work on: every row is held out, or has no weight"
+        ),
     ):
         session.reduce(TargetSum(), leaves=leaves)
 

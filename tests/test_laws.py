@@ -172,7 +172,7 @@ ODD_NAMES = st.sampled_from(["*", "^.*$", "^a$", "", "count", "len", "literal", 
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@given(names=st.lists(ODD_NAMES | st.text("*^$.()[]ab ,'\\"), min_size=4, max_size=4, unique=True))
+@given(names=st.lists(ODD_NAMES | st.text("*^$.()[]ab ,\"'\\"), min_size=4, max_size=4, unique=True))
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_names_of_columns_are_names_and_nothing_else(names, target):
     plain = pl.from_pandas(table(target))[:400]

@@ -86,3 +86,14 @@ def test_bad_settings_are_refused():
         LocalSteps(learning_rate=-1)
     with pytest.raises(DescendError, match="steps on a gradient alone"):
         descend.fit(X, Y, optimizer=LocalSteps(), batch_size=4)
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there():
+    s = RNG.integers(0, 3, 2_000).astype(float)
+    walk, block = (
+        LocalWalk(LogisticLoss(), L2(0.1), True, 0.3, 16, 1.2, (5, 7)),
+        Block(X[:2_000], Y[:2_000], s),
+    )
+    one, other = (walk(rows, Place(np.zeros(31), 0.0, 0)) for rows in (block, block.take(s > 0)))
+    np.testing.assert_array_equal(one.weights, other.weights)
+    assert one.weight == other.weight

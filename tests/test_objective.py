@@ -424,3 +424,13 @@ def test_many_ill_conditioned_columns_are_solved_by_refinement():
     oracle = np.linalg.lstsq(np.column_stack([x - x.mean(axis=0), np.ones(3_000)]), y, rcond=None)[0][:-1]
     assert np.abs(w[:-1] - oracle).max() < 1e-9 * np.abs(oracle).max()
     assert objective.value(w) == pytest.approx(np.square(x @ w[:-1] + w[-1] - y).mean(), rel=1e-9)
+
+
+def test_weights_of_another_shape_are_refused_and_lists_taken():
+    for loss in ("squared-error", "logistic"):
+        made = Objective.of(X, TARGETS[loss], loss=loss)
+        assert made.value([1, 2, 0, 1]) == made.value(np.array([1.0, 2.0, 0.0, 1.0]))
+        assert made.gradient((1, 2, 0, 1)).shape == (4,)
+        for wrong in (np.zeros(3), np.zeros((4, 1)), [1.0], 3):
+            with pytest.raises(ShapeError, match=r"`weights` has shape"):
+                made.value(wrong)

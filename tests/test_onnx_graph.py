@@ -68,7 +68,7 @@ def test_models_of_arrays(loss, y, intercept):
 
 NAMES = [
     *("intercept", "slopes", "means", "flags", "last", "one", "zero", "classes", "levels_0", "axis_0"),
-    *("prediction", "probabilities", "prediction_", "x", "rows", "z", "a column", "é"),
+    *("prediction", "probabilities", "prediction_", "", "x", "rows", "z", "a column", "é"),
     *(
         f"{op}_{i}"
         for op in ("concat", "isnan", "where", "matmul", "add", "cast", "gather")
@@ -90,7 +90,11 @@ def test_columns_may_be_called_as_parts_of_the_graph_are(classes, kind):
     y = RNG.normal(size=rows) if classes is None else RNG.integers(0, classes, rows).astype(str)
     run = descend.fit(frame.with_columns(target=pl.Series(y)), target="target", penalty=0.1)
     found = answers(
-        run, {n: frame[n].to_numpy().astype(float if kind == "numbers" else object)[:, None] for n in NAMES}
+        run,
+        {
+            n or "unnamed": frame[n].to_numpy().astype(float if kind == "numbers" else object)[:, None]
+            for n in NAMES
+        },
     )
     check(run, frame, found[0].tolist(), found[1] if classes else None)
 

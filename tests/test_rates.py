@@ -62,3 +62,15 @@ def test_the_picture_marks_the_limit_and_the_suggestion():
     marked = [line.get_xdata()[0] for line in axes.lines[1:]]
     assert marked == [found.suggestion, found.limit]
     assert axes.get_xscale() == "log"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_batches_of_one_row_do_not_end_the_test_by_chance(seed):
+    random = np.random.default_rng(seed)
+    A = random.normal(size=(200, 3))
+    b = A @ [1.0, 2.0, 3.0] + 5 + 0.1 * random.normal(size=200)
+    found = descend.lr_find(A, b, batch_size=1)
+    assert len(found.rates) > 50
+    assert found.suggestion > found.rates[0]
+    run = descend.fit(A, b, batch_size=1, epochs=3, optimizer=GradientDescent(found.suggestion))
+    assert run.loss < 0.05

@@ -531,7 +531,7 @@ def test_the_loss_may_be_said(y, loss, classes):
 
 
 TARGETS_REFUSED = {
-    "one text": (["a"] * 5, None, "always has the same value"),
+    "one text": (["a"] * 5, None, "always has the same value, 'a': there"),
     "too many texts": ([f"t{i}" for i in range(101)], None, "101 distinct texts.*at most 100 classes"),
     "three for logistic": ([1, 2, 3], "logistic", "has 3 distinct values.*takes exactly 2"),
     "three texts for logistic": (["a", "b", "c"], "logistic", "has 3 distinct values.*takes exactly 2"),
@@ -854,3 +854,37 @@ def test_validation_rows_of_unknown_classes_are_noted():
         in run.notes
     )
     assert not any("does not know" in note for note in fit(train, target="y", valid=train).notes)
+
+
+def test_numbers_of_any_width_and_texts_that_are_numbers_in_any_type():
+    plain = {"a": [1, 2, 3, 5], "y": [1.0, 2, 3, 6]}
+    run = fit(plain)
+    for kind in (pl.Int128, pl.UInt128, pl.UInt8, pl.Float32, pl.Decimal(20, 2)):
+        wide = pl.DataFrame(plain).with_columns(pl.col("a").cast(kind))
+        assert fit(wide).weights.tolist() == run.weights.tolist()
+    for kind in (pl.String, pl.Categorical, pl.Enum(["1", "2"])):
+        texts = pl.DataFrame({"a": pl.Series(["1", "2"], dtype=kind)})
+        assert run.predict(texts).tolist() == run.predict({"a": [1, 2]}).tolist()
+
+
+@pytest.mark.parametrize("column", ["number", "text"])
+def test_lists_in_the_place_of_cells_are_named_when_predicting(column):
+    run = fit(
+        {"number": [1.0, 2, 3, 4] * 5, "text": ["u", "v", "v", "u"] * 5, "y": [1.0, 2, 3, 5] * 5}, penalty=0.1
+    )
+    frame = pl.DataFrame({"number": [1.0], "text": ["u"]}).with_columns(pl.concat_list(column).alias(column))
+    with pytest.raises(DataError, match=rf"column `{column}` holds List"):
+        run.predict(frame)
+
+
+def test_levels_that_training_lacked_are_told_when_predicting():
+    run = fit({"f": [True, False] * 50, "y": [10.0, 0.0] * 50})
+    with pytest.warns(
+        DescendWarning, match="`f` with a level that the model has never seen .* 2, '0' for example"
+    ):
+        assert run.predict({"f": [0, 0]}).tolist() == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_what_arrow_cannot_hand_over_is_refused():
+    with pytest.raises(DataError, match="cannot read DataFrame as a table"):
+        fit(pd.DataFrame({"a": [1 + 1j, 2, 3], "y": [1.0, 2, 4]}))

@@ -111,6 +111,15 @@ def test_odd_names_are_names_like_others(tmp_path):
     assert cells(path, ["größe", "<script>", "", "[bold]"]) == [(3, 1, 2, 5)]
 
 
+def test_quotes_in_names_are_doubled_in_the_file_alone(tmp_path):
+    frame = pl.DataFrame({'a "b"': [1, 2], '""': [3.5, None], "y": ["u", "v"]})
+    frame.write_csv(tmp_path / "a.csv")
+    table = open_table(tmp_path / "a.csv")
+    assert table.names == tuple(frame.columns)
+    assert cells(tmp_path / "a.csv") == frame.rows()
+    assert table.widened().names == table.names
+
+
 def test_columns_of_one_name_in_a_csv_are_refused(tmp_path):
     path = write(tmp_path / "a.csv", "z,z,y\n1,2,3\n")
     with pytest.raises(DataError, match=r"'a\.csv' has more than one column `z`"):
@@ -271,6 +280,7 @@ REFUSED = {
     "empty": ("a.csv", b"", "empty"),
     "ragged": ("a.csv", b"x,y\n1,2\n3,4,5\n", "more fields"),
     "latin-1": ("a.csv", "x,y\ncafé,1\n".encode("latin-1"), "utf-8"),
+    "carriage returns alone": ("a.csv", b"x,y\r1,2\r3,4\r", "carriage returns"),
     "no parquet": ("a.parquet", b"x,y\n1,2\n", "parquet"),
     "empty parquet": ("a.parquet", b"", "parquet"),
 }

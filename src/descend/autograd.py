@@ -138,7 +138,7 @@ class TorchLoss:
         second = None
         if gradient.requires_grad:
             (second,) = torch.autograd.grad(gradient.sum(), z, allow_unused=True, retain_graph=True)
-        return torch.zeros_like(z) if second is None else second
+        return torch.zeros_like(z) if second is None else torch.zeros_like(z) + second
 
     def _tensors(self, z: Float, y: Array) -> tuple[Any, Any]:
         return torch.from_numpy(np.ascontiguousarray(z)), self.target(torch.from_numpy(np.array(y)))
@@ -250,7 +250,9 @@ class TorchSession(ThreadSession):
         if kernel is None or leaves is not None or not (known is None or isinstance(known, KNOWN)):
             return super().reduce(statistic, params, leaves)
         if not len(self.X):
-            raise DataError("no rows are left to work on: every row lacks a target or is held out.")
+            raise DataError(
+                "no rows are left to work on: every row is held out, or has no weight or no target that is known."
+            )
         w = None if params is None else torch.as_tensor(params, dtype=self.dtype, device=self.device)
         total: Any = None
         step = max(CHUNK_CELLS // self.X.shape[1], 1)

@@ -19,7 +19,7 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 
 from descend import matrix
-from descend.blocks import Block, Source, leaf_rows
+from descend.blocks import Block, Source, check_seed, leaf_rows
 from descend.errors import DescendError, check_whole
 from descend.matrix import Array, Float, Matrix
 from descend.objective import Objective
@@ -152,7 +152,8 @@ class Batches:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_whole("batch_size", self.size)
+        object.__setattr__(self, "size", check_whole("batch_size", self.size))
+        object.__setattr__(self, "seed", check_seed(self.seed))
         if self.objective.session is None:
             raise DescendError(
                 "`batch_size` needs an objective over data; this one holds nothing but moments."

@@ -219,10 +219,11 @@ def check_fraction(fraction: float) -> None:
         )
 
 
-def check_seed(seed: Any) -> None:
-    """Raise `DescendError` unless `seed` is a whole number of at least 0 that 64 bits hold."""
-    if check_whole("seed", seed, 0) >= 2**64:
+def check_seed(seed: Any) -> int:
+    """`seed` as an int. Raises `DescendError` unless it is a whole number of at least 0 that 64 bits hold."""
+    if (number := check_whole("seed", seed, 0)) >= 2**64:
         raise DescendError(f"`seed` must fit into 64 bits, got {seed!r}.")
+    return number
 
 
 def _mix(x: Any) -> Any:
@@ -300,7 +301,12 @@ class ArraySource:
         if self.split is not None:
             masks = [self.split.held_out(0, start, stop) == self.held_out for start, stop in spans]
             rows = [r[mask] for r, mask in zip(rows, masks, strict=True)]
-        return Block(self.X, self.y, self.sample_weight), np.concatenate(rows)
+        chosen = np.concatenate(rows)
+        if self.sample_weight is not None:
+            chosen = chosen[
+                self.sample_weight[chosen] > 0
+            ]  # rows of weight zero are as if they were not there
+        return Block(self.X, self.y, self.sample_weight), chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,13 +358,9 @@ class ArrayLeaf:
 
 def check_matrix(x: Any, name: str = "x") -> Matrix:
     """`x` as a matrix of numbers with two dimensions, or an error that says what it is instead."""
-    if matrix.is_sparse(x):
-        x = x.tocsr()
-        _check_values(x.data, name, FILL)
-        return x
     if matrix.is_elsewhere(x):
         return _check_tensor(x, name)
-    array = _as_array(x, name)
+    array: Any = x.tocsr() if matrix.is_sparse(x) else _as_array(x, name)
     if array.dtype.kind not in "fiub":
         hint = "Columns of text belong in a DataFrame or a file, where they are encoded."
         if hasattr(x, "columns"):
@@ -369,9 +371,9 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
         raise ShapeError(
             f"`{name}` must have two dimensions (rows, features), got shape {array.shape}.{hint}"
         )
-    if array.shape[0] == 0 or array.shape[1] == 0:
+    if 0 in array.shape:
         raise ShapeError(f"`{name}` must have at least one row and one feature, got shape {array.shape}.")
-    _check_values(array, name, FILL)
+    _check_values(array.data if matrix.is_sparse(array) else array, name, FILL)
     return array
 
 

@@ -24,8 +24,10 @@ def as_numbers(series: pl.Series, dated: bool = False) -> Float:
 
     Texts are read as numbers, or as dates where `dated`.
     """
+    check_cells(series)
     series = series.alias(NAMELESS)
-    if series.dtype == pl.String:
+    if series.dtype in (pl.String, pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)
         texts = series.str.strip_chars()
         series = _as_dates(texts) if dated else texts.cast(pl.Float64, strict=False)
     dtype = series.dtype
@@ -38,6 +40,12 @@ def as_numbers(series: pl.Series, dated: bool = False) -> Float:
     )
 
 
+def check_cells(series: pl.Series) -> None:
+    """Raise `DataError` where cells are lists or other things that are neither numbers nor texts."""
+    if series.dtype.is_nested() or series.dtype == pl.Object:
+        raise DataError(f"column `{series.name}` holds {series.dtype}, neither numbers nor texts.")
+
+
 def complete(frame: pl.DataFrame) -> pl.DataFrame:
     """The same with NaN in the place of missing numbers, by a single expression: polars exports gaps slowly."""
     gaps = [series.name for series in frame if series.null_count() and is_plain(series.dtype)]
@@ -46,7 +54,7 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
 
 def is_plain(dtype: pl.DataType) -> bool:
     """Whether cells of this type are numbers as NumPy has them."""
-    return dtype.is_numeric() and not dtype.is_decimal()
+    return dtype.is_numeric() and not dtype.is_decimal() and dtype not in (pl.Int128, pl.UInt128)
 
 
 def strange(series: pl.Series, known: Array) -> tuple[int, str]:
@@ -71,6 +79,7 @@ def _as_dates(texts: pl.Series) -> pl.Series:
 
 def as_texts(series: pl.Series) -> pl.Series:
     """A column as text, missing cells as null, its name forgotten."""
+    check_cells(series)
     return series.alias(NAMELESS).cast(pl.String)
 
 

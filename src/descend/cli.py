@@ -8,6 +8,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +33,7 @@ from descend.cli_options import (
     validation_of,
 )
 from descend.errors import DescendError
-from descend.files import check_writable
+from descend.files import check_apart, check_writable
 
 if TYPE_CHECKING:
     from descend.run import Run
@@ -100,6 +101,8 @@ def fit(
     check_writable(files["model"])
     if history:
         check_writable(history, (".csv", ".parquet"))
+    for written in files.values():
+        check_apart(written, _read(*paths, descent.valid))
     run = _fit(paths, target, descent, columns, None if json or quiet else every, not (json or quiet))
     run.save(files["model"])
     if history:
@@ -156,6 +159,8 @@ def predict(
     from descend.scoring import write_predictions
 
     engine = engine_of(cluster)
+    if out:
+        check_apart(out, _read(*hyphens(data)))
     written = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
     for sentence in written.surprises.sentences():
         print(f"note: {sentence}", file=sys.stderr)
@@ -352,6 +357,17 @@ def _fit(
             every=every,
             progress=progress,
         )
+
+
+def _read(*paths: str) -> list[Path | str]:
+    """The files that a command is going to read, as far as there are any."""
+    from descend.table_files import find_files
+
+    found: list[Path | str] = []
+    for path in paths:
+        with suppress(DescendError):
+            found += find_files(path)
+    return found
 
 
 def _stem(paths: Sequence[str]) -> str:

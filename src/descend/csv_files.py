@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,10 +44,11 @@ class TypeConflict(DataError):
     """A cell does not fit the type that the first rows of its column had."""
 
     def __init__(self, column: str, cell: str, label: str) -> None:
-        super().__init__(
-            f"column `{column}` of {label!r} holds {cell!r}, which does not fit the rows before it. "
-            f"If it stands for a missing value, add it to the `missing` cells (--missing {cell!r})."
-        )
+        why = "which does not fit the rows before it"
+        how = f"If it stands for a missing value, add it to the `missing` cells (--missing {cell!r})"
+        if cell != cell.strip() and _is_number(cell.strip()):
+            why, how = "a number with spaces around it", "Take away the spaces"
+        super().__init__(f"column `{column}` of {label!r} holds {cell!r}, {why}. {how}.")
         self.column, self.cell, self.label = column, cell, label
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -71,6 +72,8 @@ class CsvFile:
     filled: bool = True
     marked: bool = True
     """Whether cells are compared with those that count as missing: it takes a fifth of the time of a read."""
+    raw_names: Mapping[str, str] = field(default_factory=dict)
+    """Names with quotes as polars has them, where these are doubled as they are in the file."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -175,6 +178,11 @@ class CsvFile:
         return text.cast(pl.Float64, strict=False)
 
     def _scan(self, **options: Any) -> pl.LazyFrame:
+        if self.raw_names:
+            known = {raw: name for name, raw in self.raw_names.items()}
+            options["with_column_names"] = lambda names: [known.get(name, name) for name in names]
+            if "schema" in options:
+                options["schema"] = {self.raw_names.get(n, n): kind for n, kind in options["schema"].items()}
         return pl.scan_csv(
             self.path,
             separator=self.separator,
@@ -207,12 +215,19 @@ def open_csv(
     if not any(lines):
         raise DataError(f"cannot read {label!r}: it is empty, it has no columns.")
     separator = "\t" if re.search(r"\.(tsv|tab)(\.|$)", label.lower()) else sniff_separator(lines)
+    if "\r" in lines[0].replace("\r\n", ""):
+        raise DataError(
+            f"cannot read {label!r}: its lines end in carriage returns alone. Write them with line feeds."
+        )
     header = next(csv.reader(lines, delimiter=separator))
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise DataError(f"{label!r} has more than one column `{repeated[0]}`: give each a name of its own.")
     file = CsvFile(path, label, {}, separator, tuple(missing), False, copy, any(lines[1:]))
     with reading(label):
+        if any('"' in name for name in header):
+            raw = file._scan(infer_schema_length=0).collect_schema().names()
+            file = replace(file, raw_names={name.replace('""', '"'): name for name in raw if '""' in name})
         file = replace(file, first_types=file._scan(infer_schema_length=SNIFF_ROWS).collect_schema())
         if separator == ",":
             return file

@@ -112,7 +112,8 @@ class Category:
         codes = texts.cast(pl.Enum(self.levels), strict=False).to_physical().cast(pl.Int32)
         if codes.null_count():
             unseen = texts.filter(codes.is_null()).fill_null(MISSING_LEVEL)
-            surprises.add("level", self.name, len(unseen), unseen[0])
+            if OTHER not in self.levels:
+                surprises.add("level", self.name, len(unseen), unseen[0])
             codes = codes.fill_null(self.levels.index(OTHER if OTHER in self.levels else self.reference))
         columns = {level: i for i, level in enumerate(self.dummies)}
         lookup = np.array([columns.get(level, -1) for level in self.levels], dtype=np.int32)

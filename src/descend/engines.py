@@ -81,7 +81,9 @@ class Tree:
         """The value of all leaves. Raises `DataError` where none holds rows."""
         total = self.total()
         if total is None:
-            raise DataError("no rows are left to work on: every row lacks a target or is held out.")
+            raise DataError(
+                "no rows are left to work on: every row is held out, or has no weight or no target that is known."
+            )
         return total
 
     def _join(self, a: Any, b: Any) -> Any:

@@ -6,7 +6,7 @@ import errno
 import os
 import tempfile
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,17 @@ def check_writable(path: str | os.PathLike[str], endings: Collection[str] = ()) 
         raise DataError(f"cannot write {str(target)!r}: the folder {str(target.parent)!r} is not there.")
     if endings and target.suffix.lower() not in endings:
         raise DataError(f"cannot write {str(target)!r}: its ending must be {' or '.join(endings)}.")
+
+
+def check_apart(path: str | os.PathLike[str], read: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise `DataError` before anything is read where `path`, to be written, is one of the files to read."""
+    target = Path(path)
+    if target.exists() and any(
+        isinstance(file, Path) and file.exists() and target.samefile(file) for file in read
+    ):
+        raise DataError(
+            f"{str(target)!r} is one of the files that are read: give what is written another name."
+        )
 
 
 @contextmanager

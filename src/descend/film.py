@@ -103,7 +103,8 @@ class Surface:
         )
         if not (room > 0).all():
             return []
-        reach = share * np.min(room[:, None] / np.maximum(np.abs(V), 1e-300), axis=0)
+        with np.errstate(over="ignore"):
+            reach = share * np.min(room[:, None] / np.maximum(np.abs(V), 1e-300), axis=0)
         curved = values > 1e-12 * values[-1]
         level = np.sqrt(np.min(values[curved] * reach[curved] ** 2, initial=np.inf))
         length = np.where(curved, level / np.sqrt(np.where(curved, values, 1.0)), reach)

@@ -115,7 +115,9 @@ class LocalWalk:
         """Walk on over the rows of a block."""
         seed, number = self.key
         key = np.array([seed, number + (place.leaves << 32)], dtype=np.uint64)
-        block = block.take(np.random.Generator(np.random.Philox(key=key)).permutation(block.rows))
+        weights = block.sample_weight
+        rows = np.arange(block.rows) if weights is None else np.flatnonzero(weights > 0)
+        block = block.take(np.random.Generator(np.random.Philox(key=key)).permutation(rows))
         X = matrix.with_ones(block.X) if self.intercept else block.X
         w = np.array(place.weights, dtype=np.float64)
         for start in range(0, block.rows, self.batch_size):

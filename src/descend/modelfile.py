@@ -53,7 +53,8 @@ class Model:
         """Numbers for a regression, labels for a classification, one per row of `data`.
 
         `data` is an array of shape (rows, features), or a table where the model was fitted on one. A tensor gives
-        a tensor of its dtype. Warns of texts in a column of numbers, which count as missing.
+        a tensor of its dtype. Warns of texts in a column of numbers, which count as missing, and of levels that the
+        model has never seen, which count as the reference.
         """
         found = np.concatenate([self.decide(z) for z in self._predictors(data)])
         return like_tensor(found, empty_like(data))
@@ -88,6 +89,7 @@ class Model:
                 yield self.linear_predictor(take_rows(X, slice(start, start + leaf_rows(X.shape[1]))))
             return
         from descend.encoding import open_encoded
+        from descend.surprises import Surprises
         from descend.tables import is_table
 
         if not is_table(data):
@@ -96,12 +98,13 @@ class Model:
                 f"this model was fitted on a table: give a file or a frame with the columns {listed}, "
                 f"got {type(data).__name__}."
             )
-        table = open_encoded(data, self.encoding, self.facts.get("missing"))
+        table, surprises = open_encoded(data, self.encoding, self.facts.get("missing")), Surprises()
         for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
             X, found = self.encoding.transform(piece.frame)
-            for sentence in found.sentences("number"):
-                warnings.warn(sentence, DescendWarning, stacklevel=4)
+            surprises.merge(found)
             yield self.linear_predictor(X)
+        for sentence in surprises.sentences():
+            warnings.warn(sentence, DescendWarning, stacklevel=4)
 
     def _check(self, data: Any) -> Matrix:
         X = check_matrix(data)

@@ -29,13 +29,10 @@ from descend.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, T
 
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
-
 FACTOR_COLUMNS = 128
 """Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
-
 MANY_LEAVES, EVERY = 64, 8
 """Of so many leaves, every so many are a sample."""
-
 FEW_CELLS = 1 << 18
 """Up to so many cells another pass costs nothing, and is made for the last digits too."""
 
@@ -120,6 +117,7 @@ class Objective(ABC):
 
     def value(self, w: Float) -> float:
         """`F(w)`; at the weights of the last evaluation it costs nothing."""
+        w = self._as_weights(w)
         for last in (self._last, self._last_value):
             if last is not None and np.array_equal(last[0], w):
                 return last[1]
@@ -132,6 +130,7 @@ class Objective(ABC):
 
     def value_and_gradient(self, w: Float) -> tuple[float, Float]:
         """`F(w)` and its gradient, shaped as `w`, from one pass; asked again at the same `w`, from none."""
+        w = self._as_weights(w)
         if self._last is None or not np.array_equal(self._last[0], w):
             self._last = (w.copy(), *self._evaluate(w))
         return self._last[1], self._last[2].copy()
@@ -186,6 +185,10 @@ class Objective(ABC):
         if not np.isfinite(w).all():
             raise DescendError(f"`{name}` holds NaN or infinity.")
         return w
+
+    def _as_weights(self, w: Any) -> Float:
+        """`w` as it is where it has the right shape, a list as an array; anything else is a `ShapeError`."""
+        return w if getattr(w, "shape", None) == self.shape else self.check_weights(w, "weights")
 
     def _penalised(self, w: Float) -> Float:
         return w[:-1] if self.intercept else w

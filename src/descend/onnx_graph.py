@@ -69,6 +69,7 @@ class _Graph:
         return name
 
     def input(self, name: str, kind: int, columns: int = 1) -> str:
+        name = name or self.free("unnamed")  # ONNX knows no empty names
         self.inputs.append(helper.make_tensor_value_info(name, kind, ["rows", columns]))
         return name
 

@@ -173,7 +173,7 @@ class Problem:
             )
         if not isinstance(intercept, bool | np.bool_):
             raise DescendError(f"`intercept` must be True or False, got {intercept!r}.")
-        check_seed(seed)
+        seed = check_seed(seed)
         loss = None if loss is None else as_loss(loss)
         if class_weight not in (None, "balanced"):
             raise DescendError(f'`class_weight` must be None or "balanced", got {class_weight!r}.')

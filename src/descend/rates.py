@@ -114,17 +114,16 @@ def _natural_rate(objective: Objective, optimizer: Optimizer) -> float:
 def _sweep(
     objective: Objective, optimizer: Any, batch_size: int | None, rates: Float, w: Float
 ) -> tuple[Float, Float]:
-    """The losses before each step, smoothed in batches, as far as the loss does not run away."""
-    state, mean = optimizer.init(w), 0.0
+    """The losses before each step, in batches smoothed from that of all rows on, as far as they do not run away."""
+    state, mean = optimizer.init(w), 0.0 if batch_size is None else objective.value(w)
     losses: list[float] = []
     batches = _endless(objective, batch_size)
     with np.errstate(over="ignore", invalid="ignore"):
-        for k, rate in enumerate(rates):
+        for rate in rates:
             on = next(batches)
             loss = on.value(w)
             if batch_size is not None:
-                mean = 0.9 * mean + 0.1 * loss
-                loss = mean / (1.0 - 0.9 ** (k + 1))
+                loss = mean = 0.9 * mean + 0.1 * loss
             if not math.isfinite(loss) or (
                 losses and loss > STOP * max(min(losses), 1e-300) and loss > losses[0]
             ):

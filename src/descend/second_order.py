@@ -10,7 +10,7 @@ import numpy as np
 from descend.errors import DescendError
 from descend.lbfgs import LBFGS
 from descend.local_steps import LocalSteps
-from descend.losses import CrossEntropy
+from descend.losses import LOSSES, CrossEntropy
 from descend.matrix import Float
 from descend.newton import NewtonStep, newton_steps, sampled_step
 from descend.objective import Objective, Quadratic
@@ -145,6 +145,8 @@ def auto_optimizer(objective: Objective) -> Optimizer:
         return Exact()
     size = int(np.prod(objective.shape))
     session = objective.session
+    if objective.loss.name not in LOSSES and not objective.hessian(objective.zeros()).any():
+        return LBFGS()  # a loss of one's own that is straight where the walk begins
     coded = session is not None and session.source.leaf_columns <= CODED_COLUMNS and len(objective.shape) == 1
     return Newton() if size <= (CODED_LIMIT if coded else NEWTON_LIMIT) else LBFGS()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SENTENCES = {
-    "level": "cells of `{column}` with a level that the model has never seen count as its reference or `(other)`",
+    "level": "cells of `{column}` with a level that the model has never seen count as its reference",
     "number": "cells of `{column}` that are no numbers count as missing",
     "target": "rows with a `{column}` that the model does not know are left out",
 }
@@ -40,10 +40,9 @@ class Surprises:
         """Cells with a level that was never seen."""
         return sum(count for (kind, _), (count, _) in self.found.items() if kind == "level")
 
-    def sentences(self, only: str = "") -> list[str]:
-        """One for each kind and column, or for each column of one kind."""
+    def sentences(self) -> list[str]:
+        """One for each kind and column."""
         return [
             f"{SENTENCES[kind].format(column=column)}: {count:,}, {example!r} for example"
             for (kind, column), (count, example) in sorted(self.found.items())
-            if only in ("", kind)
         ]

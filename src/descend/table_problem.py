@@ -307,9 +307,8 @@ def _infer_loss(name: str, profile: Profile, classes: tuple[Any, ...] | None, no
                 f"a classification takes at most {MAX_CLASSES} classes. Is it the right column?"
             )
         if len(classes) < 2:
-            raise DataError(
-                f"target `{name}` always has the same value {classes}: there is nothing to learn."
-            )
+            value = repr(classes[0]) if classes else "a missing one"
+            raise DataError(f"target `{name}` always has the same value, {value}: there is nothing to learn.")
         return LogisticLoss() if len(classes) == 2 else CrossEntropy()
     if profile.dated:
         notes.append(f"`{name}` holds dates: taken as days since 1970-01-01")

@@ -238,7 +238,13 @@ def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
         return pl.DataFrame(data, strict=not isinstance(data, dict))
     except ImportError:  # pandas without pyarrow, or a frame like it: column by column
         return pl.DataFrame({str(name): _values(data[name]) for name in data.columns}, strict=False)
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
         raise DataError(f"cannot read {type(data).__name__} as a table: {first_line(str(error))}.") from error
 
 
