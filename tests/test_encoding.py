@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -196,6 +197,16 @@ def test_rare_levels_are_folded_and_take_in_unknown_ones():
     X, unknown = encoding.transform(pl.DataFrame({"c": ["a rare 3", "never seen", often[7]]}))
     assert dense(X).argmax(axis=1).tolist() == [MAX_LEVELS, MAX_LEVELS, 7]
     assert unknown.found == {}
+
+
+@pytest.mark.parametrize(("column", "other"), [("x", "x (missing)"), ("k", "k=v")])
+def test_a_column_called_as_a_feature_made_of_another_is_refused(column, other):
+    frame = pl.DataFrame(
+        {"x": [1.0, None, 3.0, 4.0], "k": ["u", "v", "u", "v"], other: [1.0, 5.0, 2.0, 3.0], "y": 0.0}
+    )
+    with pytest.raises(DataError, match=rf"two features would be called `{re.escape(other)}`"):
+        learn(frame)
+    assert len(learn(frame.drop(column)).feature_names) >= 2
 
 
 def test_exactly_so_many_levels_are_not_folded():

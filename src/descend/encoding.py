@@ -8,6 +8,7 @@ order. Weights go back to original units by the same numbers: standardising neve
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
@@ -177,14 +178,21 @@ class Encoding:
     def learn(
         profiles: Mapping[str, Profile], target: Target, reference: Mapping[str, str], intercept: bool
     ) -> Encoding:
-        """From the profiles of the columns to use."""
+        """From the profiles of the columns to use. Raises `DataError` where two features would have one name."""
         columns = tuple(
             Number.learn(name, profile, intercept)
             if isinstance(profile, NumberProfile)
             else Category.learn(name, profile, reference.get(name))
             for name, profile in profiles.items()
         )
-        return Encoding(columns, target, intercept)
+        made = Encoding(columns, target, intercept)
+        for name, count in Counter(made.feature_names).most_common(1):
+            if count > 1:
+                raise DataError(
+                    f"two features would be called `{name}`, one a column of that name, the other made of a column: "
+                    "rename the first."
+                )
+        return made
 
     def dropping_references(self) -> Encoding:
         """The coding without a penalty: the reference level has no column, so that weights are unique.
