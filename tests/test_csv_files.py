@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descend import fit
-from descend.csv_files import TypeConflict, open_csv, sniff_separator
+from descend.csv_files import open_csv, sniff_separator
 from descend.errors import DataError
 from descend.tables import open_table
 
@@ -179,11 +179,11 @@ def test_fitting_types_look_at_every_row_of_every_file(tmp_path):
     rows = 10_500
     body = "x,n,d,t,c\n" + "1,1,2020-01-01,true,a\n" * rows
     csv_file = open_csv(write(tmp_path, body + "?,1.5,2020-01-02,false,b\n"), "a.csv")
-    assert csv_file.fitting(csv_file.types()) == {
+    assert csv_file.fitting(csv_file.types())[0] == {
         "x": pl.String, "n": pl.Float64, "d": pl.Date, "t": pl.Boolean, "c": pl.String,
     }  # fmt: skip
     csv_file = open_csv(write(tmp_path, body + "1,1,never,perhaps,b\n"), "a.csv")
-    assert csv_file.fitting(csv_file.types()) == {
+    assert csv_file.fitting(csv_file.types())[0] == {
         "x": pl.Int64, "n": pl.Int64, "d": pl.String, "t": pl.String, "c": pl.String,
     }  # fmt: skip
 
@@ -225,10 +225,37 @@ def test_marks_are_not_looked_for_among_numbers_that_show_none(rows, options, un
     assert plain.scan(types).collect().equals(file.scan(types).collect())
 
 
-def test_a_number_with_spaces_behind_it_is_called_that(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("x,y\n1 ,2\n2 ,3\n3 ,5\n")
-    with pytest.raises(
-        TypeConflict, match=r"column `x` of 'a.csv' holds '1 ', a number with spaces around it"
-    ):
-        fit(path, target="y")
+@pytest.mark.parametrize("row", [0, 500, 12_000])
+@pytest.mark.parametrize("name", ["whole", "broken", "y"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_spaces_behind_a_number_change_nothing(row, name, separator, tmp_path):
+    rows = 12_500
+    frame = pl.DataFrame(
+        {"whole": [i % 97 for i in range(rows)], "broken": [i % 89 / 4 for i in range(rows)]}
+    )
+    frame = frame.with_columns(
+        y=pl.col("whole") - pl.col("broken") + pl.Series([i % 7 / 10 for i in range(rows)])
+    )
+    comma = {"separator": separator, "decimal_comma": separator == ";"}
+    frame.write_csv(tmp_path / "plain.csv", **comma)
+    lines = (tmp_path / "plain.csv").read_text().splitlines()
+    cells = lines[row + 1].split(separator)
+    cells[frame.columns.index(name)] += "  "
+    lines[row + 1] = separator.join(cells)
+    (tmp_path / "padded.csv").write_text("\n".join(lines) + "\n")
+    plain, padded = (fit(tmp_path / f"{kind}.csv", target="y") for kind in ("plain", "padded"))
+    assert padded.weights.tolist() == plain.weights.tolist()
+    if row < 10_000:
+        assert padded.notes == plain.notes
+        assert (
+            plain.predict(tmp_path / "padded.csv").tolist() == plain.predict(tmp_path / "plain.csv").tolist()
+        )
+
+
+def test_a_text_among_numbers_with_spaces_behind_them_is_found(tmp_path):
+    lines = [f"{i % 5} ,{i % 3}" for i in range(11_000)]
+    lines[10_500] = "none,1"
+    (tmp_path / "a.csv").write_text("\n".join(["x,y", *lines]))
+    run = fit(tmp_path / "a.csv", target="y", loss="squared-error")
+    assert "`x` (Float64 to String)" in " ".join(run.notes)
+    assert run.model.feature_names[-1] == "x=none"

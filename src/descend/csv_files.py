@@ -36,7 +36,9 @@ NOT_UTF8 = (
     "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
 )
 _CONFLICT = re.compile(
-    r"could not parse `(.*?)` as dtype `(?!str)(.*?)` at column '(.*?)' \(column number", re.DOTALL
+    r"could not parse `(?P<cell>.*?)` as dtype `(?!str).*?` at column '(?P<column>.*?)' \(column number|"
+    r"conversion from `str` to .* failed in column '(?P<padded>.*?)' for .* values: \[\"(?P<text>.*?)\"",
+    re.DOTALL,
 )
 
 
@@ -74,6 +76,8 @@ class CsvFile:
     """Whether cells are compared with those that count as missing: it takes a fifth of the time of a read."""
     raw_names: Mapping[str, str] = field(default_factory=dict)
     """Names with quotes as polars has them, where these are doubled as they are in the file."""
+    padded: frozenset[str] = frozenset()
+    """Columns of numbers that may have spaces behind them, which polars takes for text."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +90,16 @@ class CsvFile:
 
     def scan(self, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The rows, with these types; other columns are text."""
-        return self._scan(schema={name: schema.get(name, pl.String()) for name in self.names})
+        padded = [
+            name
+            for name, kind in schema.items()
+            if kind.is_numeric() and (name in self.padded or self.first_types.get(name) == pl.String)
+        ]
+        types = {name: schema.get(name, pl.String()) for name in self.names} | dict.fromkeys(
+            padded, pl.String()
+        )
+        lazy = self._scan(schema=types)
+        return lazy.with_columns(self._digits(name).cast(schema[name]) for name in padded) if padded else lazy
 
     def rows(self) -> int:
         """The number of rows; counting costs a fraction of reading."""
@@ -101,9 +114,9 @@ class CsvFile:
 
         Dates are looked for in fewer rows: trying every pattern on every text is a hundred times slower.
         """
-        if _all_numbers(self.first_types) and _all_numbers(self._unmarked_types):
+        if self._all_plain:
             return dict(self._unmarked_types)
-        types = dict(self._scan(infer_schema_length=INFER_ROWS).collect_schema())
+        types = dict(self._inferred)
         texts = [name for name, kind in types.items() if kind == pl.String]
         if not texts:
             return types
@@ -116,8 +129,25 @@ class CsvFile:
                 types[name] = pl.Float64()
         return types
 
-    def fitting(self, types: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
-        """These types, widened where a cell anywhere in the file does not fit; costs a read."""
+    @property
+    def padding(self) -> frozenset[str]:
+        """The columns that polars takes for text in the first rows: those of them that are numbers are padded."""
+        if self._all_plain:
+            return frozenset()
+        return frozenset(name for name, kind in self._inferred.items() if kind == pl.String)
+
+    @property
+    def _all_plain(self) -> bool:
+        """Whether the first rows hold nothing but numbers."""
+        return _all_numbers(self.first_types) and _all_numbers(self._unmarked_types)
+
+    @cached_property
+    def _inferred(self) -> Mapping[str, pl.DataType]:
+        """The type of each column as polars finds it in the first rows."""
+        return self._scan(infer_schema_length=INFER_ROWS).collect_schema()
+
+    def fitting(self, types: Mapping[str, pl.DataType]) -> tuple[dict[str, pl.DataType], frozenset[str]]:
+        """These types, widened where a cell anywhere in the file does not fit, and what is `padded`; costs reads."""
         fitting = dict(types)
         numbers = [name for name, kind in types.items() if kind.is_numeric()]
         for name, fits in self._fit(numbers, self._whole).items():
@@ -129,7 +159,8 @@ class CsvFile:
         for name, kind in types.items():
             if not (kind.is_numeric() or kind == pl.String or self._reads(name, kind)):
                 fitting[name] = pl.String()
-        return fitting
+        numbers = [name for name in numbers if fitting[name].is_numeric()]
+        return fitting, frozenset(name for name, fits in self._fit(numbers, self._bare).items() if not fits)
 
     def unmarked(self, types: Mapping[str, pl.DataType]) -> CsvFile:
         """The same file read without looking for missing cells, where these columns are numbers and show none.
@@ -172,10 +203,17 @@ class CsvFile:
         return by_name(name).str.strip_chars().cast(pl.Int64, strict=False)
 
     def _number(self, name: str) -> pl.Expr:
+        return self._digits(name).cast(pl.Float64, strict=False)
+
+    def _bare(self, name: str) -> pl.Expr:
+        """A number as polars reads it: with spaces before it at most."""
+        padded = by_name(name).str.ends_with(" ") | by_name(name).str.ends_with("\t")
+        return pl.when(~padded).then(self._number(name))
+
+    def _digits(self, name: str) -> pl.Expr:
+        """A number as text, without spaces around it and with a point."""
         text: pl.Expr = by_name(name).str.strip_chars()
-        if self.decimal_comma:
-            text = text.str.replace(",", ".", literal=True)
-        return text.cast(pl.Float64, strict=False)
+        return text.str.replace(",", ".", literal=True) if self.decimal_comma else text
 
     def _scan(self, **options: Any) -> pl.LazyFrame:
         if self.raw_names:
@@ -314,7 +352,8 @@ def reading(label: str) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         message = str(error)
         if conflict := _CONFLICT.search(message):
-            raise TypeConflict(conflict[3], conflict[1], label) from error
+            column, cell, padded, text = conflict.group("column", "cell", "padded", "text")
+            raise TypeConflict(column or padded or "", cell or text or "", label) from error
         raise DataError(f"cannot read {label!r}: {_explained(message)}.") from error
 
 

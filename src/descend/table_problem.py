@@ -145,9 +145,12 @@ def _survey(
             name for name in narrow.names if name in changed and narrow.schema[name] != table.schema[name]
         ]
         listed = ", ".join(f"`{name}` ({narrow.schema[name]} to {table.schema[name]})" for name in widened)
-        notes.append(
-            f"column types were widened and the rows read again: {listed}; {str(conflict).rstrip('.')}"
+        again = (
+            f"column types were widened and the rows read again: {listed}"
+            if listed
+            else "the rows were read again"
         )
+        notes.append(f"{again}; {str(conflict).rstrip('.')}")
         numeric = isinstance(profile_for(table.schema[question.target], False), NumberProfile)
         return table, Survey.of(table, replace(question, sums=question.sums and numeric), options.engine)
 

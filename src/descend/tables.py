@@ -164,12 +164,16 @@ class Table:
 
         Whole numbers become floats, numbers become text, and so do dates and truths.
         """
-        schema = dict(self.schema)
-        for file in self.files:
+        schema, files = dict(self.schema), list(self.files)
+        for place, file in enumerate(files):
             if isinstance(file, CsvFile):
                 with reading(file.label):
-                    schema |= file.fitting({name: schema[name] for name in file.names if name in schema})
-        return replace(self, schema=schema)
+                    types, padded = file.fitting(
+                        {name: schema[name] for name in file.names if name in schema}
+                    )
+                schema |= types
+                files[place] = replace(file, padded=padded)
+        return replace(self, schema=schema, files=tuple(files))
 
     def close(self) -> None:
         """Delete the temporary copies of standard input and of files in other encodings."""
@@ -210,6 +214,8 @@ def open_table(
             schema = first.types()
         opened.pop_all()
     if isinstance(first, CsvFile):
+        padded = first.padding
+        files = [replace(file, padded=padded) if isinstance(file, CsvFile) else file for file in files]
         schema |= {name: pl.String() for name in text_columns if name in schema}
     place = {path: i for i, path in enumerate(sorted(paths, key=lambda path: (isinstance(path, str), path)))}
     table = Table(tuple(files), tuple(place[path] for path in paths), None, missing, schema)
