@@ -95,6 +95,8 @@ def test_the_shell_writes_each_kind_beside_the_model(tmp_path, capsys):
         assert (tmp_path / f"penguins{ending}").read_text()
     assert capsys.readouterr().out.count("penguins") == 3
     assert main(["export", str(model), "--to", "excel"]) == 2
+    assert main(["export", str(model), "--to", "sql", "--out", str(model)]) == 2
+    assert descend.load(model).weights.size
     assert "`to` must be one of onnx, torch, sql, python" in capsys.readouterr().err
 
 

@@ -303,9 +303,7 @@ class ArraySource:
             rows = [r[mask] for r, mask in zip(rows, masks, strict=True)]
         chosen = np.concatenate(rows)
         if self.sample_weight is not None:
-            chosen = chosen[
-                self.sample_weight[chosen] > 0
-            ]  # rows of weight zero are as if they were not there
+            chosen = chosen[self.sample_weight[chosen] > 0]  # those of weight zero are as if not there
         return Block(self.X, self.y, self.sample_weight), chosen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -24,9 +25,11 @@ def export(model: str, /, *, to: str, out: Annotated[str | None, Parameter(alias
     """
     from descend.codegen import SUFFIXES
     from descend.codegen import export as write
+    from descend.files import check_apart
     from descend.modelfile import load
 
     path = out or model.removesuffix(".json").removesuffix(".model") + SUFFIXES.get(to, "")
+    check_apart(path, [Path(model)])
     write(load(model), to, path)
     print(path)
     return 0
