@@ -101,8 +101,9 @@ def fit(
     check_writable(files["model"])
     if history:
         check_writable(history, (".csv", ".parquet"))
+    read = _read(*paths, descent.valid)
     for written in files.values():
-        check_apart(written, _read(*paths, descent.valid))
+        check_apart(written, read)
     run = _fit(paths, target, descent, columns, None if json or quiet else every, not (json or quiet))
     run.save(files["model"])
     if history:

@@ -253,11 +253,11 @@ def open_csv(
     if not any(lines):
         raise DataError(f"cannot read {label!r}: it is empty, it has no columns.")
     separator = "\t" if re.search(r"\.(tsv|tab)(\.|$)", label.lower()) else sniff_separator(lines)
-    if "\r" in lines[0].replace("\r\n", ""):
-        raise DataError(
-            f"cannot read {label!r}: its lines end in carriage returns alone. Write them with line feeds."
-        )
-    header = next(csv.reader(lines, delimiter=separator))
+    try:
+        header = next(csv.reader(lines, delimiter=separator))
+    except csv.Error as error:
+        hint = "Do its lines end in carriage returns alone? Write them with line feeds"
+        raise DataError(f"cannot read {label!r}: {str(error).partition(' - ')[0]}. {hint}.") from error
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise DataError(f"{label!r} has more than one column `{repeated[0]}`: give each a name of its own.")

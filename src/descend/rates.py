@@ -64,7 +64,7 @@ def lr_find(
     Step k takes the rate `smallest * (largest / smallest)**(k / (points - 1))`; the test ends where the loss
     is 4 times its best. Suggested is the rate at which the loss falls most steeply on the logarithmic axis,
     in batches, which are noisy, a tenth of that of the lowest loss, and at most half the limit. Without bounds they span six decades about the safe rate. `data`, `y` and
-    `problem` are those of `fit`; `batch_size` steps on batches, whose losses are smoothed. Raises
+    `problem` are those of `fit`; `batch_size` steps on batches, whose losses are smoothed from that of all rows on. Raises
     `DescendError` for an optimizer without a learning rate. Smith, Cyclical Learning Rates (2017), section 3.3.
 
     >>> import descend
