@@ -48,12 +48,12 @@ player/node_modules: player/package-lock.json
 	cd player && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-player: player/node_modules ## Bundle the player into src/descend/player.js (needs Node.js)
+player: player/node_modules ## Bundle the player into src/descend/pictures/player.js (needs Node.js)
 	cd player && npm run --silent build
 
 check: $(VENV)/check ## Everything CI runs beyond `make test`: the player, lint, types, doctests, examples, browsers, documentation, benchmarks' smoke
 	$(MAKE) --no-print-directory player
-	git diff --exit-code -- src/descend/player.js src/descend/player.LICENSES
+	git diff --exit-code -- src/descend/pictures/player.js src/descend/pictures/player.LICENSES
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -20,11 +20,11 @@ from rivals import dask_ml, spark_ml
 from timing import in_turns, markdown, spread
 
 import descend
-from descend import remote
-from descend.blocks import Block
-from descend.losses import LogisticLoss
-from descend.problem import Problem
-from descend.statistics import LossAndGradient, TargetSum
+from descend.engines import remote
+from descend.engines.blocks import Block
+from descend.objectives.losses import LogisticLoss
+from descend.objectives.statistics import LossAndGradient, TargetSum
+from descend.runs.problem import Problem
 
 COLUMNS, FILES = 28, 64
 MORE_MS, COLD = 25.0, 1.3

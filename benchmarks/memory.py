@@ -16,7 +16,7 @@ BYTES = (1_000_000_000, 2_500_000_000, 5_000_000_000)
 MOST, GROWTH = 800e6, 0.10
 MEMORY = "300MB"
 FIT = """
-from descend.cli import main
+from descend.interfaces.cli import main
 
 start = time.perf_counter()
 code = main(["fit", arguments["path"], "--out", arguments["out"], "--quiet", *arguments["flags"]])

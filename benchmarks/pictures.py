@@ -86,9 +86,9 @@ def _theirs(run: descend.Run, path: Path) -> Callable[[], object]:
     def work() -> None:
         from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
 
-        from descend.animation import Stage
-        from descend.plots import settings
-        from descend.styles import LIGHT
+        from descend.pictures.animation import Stage
+        from descend.pictures.plots import settings
+        from descend.pictures.styles import LIGHT
 
         with matplotlib.rc_context(
             {**settings(LIGHT), "savefig.dpi": "figure", "animation.embed_limit": 100}

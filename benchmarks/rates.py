@@ -16,7 +16,7 @@ from timing import markdown
 
 import descend
 from descend import Adam, GradientDescent, Outcome
-from descend.problem import Problem
+from descend.runs.problem import Problem
 
 OPTIMIZERS = {
     "gradient descent": GradientDescent(),

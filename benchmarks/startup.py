@@ -11,7 +11,7 @@ from pathlib import Path
 from timing import in_turns, markdown
 
 PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
-COMMAND = "import sys; from descend.cli import main; sys.exit(main())"
+COMMAND = "import sys; from descend.interfaces.cli import main; sys.exit(main())"
 BY_HAND = """
 import pandas as pd
 from sklearn.impute import SimpleImputer

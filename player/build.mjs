@@ -2,7 +2,7 @@
 import { build } from "esbuild";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
-const out = "../src/descend/player.js";
+const out = "../src/descend/pictures/player.js";
 
 const result = await build({
   entryPoints: ["src/index.js"],
@@ -31,7 +31,7 @@ const notices = [...names].sort().map((name) => {
   return `${name} ${version} (${license})\n\n${readFileSync(file, "utf8").trim()}\n`;
 });
 writeFileSync(
-  "../src/descend/player.LICENSES",
+  "../src/descend/pictures/player.LICENSES",
   `The file player.js contains these packages.\n\n${notices.join("\n" + "-".repeat(78) + "\n\n")}`,
 );
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from descend.errors import DataError
-from descend.statistics import TargetSum
+from descend.objectives.statistics import TargetSum
 
 
 class Fails(TargetSum):

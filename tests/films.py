@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import descend
-from descend.film import Film, FilmSample, Surface
+from descend.pictures.film import Film, FilmSample, Surface
 
 
 def walk(gradient, start, rate, steps):

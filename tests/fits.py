@@ -7,7 +7,7 @@ import os
 import re
 
 import descend
-from descend import remote
+from descend.engines import remote
 
 FITS = {
     "line exact": ("line", "exact", {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from descend.tables import open_table
+from descend.tables.table import open_table
 
 FRAME = pl.DataFrame({"a": np.arange(10_000.0), "b": np.arange(10_000) % 7})
 KINDS = ("parquet", "arrow", "csv", "frame", "lazy")

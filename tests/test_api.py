@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import descend
-from descend import cli, modelfile
 from descend.errors import MissingExtraError
+from descend.interfaces import cli
+from descend.models import model as modelfile
 
 DOCS = Path(__file__).parent.parent / "docs"
 NAMES = [
@@ -198,7 +199,7 @@ def test_help_imports_nothing_heavy():
     heavy = ["numpy", "scipy", "polars", "matplotlib", "sklearn"]
     code = f"""
 import sys
-from descend.cli import main
+from descend.interfaces.cli import main
 main(["--help"])
 print([name for name in {heavy} if name in sys.modules])
 """

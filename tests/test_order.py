@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: imports go down, owners keep their libraries, files stay small."""
+"""The house rules that a reader relies on: rooms stand in order, doors are listed, libraries stay with their owners."""
 
 from __future__ import annotations
 
@@ -14,225 +14,118 @@ import descend
 
 SOURCE = Path(descend.__file__).parent
 
-ORDER = [
-    "errors",
-    "files",
-    "styles",
-    "blas",
-    "matrix",
-    "blocks",
-    "losses",
-    "penalties",
-    "schedules",
-    "datasets",
-    "csv_files",
-    "table_files",
-    "tables",
-    "kept",
-    "table_parts",
-    "cells",
-    "surprises",
-    "profiles",
-    "encoding",
-    "spool",
-    "cache",
-    "encoded_parts",
-    "encoded",
-    "sampling",
-    "moments",
-    "collinearity",
-    "raw_moments",
-    "indicators",
-    "raw_cells",
-    "statistics",
+ROOMS = (
     "engines",
-    "autograd",
-    "orders",
-    "worker",
-    "links",
-    "shares",
-    "remote",
-    "processes",
-    "cluster",
-    "survey",
-    "least_squares",
-    "objective",
-    "batches",
-    "optimizers",
-    "curvature",
-    "newton",
-    "lbfgs",
-    "local_steps",
-    "second_order",
-    "ranking",
-    "metrics",
-    "inference",
-    "problem",
-    "advice",
-    "table_problem",
-    "trajectory",
-    "rates",
-    "stopping",
-    "history",
-    "coordinates",
-    "film",
-    "landscape",
-    "filming",
-    "page",
-    "panels",
-    "curves",
-    "plots",
-    "animation",
+    "tables",
+    "objectives",
     "descent",
-    "incremental",
-    "endings",
-    "modelfile",
-    "summary",
-    "prediction_parts",
-    "scoring",
-    "progress",
-    "arguments",
-    "recording",
-    "run",
-    "fitting",
-    "layers",
-    "learner",
-    "parameters",
-    "estimator_box",
-    "linear_estimator",
-    "estimators",
-    "formula",
-    "onnx_graph",
-    "codegen",
-    "separation",
-    "findings",
-    "terrain",
-    "forecast",
+    "models",
+    "pictures",
+    "runs",
     "diagnosis",
-    "diagnosis_page",
-    "top_losses",
-    "report",
-    "lesson",
-    "terminal",
-    "cli_options",
-    "cli_diagnose",
-    "cli_export",
-    "cli",
-]
-
-LATE = {
-    "problem.of": {"tables", "table_problem"},
-    "history.save": {"tables"},
-    "history.load": {"tables"},
-    "history.plot": {"plots"},
-    "history.plot_loss": {"plots"},
-    "history.plot_coefficients": {"plots"},
-    "history.surface": {"plots"},
-    "run.plot_top_losses": {"top_losses"},
-    "run.report": {"report"},
-    "run.fit": {"progress"},
-    "run.from_torch": {"layers"},
-    "losses.as_loss": {"autograd"},
-    "rates.plot": {"plots"},
-    "diagnosis.__str__": {"diagnosis_page"},
-    "diagnosis.to_dict": {"diagnosis_page"},
-    "run.animate": {"filming"},
-    "history.animate": {"filming"},
-    "film.to_html": {"page"},
-    "film._repr_mimebundle_": {"page"},
-    "film.save": {"animation"},
-}
-"""Functions that import a module inside their body, because it is heavy or stands later in the list."""
+    "interfaces",
+)
+"""A room may import itself, the top level and every room above it in this list."""
 
 OWNERS = {
-    "sklearn": {"linear_estimator", "estimators"},
-    "matplotlib": {"plots", "animation"},
-    "mpl_toolkits": {"plots"},
-    "PIL": {"animation"},
-    "jinja2": {"report"},
-    "markupsafe": {"report"},
-    "dask": {"cluster"},
-    "distributed": {"cluster"},
-    "torch": {"autograd"},
-    "fastai": {"learner"},
-    "onnx": {"onnx_graph"},
-    "polars": {
-        "csv_files",
-        "table_files",
-        "tables",
-        "table_parts",
-        "cells",
-        "profiles",
-        "encoding",
-        "kept",
-        "indicators",
-        "raw_cells",
-        "survey",
-    },
-    "rich": {"progress", "terminal", "cli"},
-    "cyclopts": {"cli", "cli_diagnose", "cli_export", "cli_options"},
-    "starlette": {"live"},
+    "sklearn": {"interfaces"},
+    "matplotlib": {"pictures"},
+    "mpl_toolkits": {"pictures"},
+    "PIL": {"pictures"},
+    "jinja2": {"diagnosis"},
+    "markupsafe": {"diagnosis"},
+    "dask": {"engines"},
+    "distributed": {"engines"},
+    "torch": {"interfaces"},
+    "fastai": {"interfaces"},
+    "onnx": {"models"},
+    "polars": {"tables"},
+    "rich": {"runs", "interfaces"},
+    "cyclopts": {"interfaces"},
 }
+"""The rooms that may import a library."""
 
-MODULES = sorted(p for p in SOURCE.glob("*.py") if p.stem not in ("__init__", "__main__"))
-
-
-def imports(tree: ast.AST) -> Iterator[tuple[str, str, str | None]]:
-    """`(package, submodule, function)` of every import; function is None at module level."""
-
-    def walk(node: ast.AST, function: str | None) -> Iterator[tuple[str, str, str | None]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-                continue
-            if isinstance(child, ast.FunctionDef):
-                yield from walk(child, function or child.name)
-            elif isinstance(child, ast.Import):
-                for name in child.names:
-                    package, _, rest = name.name.partition(".")
-                    yield package, rest, function
-            elif isinstance(child, ast.ImportFrom) and child.module:
-                package, _, rest = child.module.partition(".")
-                for name in child.names if not rest else ():
-                    yield package, name.name, function
-                if rest:
-                    yield package, rest, function
-            else:
-                yield from walk(child, function)
-
-    return walk(tree, None)
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__main__.py")
 
 
-def test_every_module_has_its_place():
-    assert {p.stem for p in MODULES} <= set(ORDER)
-    assert len(ORDER) == len(set(ORDER))
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
 
-def test_the_order_is_the_one_that_is_written_down():
-    text = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text("utf-8")
-    assert " ".join(ORDER) in " ".join(text.split())
+def room_of(path: Path) -> str:
+    """The folder of a module; empty for the top level."""
+    return "" if path.parent == SOURCE else path.parent.name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
-def test_imports_go_down(path):
-    place = ORDER.index(path.stem)
-    for package, module, function in imports(ast.parse(path.read_text())):
-        if package != "descend" or module not in ORDER:
-            continue
-        late = module in LATE.get(f"{path.stem}.{function}", ())
-        assert late or ORDER.index(module) < place, f"{path.stem} imports {module}, which stands later"
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The full name of every module that is imported, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_up_the_list_of_rooms(path):
+    room = room_of(path)
+    reach = ROOMS[: ROOMS.index(room) + 1] if room else ()
+    for name in imports(ast.parse(path.read_text())):
+        package, _, rest = name.partition(".")
+        other = rest.partition(".")[0]
+        if package == "descend" and other in ROOMS:
+            assert other in reach, f"{name_of(path)} imports {name}: write a door, or move what is needed"
+
+
+def test_every_folder_is_a_room_and_says_what_it_is():
+    folders = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(ROOMS)
+    for room in ROOMS:
+        text = (SOURCE / room / "__init__.py").read_text()
+        assert ast.get_docstring(ast.parse(text)) and text.count("\n") == 1
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_holds_at_most_twelve_files(room):
+    assert len(list((SOURCE / room).glob("[!_]*.py"))) <= 12
+
+
+def test_no_two_modules_import_each_other():
+    """Every circle of module-level imports, inside a room too."""
+    arrows = {}
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        top = [
+            node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]  # not those of type checkers
+        named = {
+            n.removeprefix("descend.") for node in top for n in imports(node) if n.startswith("descend.")
+        }
+        arrows[name_of(path)] = named & {name_of(other) for other in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
+        if name not in done:
+            for other in sorted(arrows[name]):
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in arrows:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_libraries_stay_with_their_owners(path):
-    for package, _, _ in imports(ast.parse(path.read_text())):
-        assert path.stem in OWNERS.get(package, {path.stem}), f"{package} is imported in {path.stem}"
+    for name in imports(ast.parse(path.read_text())):
+        package = name.partition(".")[0]
+        assert room_of(path) in OWNERS.get(package, {room_of(path)}), f"{name_of(path)} imports {package}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
-def test_files_and_functions_stay_small(path):
-    text = path.read_text()
-    assert text.count("\n") <= 450
-    for node in ast.walk(ast.parse(text)):
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_functions_stay_small(path):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
             docstring = (ast.get_docstring(node, clean=False) or "").count("\n")
             assert node.end_lineno - node.lineno + 1 - docstring <= 60, node.name

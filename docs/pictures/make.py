@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 import descend
-from descend.film import Film
+from descend.pictures.film import Film
 
 HERE = Path(__file__).parent
 PENGUINS = HERE.parent.parent / "examples" / "penguins.csv"

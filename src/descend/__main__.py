@@ -2,6 +2,6 @@
 
 import sys
 
-from descend.cli import main
+from descend.interfaces.cli import main
 
 sys.exit(main())

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from descend.engines.matrix import Float
 from descend.errors import DescendError, check_whole
-from descend.matrix import Float
 
 
 def make_line(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from screens import FILMS
 
-from descend.film import Film
+from descend.pictures.film import Film
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [

@@ -10,7 +10,7 @@ import pytest
 
 import descend
 from descend import GradientDescent
-from descend.film import Film
+from descend.pictures.film import Film
 
 
 def _regression(features: int) -> Film:

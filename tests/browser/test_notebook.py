@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from descend.lesson import folder
+from descend.interfaces.lessons import folder
 
 
 def test_the_exported_lesson_plays(open_film, tmp_path):

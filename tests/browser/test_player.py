@@ -10,7 +10,7 @@ import pytest
 from screens import FILMS
 
 import descend
-from descend.page import framed
+from descend.pictures.page import framed
 
 PANELS = {
     "lesson": ["Data and line", "Loss surface and path", "Loss", "Coefficients"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import descend
-from descend.report import render
+from descend.diagnosis.report import render
 
 PENGUINS = Path(__file__).parent.parent.parent / "examples" / "penguins.csv"
 

@@ -1,0 +1,1 @@
+"""From an objective to its minimum."""

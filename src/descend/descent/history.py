@@ -1,0 +1,394 @@
+"""The history of a run, in columns: what each step found, whoever made it.
+
+`history.loss[k]` is the loss **before** step k, so row 0 is the start and the last row the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from array import array
+from copy import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from descend.descent.stopping import Outcome
+from descend.engines.matrix import Array, Float
+from descend.errors import DataError, DescendError, ShapeError
+from descend.files import replacing
+
+if TYPE_CHECKING:
+    from descend.pictures.film import Film
+
+
+class Step(NamedTuple):
+    """One row of a history: the state of a run after `number` steps.
+
+    `loss` includes the penalty and is over all training rows (None in the middle of a mini-batch
+    epoch); `batch_loss` that of the batch about to be stepped on; `seconds` since the start;
+    `outcome` is set on the last one.
+
+    >>> import descend
+    >>> objective = descend.Objective.of([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> *_, last = descend.steps(objective, descend.Exact())
+    >>> last.number, last.weights.round(12).tolist(), last.outcome.name
+    (1, [2.0, 1.0], 'CONVERGED')
+    """
+
+    number: int
+    epoch: float | None = None
+    loss: float | None = None
+    batch_loss: float | None = None
+    validation_loss: float | None = None
+    gradient_norm: float | None = None
+    learning_rate: float | None = None
+    seconds: float | None = None
+    rows_seen: int | None = None
+    weights: Float = np.empty(0)
+    outcome: Outcome | None = None
+
+
+NUMBERS = Step._fields[:9]
+"""The columns of numbers, in the order of a row."""
+
+
+class History:
+    """The steps of a run in columns; filled by `fit`, or by anyone's loop through `record`.
+
+    At most `frames` weight vectors are kept: when full, every second one is dropped, so that a
+    million steps cost bounded memory. Numbers are kept for every step up to a million `rows`; then
+    every second row is dropped too, but for those with weights, the last, and in a mini-batch run the
+    losses over all rows. `number` tells which step a row is of.
+
+    >>> history = History()
+    >>> for a in (4.0, 2.0, 1.0):
+    ...     history.record(loss=a**2, weights=[a])
+    >>> history.loss.tolist(), history.weights.tolist()
+    ([16.0, 4.0, 1.0], [[4.0], [2.0], [1.0]])
+    """
+
+    def __init__(
+        self, *, names: tuple[str, ...] | None = None, frames: int = 1_000, rows: int = 1_000_000
+    ) -> None:
+        for name, limit, least in (("frames", frames, 2), ("rows", rows, 16)):
+            if limit < least:
+                raise DescendError(f"`{name}` must be at least {least}, got {limit!r}.")
+        self.names = names
+        """One name per weight, for tables and pictures."""
+        self.frames, self.rows = frames, rows
+        self._numbers: list[tuple[float | None, ...]] = []
+        self._places = array("q")  # which of the rows recorded each row kept is
+        self._count = 0
+        self._stride = 1
+        self._loose = False  # whether the newest row goes when the next one comes
+        self._weights: list[Float] = []
+        self._weight_places: list[int] = []
+        self._weight_count = 0
+        self._every = 1
+        self._last: tuple[int, Float] | None = None
+
+    def record(
+        self,
+        loss: Any = None,
+        weights: Any = None,
+        *,
+        number: int | None = None,
+        epoch: float | None = None,
+        batch_loss: Any = None,
+        validation_loss: Any = None,
+        gradient_norm: float | None = None,
+        learning_rate: float | None = None,
+        seconds: float | None = None,
+        rows_seen: int | None = None,
+    ) -> None:
+        """Add a row. `loss` is a number, a NumPy scalar or a tensor; `weights` is copied.
+
+        `weights` is anything array-like, a tensor or a Parameter, or several of them, as in
+        `model.parameters()`, which are laid end to end. Costs 1 to 2 microseconds for a few weights.
+        Raises `ShapeError` where their shape is not that of the rows before.
+        """
+        if weights is not None:
+            self._keep(_copied(weights))
+        self._append(
+            (
+                self._count if number is None else number,
+                epoch,
+                _number(loss),
+                _number(batch_loss),
+                _number(validation_loss),
+                gradient_norm,
+                learning_rate,
+                seconds,
+                rows_seen,
+            )
+        )
+
+    def add(self, step: Step) -> None:
+        """Add a row from a Step; its weights are kept as they are, not copied."""
+        self._keep(step.weights)
+        self._append(step[:9])
+
+    def _keep(self, weights: Float) -> None:
+        if self._last is not None and self._last[1].shape != weights.shape:
+            raise ShapeError(f"`weights` had shape {self._last[1].shape} so far, got {weights.shape}.")
+        self._last = (self._count, weights)
+        number = self._weight_count
+        self._weight_count += 1
+        if number % self._every:
+            return
+        if len(self._weights) >= self.frames - 1:  # one place stays free for the end
+            self._thin_weights()
+            if number % self._every:
+                return
+        self._weights.append(weights)
+        self._weight_places.append(self._count)
+
+    def _append(self, numbers: tuple[float | None, ...]) -> None:
+        """Add the numbers of a row whose weights, where it has any, are kept already."""
+        if self._loose and not (self._last is not None and self._places[-1] == self._last[0]):
+            self._numbers.pop()
+            self._places.pop()
+        self._numbers.append(numbers)
+        self._places.append(self._count)
+        if self._stride > 1:
+            framed = bool(self._weight_places) and self._weight_places[-1] == self._count
+            self._loose = not (framed or self._count % self._stride == 0 or _is_epoch(numbers))
+        self._count += 1
+        if len(self._numbers) > self.rows:
+            self._thin()
+
+    def _thin_weights(self) -> None:
+        self._every *= 2
+        self._weights, self._weight_places = self._weights[::2], self._weight_places[::2]
+
+    def _thin(self) -> None:
+        """Drop every second row; see the class for those that stay."""
+        self._stride *= 2
+        while len(self._weights) > self.rows // 8:
+            self._thin_weights()
+        framed = {*self._weight_places, self._places[-1]} | ({self._last[0]} if self._last else set())
+        epochs = sum(map(_is_epoch, self._numbers)) <= self.rows // 8
+        kept = [
+            (place, numbers)
+            for place, numbers in zip(self._places, self._numbers, strict=True)
+            if place % self._stride == 0 or place in framed or (epochs and _is_epoch(numbers))
+        ]
+        self._places, self._numbers = array("q", [p for p, _ in kept]), [n for _, n in kept]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getattr__(self, name: str) -> Float:
+        if name in NUMBERS:
+            column = NUMBERS.index(name)
+            return np.array([row[column] for row in self._numbers], dtype=np.float64)  # None becomes NaN
+        raise AttributeError(f"History has no column {name!r}; it has {', '.join(NUMBERS)}, weights.")
+
+    @property
+    def weight_rows(self) -> Array:
+        """The rows whose weights are kept; the last row is always among them."""
+        return np.searchsorted(
+            np.array(self._places, dtype=np.int64), [place for place, _ in self._kept()]
+        ).astype(np.int64)
+
+    @property
+    def weights(self) -> Float:
+        """The kept weights, of shape `(frames, *weights.shape)`, for the rows in `weight_rows`."""
+        kept = [w for _, w in self._kept()]
+        return np.stack(kept) if kept else np.empty((0, 0))
+
+    def _kept(self) -> list[tuple[int, Float]]:
+        kept = list(zip(self._weight_places, self._weights, strict=True))
+        if self._last is not None and (not kept or kept[-1][0] != self._last[0]):
+            kept.append(self._last)
+        return kept
+
+    def animate(self, x: Any = None, y: Any = None, **how: Any) -> Film:
+        """The history as a film on the data `(x, y)`: shows itself in a notebook; `save` writes a page, GIF or video.
+
+        The keyword arguments are those of `filming.film_of_history`: `loss`, "squared-error" unless
+        given, `classes`, `target` and `interval`. Without data losses and weights are shown.
+
+        >>> history = History(names=("slope",))
+        >>> for a in (4.0, 2.0, 1.0):
+        ...     history.record(loss=(a - 1) ** 2, weights=[a])
+        >>> history.animate([[1.0], [2.0]], [1.0, 2.0]).picture
+        'line'
+        """
+        from descend.pictures.filming import film_of_history
+
+        return film_of_history(self, x, y, **how)
+
+    def plot(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
+        """The data `(x, y)`, the start and the model of the last weights; returns the Axes.
+
+        The keyword arguments in `how` are those of `animate`.
+        """
+        from descend.pictures.plots import plot_model
+
+        return plot_model(self.animate(x, y, **how), ax=ax)
+
+    def plot_loss(self, *, ax: Any = None) -> Any:
+        """The losses step by step, on a log scale where they are above zero; returns the Axes.
+
+        >>> history = History()
+        >>> for a in (4.0, 2.0, 1.0):
+        ...     history.record(loss=a**2, weights=[a])
+        >>> history.plot_loss().lines[0].get_ydata().tolist()
+        [16.0, 4.0, 1.0]
+        """
+        from descend.pictures.plots import plot_loss
+
+        return plot_loss(self, ax=ax)
+
+    def plot_coefficients(self, *, ax: Any = None) -> Any:
+        """The weights step by step, the eight that move most, with their names; returns the Axes."""
+        from descend.pictures.plots import plot_coefficients
+
+        return plot_coefficients(self, ax=ax)
+
+    def surface(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
+        """Contours of the loss over two weights and the path there; returns the Axes.
+
+        Of more than two weights a slice through the two that moved most is drawn, and said to be one.
+        The keyword arguments in `how` are those of `animate`.
+        """
+        from descend.pictures.plots import plot_surface
+
+        return plot_surface(self.animate(x, y, **how), ax=ax)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The columns that hold anything, as lists with None where a row has no value, weights last."""
+        table: dict[str, list[Any]] = {
+            "step" if name == "number" else name: column
+            for name, column in zip(NUMBERS, map(list, zip(*self._numbers, strict=True)), strict=True)
+            if any(value is not None for value in column)
+        }
+        kept = {row: w.ravel() for row, w in zip(self.weight_rows.tolist(), self.weights, strict=True)}
+        if kept:
+            size = next(iter(kept.values())).size
+            names = self.names if self.names and len(self.names) == size else [str(i) for i in range(size)]
+            for i, name in enumerate(names):
+                table[f"weight:{name}"] = [float(kept[r][i]) if r in kept else None for r in range(len(self))]
+        return table
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `.csv` or `.parquet`: one row per step, `weight:NAME` columns, empty where not kept."""
+        kind, table = Path(path).suffix.lower(), self.columns()
+        if kind not in (".csv", ".parquet"):
+            raise DataError(f"a history is saved as .csv or .parquet, got {str(path)!r}.")
+        with replacing(path) as temporary:
+            if kind == ".parquet":
+                from descend.tables.table import write_columns
+
+                write_columns(table, temporary)
+                return
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(table)
+                for row in zip(*table.values(), strict=True):
+                    writer.writerow(["" if value is None else repr(value) for value in row])
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> History:
+        """Read what `save` wrote."""
+        if Path(path).suffix.lower() == ".parquet":
+            from descend.tables.table import read_columns
+
+            table = read_columns(path)
+        else:
+            table = _read_csv(Path(path))
+        if "step" not in table:
+            raise DataError(f"{str(path)!r} is not a history: it has no column `step`.")
+        names = [name for name in table if name.startswith("weight:")]
+        history = History(
+            names=tuple(name.removeprefix("weight:") for name in names) or None,
+            frames=max(len(table["step"]), 2),
+        )
+        for row in range(len(table["step"])):
+            weights = [table[name][row] for name in names]
+            numbers = {
+                name: table[key][row]
+                for name in NUMBERS
+                if (key := "step" if name == "number" else name) in table
+            }
+            history.record(**numbers, weights=weights if names and weights[0] is not None else None)
+        return history
+
+    def __repr__(self) -> str:
+        losses = [row[2] for row in self._numbers if row[2] is not None]
+        if not losses:
+            return f"History({len(self)} rows)"
+        return f"History({len(self)} rows, loss {losses[0]:.6g} -> {losses[-1]:.6g})"
+
+
+def laid_out(history: History, places: Array) -> History:
+    """The same rows with entry `places[i, k]` of their flat weights at `[i, k]`, and the names in that order.
+
+    >>> history = History()
+    >>> history.record(loss=1.0, weights=[1.0, 2.0, 3.0, 4.0])
+    >>> laid_out(history, np.array([[0, 2], [1, 3]])).weights.tolist()
+    [[[1.0, 3.0], [2.0, 4.0]]]
+    """
+    made = copy(history)
+    made._numbers, made._places = history._numbers.copy(), history._places[:]
+    made._weights = [w[places] for w in history._weights]
+    made._weight_places = history._weight_places.copy()
+    if history._last is not None:
+        made._last = history._last[0], history._last[1][places]
+    if history.names is not None and len(history.names) == places.size:
+        made.names = tuple(history.names[i] for i in places.ravel())
+    return made
+
+
+def _read_csv(path: Path) -> dict[str, list[Any]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        names, body = rows[0], rows[1:]
+        return {name: [_parsed(row[i]) for row in body] for i, name in enumerate(names)}
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror}.") from error
+    except (IndexError, ValueError) as error:
+        raise DataError(f"{str(path)!r} is not a history that descend wrote: {error}.") from error
+
+
+def _parsed(cell: str) -> float | int | None:
+    if not cell:
+        return None
+    number = float(cell)
+    return int(number) if cell.isdigit() else number
+
+
+def _is_epoch(numbers: tuple[float | None, ...]) -> bool:
+    """Whether a row of a mini-batch run holds the loss over all rows."""
+    return numbers[2] is not None and numbers[3] is not None
+
+
+def _number(value: Any) -> float | None:
+    """A loss as a plain number; `item` reads a tensor without its history of gradients."""
+    if value is None or type(value) is float:
+        return value
+    item = getattr(value, "item", None)
+    return float(value if item is None else item())
+
+
+FEW = 64
+"""Up to so many entries a tensor is copied faster through a list than through NumPy's view of it."""
+
+
+def _copied(weights: Any) -> Float:
+    if type(weights) is np.ndarray:
+        return weights.astype(np.float64)
+    if hasattr(weights, "detach"):
+        if weights.numel() <= FEW:
+            return np.array(weights.tolist(), dtype=np.float64)
+        return np.array(weights.detach().cpu().double().numpy())
+    if not hasattr(weights, "__array__") and hasattr(weights, "__iter__"):
+        several = weights if type(weights) is list else list(weights)  # it may be `model.parameters()`
+        if several and hasattr(several[0], "detach"):
+            return np.concatenate([_copied(tensor).ravel() for tensor in several])
+        weights = several
+    return np.array(weights, dtype=np.float64)

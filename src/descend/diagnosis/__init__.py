@@ -1,0 +1,1 @@
+"""Data or a run, explained."""

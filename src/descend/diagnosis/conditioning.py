@@ -1,0 +1,185 @@
+"""The terrain that a descent meets: its curvatures, the learning rates that they allow, and the steps these need."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from descend.descent.choose import NEWTON_LIMIT
+from descend.descent.curvature import Coordinates, Curvatures, bound_of, curvatures_in
+from descend.descent.first_order import GradientDescent
+from descend.descent.trajectory import Recurrence
+from descend.engines.matrix import Float
+from descend.engines.moments import Moments
+from descend.objectives.objective import Objective, Quadratic
+
+SHARES = (0.01, 0.0001)
+MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Gradient descent with one setting, and the steps it needs to come within each of `SHARES` of the best loss."""
+
+    name: str
+    learning_rate: float
+    momentum: float
+    """Nesterov's."""
+    steps: tuple[int | None, ...]
+    recurrence: Recurrence = field(repr=False, compare=False)
+
+    @staticmethod
+    def of(
+        name: str,
+        rate: float,
+        momentum: float,
+        terrain: tuple[Curvatures, Float, float],
+    ) -> Plan:
+        """From a rate, and the curvatures, the distance from the best weights along each, and the best loss.
+
+        Rate and momentum are rounded to what is printed, the rate down, so that it stays below its limit.
+        """
+        rate, momentum = rounded_down(rate), 1.0 - float(f"{1.0 - momentum:.3g}")
+        way = Recurrence(*terrain, GradientDescent(rate, momentum=momentum, nesterov=momentum > 0), rate)
+        return Plan(name, rate, momentum, tuple(way.steps_within(share) for share in SHARES), way)
+
+    @property
+    def setting(self) -> str:
+        """As the optimizer to give to `fit`."""
+        momentum = f", momentum={self.momentum:.10g}, nesterov=True" if self.momentum else ""
+        return f"GradientDescent({self.learning_rate:g}{momentum})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {
+            "name": self.name,
+            "learning_rate": self.learning_rate,
+            "momentum": self.momentum,
+            "nesterov": self.momentum > 0,
+            "steps": {f"{share:.2%}": n for share, n in zip(SHARES, self.steps, strict=True)},
+        }
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """The loss in one set of coordinates."""
+
+    name: str
+    curvatures: Curvatures | None = field(repr=False)
+    """At the minimum; of squared error everywhere. None of very many weights."""
+    bound: float
+    """No curvature exceeds it, at any weights."""
+    exact: bool
+    """Whether the loss is a quadratic, so that nothing is an estimate."""
+    plans: tuple[Plan, ...] = ()
+    here: Curvatures | None = field(default=None, repr=False)
+    """At the weights of the run, where there is one and the curvature is not the same everywhere."""
+
+    @property
+    def condition_number(self) -> float:
+        return self.curvatures.condition if self.curvatures else math.nan
+
+    @property
+    def largest_curvature(self) -> float:
+        return self.curvatures.largest if self.curvatures else math.nan
+
+    @property
+    def smallest_curvature(self) -> float:
+        return self.curvatures.smallest if self.curvatures else math.nan
+
+    def limit(self, momentum: float = 0.0) -> float:
+        """The largest learning rate that is certain not to diverge; with momentum so for squared error alone."""
+        return GradientDescent(momentum=momentum).rate_limit(self.bound)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        values = {
+            "coordinates": self.name,
+            "exact": self.exact,
+            "largest_curvature": plain(self.largest_curvature),
+            "smallest_curvature": plain(self.smallest_curvature),
+            "curvature_bound": plain(self.bound),
+            "condition_number": plain(self.condition_number),
+            "flat_directions": self.curvatures.flat if self.curvatures else None,
+            "learning_rate_limit": plain(self.limit()),
+            "plans": [plan.to_dict() for plan in self.plans],
+        }
+        if self.exact:
+            values[f"learning_rate_limit_with_momentum_{MOMENTUM}"] = plain(self.limit(MOMENTUM))
+        else:
+            values["learning_rate_limit_at_best_weights"] = plain(_limit(self.largest_curvature))
+        if self.here is not None:
+            values["largest_curvature_at_run_weights"] = plain(self.here.largest)
+            values["learning_rate_limit_at_run_weights"] = plain(_limit(self.here.largest))
+        return values
+
+
+def terrains(
+    objective: Objective,
+    moments: Moments,
+    optimum: Float,
+    best: float,
+    weights: Float | None,
+    coordinates: dict[str, Coordinates],
+) -> list[Terrain]:
+    """The terrain in each of some coordinates, by name: two passes at most, none for squared error.
+
+    `weights` are those of a run. Gradient descent is planned from zero weights.
+    """
+    exact, several = isinstance(objective, Quadratic), [*coordinates.values()]
+    if optimum.size > NEWTON_LIMIT:
+        bounds = [bound_of(objective, moments, to) for to in several]
+        return [Terrain(name, None, bound, exact) for name, bound in zip(coordinates, bounds, strict=True)]
+    found = curvatures_in(objective, optimum, several)
+    here: list[Any] = [None] * len(several)
+    if weights is not None and not exact:
+        here = curvatures_in(objective, weights, several)
+    made = []
+    for name, curvatures, at_weights in zip(coordinates, found, here, strict=True):
+        to = coordinates[name]
+        bound = curvatures.largest if exact else bound_of(objective, moments, to)
+        distance = -curvatures.directions.T @ to.weights(optimum, objective.intercept).ravel()
+        plans = _plans(curvatures, distance, best, bound)
+        made.append(Terrain(name, curvatures, bound, exact, plans, at_weights))
+    return made
+
+
+def _plans(curvatures: Curvatures, distance: Float, best: float, bound: float) -> tuple[Plan, ...]:
+    """The automatic and the best constant rate, without and with Nesterov's momentum.
+
+    Within the bound none of them swings or climbs, as Polyak's faster momentum may: `fit` would take its
+    climb for divergence. Nesterov, Introductory Lectures on Convex Optimization (2004), 2.1.15 and 2.2.1.
+    """
+    smallest, high = curvatures.smallest, bound or 1.0
+    share = math.sqrt(max(smallest / high, 1e-10))
+    ways = (
+        ("automatic", 1.0 / high, 0.0),
+        (f"automatic, momentum={MOMENTUM:g}", 1.0 / high, MOMENTUM),
+        ("best in the long run", 2.0 / (high + smallest) * (1.0 - 1e-4), 0.0),
+        ("best momentum in the long run", 1.0 / high, max((1.0 - share) / (1.0 + share), 0.0)),
+    )
+    return tuple(Plan.of(name, rate, m, (curvatures, distance, best)) for name, rate, m in ways)
+
+
+def rounded_down(rate: float, digits: int = 4) -> float:
+    """A rate cut after a few digits.
+
+    >>> rounded_down(0.0098765), rounded_down(6.4169e-08)
+    (0.009876, 6.416e-08)
+    """
+    if not (math.isfinite(rate) and rate > 0):
+        return rate
+    unit = 10.0 ** (math.floor(math.log10(rate)) + 1 - digits)
+    return float(f"{math.floor(rate / unit * (1 + 1e-12)) * unit:.{digits}g}")
+
+
+def _limit(curvature: float) -> float:
+    return 2.0 / curvature if curvature > 0 else math.inf
+
+
+def plain(value: float | None) -> float | None:
+    """A number for JSON, None for one that is not finite."""
+    return float(value) if value is not None and np.isfinite(value) else None

@@ -1,0 +1,399 @@
+"""The descent explained: how curved the loss is, how long a step may be, what stands in the way, how far it still is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, Unpack
+
+import numpy as np
+
+from descend.descent import steps as descent
+from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
+from descend.descent.curvature import Coordinates
+from descend.diagnosis.conditioning import Terrain, plain, terrains
+from descend.diagnosis.findings import Finding, Subject, about_columns, imbalance, separated_classes
+from descend.diagnosis.forecast import Forecast, Scene, forecast, forecast_of_run, walked
+from descend.diagnosis.separation import separation
+from descend.engines.matrix import Float
+from descend.engines.moments import Moments
+from descend.errors import DescendError
+from descend.objectives import coordinates
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Quadratic
+from descend.objectives.sampling import sample_of
+from descend.objectives.statistics import Extremes
+from descend.pictures.landscape import SampledLoss
+from descend.runs.problem import Problem, ProblemOptions
+from descend.runs.run import Run
+
+MOST_CLASSES = 10
+LEFT_OUT = "Nothing to do, if that is right. To keep a column, name it in `--features` with the others."
+GIVEN, STANDARDISED = "as given", "standardised"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The best loss there is, how it was found, and how far a run is from it."""
+
+    best: float
+    constant: float
+    """The loss of a constant prediction."""
+    penalty: float
+    """The penalty's part of `best`."""
+    way: str
+    """The cheapest way to the best loss, the name of an optimizer."""
+    seconds: float
+    """How long it took, once the data was read."""
+    reached: bool
+    """Whether that way arrived; if not, `best` is the lowest loss known."""
+    loss: float | None = None
+    """Of the run, or predicted of gradient descent."""
+    optimizer: str = "gradient-descent"
+    steps: int = 0
+
+    @property
+    def excess(self) -> float | None:
+        """The share by which `loss` is above the best; None where the best is zero."""
+        return None if self.loss is None or self.is_nil else max(self.loss / self.best - 1.0, 0.0)
+
+    @property
+    def is_nil(self) -> bool:
+        """Whether the best loss is zero, but for rounding."""
+        return self.best <= 1e-12 * self.constant
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` finds; prints as a page. `given` are the coordinates of the data, `standardised` the others.
+
+    >>> import descend
+    >>> d = descend.diagnose(*descend.make_line(100, seed=0), intercept=False)
+    >>> print(str(d).splitlines()[0])
+    Diagnosis: squared error for `y`, 100 rows, 2 columns
+    """
+
+    target: str
+    loss: str
+    penalty: float
+    rows: int
+    columns: int
+    table: bool
+    intercept: bool
+    given: Terrain
+    standardised: Terrain
+    gap: Gap
+    findings: tuple[Finding, ...]
+    ran: bool = False
+    """Whether the gap is that of a run."""
+    ending: str = ""
+    """How the run ended, and what that means."""
+    standardises: bool = False
+    """Whether `fit` steps in standardised coordinates: of a table, and where `standardize` was asked for."""
+    notes: tuple[str, ...] = ()
+    forecast: Forecast | None = field(default=None, repr=False, compare=False)
+    scene: Scene | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def descent(self) -> Terrain:
+        """The coordinates that `fit` steps in: those given of arrays, standardised ones of a table."""
+        return self.standardised if self.standardises else self.given
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the weights would run to infinity: classes that can be told apart, and no penalty."""
+        return not self.penalty and any(f.kind == "separation" for f in self.findings)
+
+    @property
+    def condition_number(self) -> float:
+        """Largest over smallest curvature where `fit` steps."""
+        return self.descent.condition_number
+
+    @property
+    def learning_rate_limit(self) -> float:
+        """The largest learning rate of gradient descent that is certain not to diverge where `fit` steps."""
+        return self.descent.limit()
+
+    @property
+    def guilty(self) -> tuple[str, ...]:
+        """The columns that findings are about, each once."""
+        return tuple(dict.fromkeys(name for finding in self.findings for name in finding.columns))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON: every figure, and under "page" every sentence that the page says."""
+        from descend.diagnosis.text import as_plain
+
+        gap = {**vars(self.gap), "excess": self.gap.excess}
+        return {
+            "target": self.target,
+            "loss": self.loss,
+            "penalty": self.penalty,
+            "rows": self.rows,
+            "columns": self.columns,
+            "ran": self.ran,
+            "ending": self.ending,
+            "fit_steps_in": self.descent.name,
+            "given": self.given.to_dict(),
+            "standardised": self.standardised.to_dict(),
+            "gap": {k: plain(v) if isinstance(v, float) else v for k, v in gap.items()},
+            "unbounded": self.unbounded,
+            "guilty": list(self.guilty),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "notes": list(self.notes),
+            "page": as_plain(self),
+        }
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """The loss as it is predicted, step by step, beside that of the run where there is one; returns the Axes.
+
+        For squared error both lie on each other. For other losses the prediction is that of the quadratic
+        about the best weights, which holds near them. Without a run of gradient descent on all rows at a
+        constant rate every planned setting has its curve. Raises `DescendError` where nothing is planned.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, optimizer=descend.GradientDescent(0.1), steps=50)
+        >>> actual, predicted = descend.diagnose(run).plot().lines[:2]
+        >>> bool(np.allclose(actual.get_ydata(), predicted.get_ydata()))
+        True
+        """
+        from descend.pictures.plots import plot_forecast
+
+        if self.forecast is None:
+            raise DescendError(
+                f"there is no prediction to draw: it needs at most {NEWTON_LIMIT:,} weights. `run.plot_loss()` draws "
+                "what a run went through."
+            )
+        return plot_forecast(self.forecast, ax=ax)
+
+    def surface(self, *, ax: Any = None) -> Any:
+        """Contours of the loss over two weights, with the curvature's principal directions; returns the Axes.
+
+        The surface goes through the best weights. Each line lies along an eigenvector of the second
+        derivatives there, in the two coordinates shown, as long as the half-axis of one contour: long where the
+        loss is flat. The path is that of the run, or of gradient descent as predicted. Raises `DescendError`
+        where there is one weight alone.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> ax = descend.diagnose(x, y, intercept=False).surface()
+        >>> [text.get_text() for text in ax.texts if "curvature" in text.get_text()]
+        ['curvature 2.029', 'curvature 0.7244']
+        """
+        from descend.pictures.plots import plot_directions
+
+        film = None if self.scene is None else self.scene.film()
+        if film is None:
+            raise DescendError(
+                f"there is no loss surface to draw: it needs two weights, and at most {NEWTON_LIMIT:,}."
+            )
+        return plot_directions(film, ax=ax)
+
+    def __str__(self) -> str:
+        from descend.diagnosis.text import page
+
+        return page(self)
+
+
+def diagnose(data: Any, y: Any = None, *, steps: int = 100, **problem: Unpack[ProblemOptions]) -> Diagnosis:
+    """Say what gradient descent will meet on this data, why, and what to do: before a fit, or after one.
+
+    `data`, `y` and `problem` are those of `fit`: arrays, or a table and its `target`; or `data` is a Run.
+    Without a run, `steps` steps of gradient descent at its automatic rate are predicted. For squared error
+    every figure is exact, from the moments, and the run of a table is not read again; for other losses
+    curvatures are those at the minimum and at the run's weights, and the safe learning rate comes from a
+    bound that holds at any weights. Raises `DescendError` on bad input.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100, seed=0)
+    >>> d = descend.diagnose(x, y, intercept=False)
+    >>> round(d.learning_rate_limit, 4), round(d.condition_number, 2), d.findings
+    (0.9856, 2.8, ())
+    """
+    if isinstance(steps, bool) or steps != int(steps) or steps < 0:
+        raise DescendError(f"`steps` must be a whole number of at least 0, got {steps!r}.")
+    run = data if isinstance(data, Run) else None
+    made = Problem.of(data, y, **problem) if run is None else _again(run)
+    try:
+        return _diagnosis(made, run, int(steps))
+    finally:
+        made.close()
+
+
+def _again(run: Run) -> Problem:
+    """The problem of a run, made once more; of a table's squared error from what the run has kept."""
+    if run.problem is None and run.quadratic is not None and run.model.encoding is not None:
+        model, nothing = run.model, None
+        return Problem(
+            run.quadratic,
+            nothing,  # type: ignore[arg-type]
+            None,
+            None,
+            model.feature_names,
+            encoding=model.encoding,
+            notes=run.notes,
+            warnings=[line for line in run.warnings if line.startswith("column ")],
+            profiles=run.profiles,
+        )
+    if run.origin is None:
+        raise DescendError("`diagnose` needs a Run that `fit` returned: this one does not know its data.")
+    data, y, options = run.origin
+    made = Problem.of(data, y, **options)
+    if made.objective.shape != run.weights.shape:
+        made.close()
+        raise DescendError("the data of the run has changed since: fit once more.")
+    return made
+
+
+def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
+    objective, encoding = made.objective, made.encoding
+    columns = objective.shape[0] - objective.intercept
+    if columns > MOMENTS_COLUMNS:
+        raise DescendError(f"`diagnose` takes at most {MOMENTS_COLUMNS:,} columns, got {columns:,}.")
+    moments: Moments = objective.moments  # type: ignore[attr-defined]
+    optimum, gap = _best(objective, run)
+    own = Coordinates.given(columns)
+    other = Coordinates(*encoding.units) if encoding else _standardising(objective)
+    ways = {STANDARDISED: own, GIVEN: other} if encoding else {GIVEN: own, STANDARDISED: other}
+    weights = None if run is None else run.model.weights
+    met = {t.name: t for t in terrains(objective, moments, optimum, gap.best, weights, ways)}
+    standardises = encoding is not None or (run is not None and run.standardises)
+    terrain = met[STANDARDISED if standardises else GIVEN]
+    expected = forecast(terrain, gap.best, steps)
+    if run is not None:
+        expected = forecast_of_run(run, terrain, ways[terrain.name], optimum, gap.best) or expected
+    elif expected is not None:
+        gap = replace(gap, loss=float(expected.curves["automatic"][-1]), steps=steps)
+    return Diagnosis(
+        encoding.target.name if encoding else "y",
+        objective.loss.name,
+        float(getattr(objective.penalty, "alpha", 0.0)),
+        objective.rows,
+        columns,
+        encoding is not None,
+        objective.intercept,
+        met[GIVEN],
+        met[STANDARDISED],
+        gap,
+        tuple(_findings(made, moments)),
+        run is not None,
+        "" if run is None else run.message,
+        standardises,
+        (*made.warnings, *made.notes),
+        expected,
+        _scene(made, moments, run, terrain, optimum, gap.best, steps),
+    )
+
+
+def _standardising(objective: Objective) -> Coordinates:
+    """The coordinates of `fit(x, y, standardize=True)`."""
+    units = coordinates.Coordinates.of(objective)
+    return Coordinates(1.0 / units.scale, -units.centre / units.scale)
+
+
+def _best(objective: Objective, run: Run | None) -> tuple[Float, Gap]:
+    """The weights of the best loss: exact for squared error, else where Newton or L-BFGS arrives."""
+    began, way = time.perf_counter(), auto_optimizer(objective)
+    start = run.model.weights if run is not None and run.outcome.converged else None
+    last = None
+    for last in descent.steps(objective, way, start=start):  # noqa: B007
+        pass
+    assert last is not None
+    assert last.loss is not None
+    assert last.outcome is not None
+    seconds, best, optimum = time.perf_counter() - began, last.loss, last.weights
+    found: dict[str, Any] = {}
+    if run is not None:
+        loss = objective.value(run.model.weights)
+        found = {"loss": loss, "optimizer": run.optimizer.name, "steps": int(run.history.number[-1])}
+        if loss < best:
+            best, optimum = loss, run.model.weights
+    penalty = objective.penalty.value(objective._penalised(optimum))
+    constant, reached = objective.constant_loss, last.outcome.converged
+    return optimum, Gap(best, constant, penalty, way.name, seconds, reached, **found)
+
+
+def _scene(
+    made: Problem,
+    moments: Moments,
+    run: Run | None,
+    terrain: Terrain,
+    optimum: Float,
+    best: float,
+    steps: int,
+) -> Scene | None:
+    """What the loss surface needs; no rows of squared error, of other losses a sample."""
+    objective = made.objective
+    if terrain.curvatures is None or optimum.size < 2:
+        return None
+    about: Quadratic | SampledLoss
+    if isinstance(objective, Quadratic):
+        about = objective
+    else:
+        assert objective.session is not None
+        sample = sample_of(objective.session.source, objective.rows) if run is None else run.sample
+        if sample is None:
+            return None
+        about = SampledLoss(sample, objective.loss, objective.penalty, objective.intercept, optimum, best)
+    spread = np.sqrt(np.maximum(moments.cross.diagonal()[:-1], 0.0) / moments.weight)
+    constant = spread <= 1e-12 * np.abs(moments.mean[:-1])
+    spread = np.where(constant, np.abs(moments.mean[:-1]), spread)
+    names = [*made.feature_names, *(["(intercept)"] if objective.intercept else [])]
+    scale = np.append(spread, 1.0)[: len(names)]
+    if optimum.ndim == 2:
+        scale = np.repeat(scale, optimum.shape[1])
+        names = [f"{name} ({label})" for name in names for label in made.classes or ()]
+    return Scene(about, optimum, scale, tuple(names), *walked(run, terrain, optimum, best, steps))
+
+
+def _findings(made: Problem, moments: Moments) -> list[Finding]:
+    """What is remarkable about the columns and the target."""
+    objective, encoding = made.objective, made.encoding
+    columns = objective.shape[0] - objective.intercept
+    numbers = range(len(encoding.numbers) if encoding else columns)
+    units, centres = encoding.units if encoding else (np.ones(columns), np.zeros(columns))
+    target = encoding.target.name if encoding else "y"
+    low, high, splitting = _extremes(made, columns, len(numbers))
+    subject = Subject(
+        tuple(made.feature_names),
+        moments,
+        units,
+        centres,
+        objective.intercept,
+        made.classes,
+        target,
+        encoding is not None,
+        numbers,
+        encoding.independent if encoding else range(columns),
+        low if encoding and not made.classes else centres + units * low,
+        high if encoding and not made.classes else centres + units * high,
+        encoding.owners if encoding else (),
+    )
+    found = [
+        Finding(
+            "left out", (), line, LEFT_OUT if "is left out" in line else "Nothing to do, if that is right."
+        )
+        for line in made.warnings
+    ]
+    if made.classes is not None:
+        apart = separation(objective)
+        found += separated_classes(subject, splitting, apart, not objective.penalty.is_zero)
+        found += imbalance(made.constant, made.classes, target, subject.table)
+    return found + about_columns(subject)
+
+
+def _extremes(made: Problem, columns: int, numbers: int) -> tuple[Float, Float, list[int]]:
+    """The smallest and the largest value of each column, and the columns that split two classes by themselves."""
+    low, high = np.full(columns, np.nan), np.full(columns, np.nan)
+    if made.encoding is not None and made.classes is None:
+        for i, column in enumerate(made.encoding.numbers):
+            low[i], high[i] = made.profiles[column.name].low, made.profiles[column.name].high
+        return low, high, []
+    several = len(made.classes) if made.classes and len(made.classes) <= MOST_CLASSES else 1
+    extremes = made.session.reduce(Extremes(several))
+    dense = extremes.shape[2]
+    low[:dense], high[:dense] = -extremes[:, 0].max(axis=0), extremes[:, 1].max(axis=0)
+    splitting: list[int] = []
+    if several == 2 and len(made.classes or ()) == 2:
+        apart = (extremes[0, 1] < -extremes[1, 0]) | (extremes[1, 1] < -extremes[0, 0])
+        splitting = np.flatnonzero(apart[:numbers]).tolist()
+    return low, high, splitting

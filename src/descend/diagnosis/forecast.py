@@ -1,0 +1,111 @@
+"""What a diagnosis draws: the losses that it predicts beside those of the run, and the curvature on the loss surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from descend.descent.curvature import Coordinates
+from descend.descent.first_order import GradientDescent
+from descend.descent.history import History
+from descend.descent.schedules import Constant
+from descend.descent.trajectory import Recurrence
+from descend.diagnosis.conditioning import Terrain
+from descend.engines.matrix import Array, Float
+from descend.objectives.objective import Quadratic
+from descend.pictures.film import MAX_FRAMES, Film
+from descend.pictures.filming import recorded
+from descend.pictures.landscape import SampledLoss, surface
+from descend.runs.run import Run
+
+MAX_POINTS = 600
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Predicted losses at the numbers `steps`, one curve for each name, and those of the run where there is one."""
+
+    steps: Float
+    curves: dict[str, Float]
+    best: float
+    actual: Float | None
+    exact: bool
+    """Whether the prediction is exact, rather than of the quadratic about the best weights."""
+
+
+def forecast(terrain: Terrain, best: float, steps: int) -> Forecast | None:
+    """Of each of the planned settings, from zero weights; None where none is planned."""
+    if not terrain.plans:
+        return None
+    at = _thinned(np.arange(steps + 1))
+    curves = {plan.name: best + plan.recurrence.excess(at) for plan in terrain.plans}
+    return Forecast(at.astype(np.float64), curves, best, None, terrain.exact)
+
+
+def forecast_of_run(
+    run: Run, terrain: Terrain, to: Coordinates, optimum: Float, best: float
+) -> Forecast | None:
+    """Of gradient descent from where a run began, at its rate; None of other optimizers, schedules and batches."""
+    optimizer, history = run.optimizer, run.history
+    constant = isinstance(optimizer, GradientDescent) and isinstance(optimizer.schedule, Constant)
+    if not constant or terrain.curvatures is None or not in_full(history) or len(history) < 2:
+        return None
+    assert isinstance(optimizer, GradientDescent)
+    known = np.flatnonzero(np.isfinite(history.loss))
+    rows = known[_thinned(np.arange(len(known)))]
+    intercept = run.model.intercept
+    distance = (to.weights(history.weights[0], intercept) - to.weights(optimum, intercept)).ravel()
+    rate = float(history.learning_rate[0])
+    way = Recurrence(terrain.curvatures, terrain.curvatures.directions.T @ distance, best, optimizer, rate)
+    at = history.number[rows]
+    curve = best + way.excess(at.astype(np.int64))
+    actual = history.loss[rows]
+    return Forecast(at, {"predicted": curve}, best, actual, terrain.exact)
+
+
+def in_full(history: History) -> bool:
+    """Whether every step of a history saw all rows."""
+    return not np.isfinite(history.batch_loss).any()
+
+
+def _thinned(places: Array) -> Array:
+    if len(places) <= MAX_POINTS:
+        return places
+    return places[np.unique(np.linspace(0, len(places) - 1, MAX_POINTS).round().astype(np.int64))]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What it takes to draw the loss around the best weights: no rows beyond a sample."""
+
+    about: Quadratic | SampledLoss
+    optimum: Float
+    scale: Float = field(repr=False)
+    """The standard deviation of each weight's column."""
+    names: tuple[str, ...]
+    steps: Float = field(repr=False)
+    weights: Float = field(repr=False)
+    """Of shape (frames, *shape): where the run was, or where gradient descent will be."""
+    losses: Float = field(repr=False)
+
+    def film(self) -> Film | None:
+        """The path on the surface through the best weights; None where there is one weight."""
+        found = surface(self.about, self.weights, self.losses, self.scale, self.names, self.optimum)
+        flat = self.weights.reshape(len(self.weights), -1)
+        return None if found is None else Film("weights", self.steps, flat, self.names, surface=found)
+
+
+def walked(
+    run: Run | None, terrain: Terrain, optimum: Float, best: float, steps: int
+) -> tuple[Float, Float, Float]:
+    """Numbers of steps, weights and losses along the way: those of a run, or predicted from zero weights."""
+    if run is not None:
+        frames = recorded(run.history)
+        losses = dict(zip(run.history.number.tolist(), run.history.loss.tolist(), strict=True))
+        return frames.steps, frames.weights, np.array([losses[step] for step in frames.steps.tolist()])
+    way, at = terrain.plans[0].recurrence, np.arange(steps + 1)
+    if len(at) > MAX_FRAMES:
+        at = np.unique(np.geomspace(1, len(at), MAX_FRAMES).round().astype(np.int64)) - 1
+    weights = optimum.ravel() + way.distances(at) @ way.curvatures.directions.T
+    return at.astype(np.float64), weights.reshape(len(at), *optimum.shape), best + way.excess(at)

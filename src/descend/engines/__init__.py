@@ -1,0 +1,1 @@
+"""Rows in blocks, and sums over them: threads, processes, a cluster."""

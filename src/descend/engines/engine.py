@@ -1,0 +1,268 @@
+"""Engines: how a statistic is summed over the leaves of a source.
+
+An engine opens a source and gives a `Session`. Whatever the engine, results are merged by one
+fixed binary tree over the leaf index (`Tree`), so the sum has the same bits for any number of
+threads. BLAS runs on one thread while a session is open: the engine's threads share the work.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from descend.engines import machine as blas
+from descend.engines.blocks import Block, Leaf, Source
+from descend.errors import DataError, check_whole
+from descend.objectives.statistics import Statistic
+
+V = TypeVar("V")
+
+
+class Session(Protocol):
+    """A source opened by an engine."""
+
+    source: Source
+
+    def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        """The statistic merged over all leaves, or over those named."""
+
+    def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
+        """`writer(leaf)` of every leaf, in order."""
+
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        """`value = step(block, value)` from leaf to leaf: one chain, and so one value, for each worker."""
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Where sums are computed."""
+
+    def open(self, source: Source) -> Session: ...
+
+
+class Tree:
+    """Merges values by a fixed binary tree over their index, in whatever order they come.
+
+    The value at level l and index i stands for leaves `i 2**l` to `(i + 1) 2**l - 1`. At most one
+    value per level waits for its sibling when leaves come in order, so memory is O(log leaves).
+
+    >>> tree = Tree(lambda a, b: f"({a}{b})")
+    >>> for index in (2, 0, 1, 4, 3):
+    ...     tree.add(index, "abcde"[index])
+    >>> tree.total()
+    '(((ab)(cd))e)'
+    """
+
+    def __init__(self, merge: Callable[[Any, Any], Any]) -> None:
+        self.merge = merge
+        self.waiting: dict[tuple[int, int], Any] = {}
+
+    def add(self, index: int, value: Any, level: int = 0) -> None:
+        """Put in the value of one leaf, or of the leaves at a level; None where they hold no rows."""
+        while (level, index ^ 1) in self.waiting:
+            sibling = self.waiting.pop((level, index ^ 1))
+            value = self._join(sibling, value) if index & 1 else self._join(value, sibling)
+            level, index = level + 1, index >> 1
+        self.waiting[level, index] = value
+
+    def total(self) -> Any:
+        """The value of all leaves, None where none holds rows."""
+        total = None
+        for key in sorted(self.waiting):  # the last leaves wait at the lowest levels
+            total = self._join(self.waiting[key], total)
+        return total
+
+    def result(self) -> Any:
+        """The value of all leaves. Raises `DataError` where none holds rows."""
+        total = self.total()
+        if total is None:
+            raise DataError(
+                "no rows are left to work on: every row is held out, or has no weight or no target that is known."
+            )
+        return total
+
+    def _join(self, a: Any, b: Any) -> Any:
+        if a is None or b is None:
+            return b if a is None else a
+        return self.merge(a, b)
+
+
+@dataclass(frozen=True)
+class Serial:
+    """One leaf after the other, in the calling thread.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100, seed=0)
+    >>> descend.fit(x, y, engine=Serial()).loss == descend.fit(x, y, engine=Threads(2)).loss
+    True
+    """
+
+    def open(self, source: Source) -> ThreadSession:
+        return ThreadSession(source, 1)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Leaves shared by threads, one per core unless `count` says otherwise. Any `count` gives the same bits.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100_000, seed=0)
+    >>> runs = [descend.fit(x, y, engine=Threads(count)) for count in (1, 2, 3)]
+    >>> len({run.weights.tobytes() for run in runs})
+    1
+    """
+
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None:
+            check_whole("count", self.count, 1, " of Threads")
+
+    def open(self, source: Source) -> ThreadSession:
+        return ThreadSession(source, self.count or cores())
+
+
+def cores() -> int:
+    """The number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ThreadSession:
+    """A source whose leaves are taken by `count` threads, each decoding and summing its own.
+
+    Threads and BLAS are taken when the session opens and given back by `close`; a closed session that
+    is used again takes them again.
+    """
+
+    def __init__(self, source: Source, count: int) -> None:
+        self.source = source
+        self.count = count
+        self._pool: ThreadPoolExecutor | None = None
+        self._open = False
+        self._take()
+
+    def __enter__(self) -> ThreadSession:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _take(self) -> None:
+        if not self._open:
+            self._open = True
+            blas.single_threaded.hold()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            if self._pool is not None:
+                self._pool.shutdown()
+                self._pool = None
+            blas.single_threaded.release()
+
+    def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        total: V = self.fold(statistic, params, leaves).result()
+        return total
+
+    def fold(self, statistic: Statistic[V], params: Any, leaves: Collection[int] | None = None) -> Tree:
+        """The tree of the leaves, as far as they make whole branches of it."""
+        self._take()
+        tree, lock = Tree(statistic.merge), threading.Lock()
+
+        def add(leaf: Leaf) -> None:
+            block = leaf.block()
+            value = None if block is None else statistic.of(block, params)
+            with lock:
+                tree.add(leaf.index, value)
+
+        self._each(add, leaves)
+        return tree
+
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        """`value = step(block, value)` over the leaves in order: one chain, whatever the number of threads."""
+        self._take()
+        for leaf in self._leaves(None):
+            block = leaf.block()
+            if block is not None:
+                value = step(block, value)
+        return [value]
+
+    def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
+        self._take()
+        if self.count == 1:
+            yield from map(writer, self._leaves(None))
+            return
+        pool, pending = self._threads(), []
+        for leaf in self._leaves(None):
+            pending.append(pool.submit(writer, leaf))
+            if len(pending) > 2 * self.count:
+                yield pending.pop(0).result()
+        for future in pending:
+            yield future.result()
+
+    def _leaves(self, only: Collection[int] | None) -> Iterator[Leaf]:
+        for part in self.source.parts():
+            for leaf in part.leaves():
+                if only is None or leaf.index in only:
+                    yield leaf
+
+    def _each(self, work: Callable[[Leaf], None], only: Collection[int] | None) -> None:
+        """Call `work` on every leaf, from all threads; the first leaf is never worth a thread."""
+        leaves = self._leaves(only)
+        first, second = next(leaves, None), next(leaves, None)
+        if first is None:
+            return
+        if second is None or self.count == 1:
+            for leaf in (first, second):
+                if leaf is not None:
+                    work(leaf)
+            for leaf in leaves:
+                work(leaf)
+            return
+        waiting, lock, stop = [second, first], threading.Lock(), threading.Event()
+
+        def run() -> None:
+            while not stop.is_set():
+                with lock:
+                    leaf = waiting.pop() if waiting else next(leaves, None)
+                if leaf is None:
+                    return
+                work(leaf)
+
+        futures = [self._threads().submit(run) for _ in range(self.count)]
+        try:
+            for future in futures:
+                future.result()
+        finally:  # an error or Ctrl-C: let every thread finish its leaf, then go on raising
+            stop.set()
+            for future in futures:
+                future.exception()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="descend")
+        return self._pool
+
+
+class SomeLeaves:
+    """A session over some leaves of another, which belongs to someone else."""
+
+    def __init__(self, session: Session, leaves: Collection[int]) -> None:
+        self.session, self.leaves, self.source = session, leaves, session.source
+
+    def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
+        return self.session.reduce(statistic, params, self.leaves)
+
+    def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
+        return self.session.map(writer)
+
+    def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
+        return self.session.chain(step, value)
+
+    def close(self) -> None:
+        """Nothing of its own is open."""

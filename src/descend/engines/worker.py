@@ -1,0 +1,240 @@
+"""What a worker does, whichever engine has started it: sums over its own parts, kept in a cache of its own.
+
+A worker answers messages one at a time. It learns parts, sums a statistic over those that a message
+numbers, folds the leaves along the fixed tree, and sends back the few branches that are left. As a
+program of its own (`main`) it speaks over its standard input and output; see `processes`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+import descend
+from descend.engines.blocks import Leaf
+from descend.engines.cache import Cache, Shelf
+from descend.engines.engine import ThreadSession
+from descend.engines.machine import processor
+from descend.engines.orders import unpacked
+from descend.errors import DescendError
+from descend.tables.spool import memory_budget
+
+
+class Task(NamedTuple):
+    """A message to a worker."""
+
+    verb: str
+    """`reduce`, `chain` or `map`; or `hello`, `forget`."""
+    run: str = ""
+    session: str = ""
+    numbers: tuple[int, ...] = ()
+    """The parts to work on, in order."""
+    order: bytes = b""
+    """The `Order` in bytes: the same for every worker."""
+    parts: dict[int, Any] = {}  # noqa: RUF012  a message is never changed
+    """Handles that the worker may not have seen yet."""
+
+
+class Answer(NamedTuple):
+    """A message from a worker: `done`, `failed` with an exception, or `lacking` parts."""
+
+    verb: str
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Some parts as the source of a `ThreadSession`."""
+
+    listed: Sequence[Any]
+    feature_names: tuple[str, ...] = ()
+    rows: int | None = None
+    leaf_columns: int = 0
+    leaf_count: int = 0
+    ready: bool = False
+
+    def parts(self) -> Sequence[Any]:
+        return self.listed
+
+    def handles(self) -> Sequence[Any]:
+        return self.listed
+
+    def window(self, leaves: Any) -> Any:
+        raise DescendError("a worker sums leaves; mini-batches of the whole are gathered where it is opened.")
+
+
+@dataclass
+class Worker:
+    """The parts, the cache and the threads of one worker."""
+
+    threads: int = 1
+    budget: int = field(default_factory=memory_budget)
+    parts: dict[tuple[str, str], dict[int, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cache = Cache(self.budget)
+
+    def perform(self, message: bytes) -> bytes:
+        """Answer a message; what goes wrong is the answer too."""
+        try:
+            answer = self.answer(pickle.loads(message))
+            return pickle.dumps(answer, protocol=5)
+        except Exception as error:
+            return pickle.dumps(Answer("failed", _sendable(error)), protocol=5)
+
+    def answer(self, task: Task) -> Answer:
+        """Do what a task asks."""
+        if task.verb == "hello":
+            return Answer("done", versions())
+        if task.verb == "forget":
+            self.forget(task.run, task.session)
+            return Answer("done")
+        known = self.parts.setdefault((task.run, task.session), {})
+        known.update(task.parts)
+        lacking = [number for number in task.numbers if number not in known]
+        if lacking:
+            return Answer("lacking", lacking)
+        what, params, leaves = unpacked(task.order)
+        params = aligned(params)
+        shelf = Shelf(self.cache, task.run)
+        opened = [part.open(shelf) if hasattr(part, "open") else part for part in joined(known, task.numbers)]
+        with ThreadSession(Parts(opened), self.threads) as session:
+            if task.verb == "reduce":
+                return Answer("done", session.fold(what, params, leaves).waiting)
+            if task.verb == "chain":
+                return Answer("done", session.chain(what, params))
+            return Answer("done", list(session.map(_Indexed(what))))
+
+    def forget(self, run: str, session: str) -> None:
+        """Drop a session, or where none is named a run and all that was kept for it."""
+        for key in [key for key in self.parts if key[0] == run and session in ("", key[1])]:
+            del self.parts[key]
+        if not session:
+            self.cache.forget(run)
+
+
+@dataclass(frozen=True)
+class _Indexed:
+    """A writer's value of a leaf, beside the index of the leaf."""
+
+    writer: Any
+
+    def __call__(self, leaf: Leaf) -> tuple[int, Any]:
+        return leaf.index, self.writer(leaf)
+
+
+def joined(parts: dict[int, Any], numbers: Iterable[int]) -> Iterator[Any]:
+    """The parts of these numbers, those that follow one another as one: a single scan reads them."""
+    last: Any = None
+    for number in numbers:
+        part = parts[number]
+        both = last.joined(part) if hasattr(last, "joined") else None
+        if both is None and last is not None:
+            yield last
+        last = part if both is None else both
+    if last is not None:
+        yield last
+
+
+def aligned(params: Any) -> Any:
+    """Arrays that begin where the processor wants them: others take another path through NumPy, to other bits."""
+    if isinstance(params, np.ndarray) and not (params.flags.aligned and params.flags.c_contiguous):
+        return np.array(params, order="C")
+    return params
+
+
+def versions() -> dict[str, str]:
+    """What must be the same everywhere, and the processor, whose type the bits depend on."""
+    packages = {name: version(name) for name in ("numpy", "polars", "scipy")}
+    return {
+        "descend": descend.__version__,
+        **packages,
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "processor": processor(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """The environment of a worker of one thread here: the caller's modules, polars and BLAS on that thread."""
+    one = dict.fromkeys(("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    path = [str(Path(descend.__file__).parent.parent), *map(os.path.abspath, sys.path)]
+    return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or its words where it does not survive being pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def send(pipe: IO[bytes], message: bytes) -> None:
+    """Write a message: its length, then itself."""
+    pipe.write(struct.pack("<Q", len(message)))
+    pipe.write(message)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> bytes | None:
+    """Read a message, None where the other side has gone."""
+    head = pipe.read(8)
+    if len(head) < 8:
+        return None
+    (length,) = struct.unpack("<Q", head)
+    message = pipe.read(length)
+    return message if len(message) == length else None
+
+
+def main() -> None:
+    """Answer messages from standard input until it ends; what is printed goes to standard error."""
+    inbox, outbox = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    settings = receive(inbox)
+    if settings is None:
+        return
+    threads, budget, path, seconds = pickle.loads(settings)
+    sys.path[:] = path
+    worker, pulse = Worker(threads, budget), Pulse(outbox, seconds)
+    while (message := receive(inbox)) is not None:
+        pulse.busy.set()
+        answer = worker.perform(message)
+        with pulse.lock:
+            pulse.busy.clear()
+            try:
+                send(outbox, answer)
+            except BrokenPipeError:
+                return
+
+
+class Pulse(threading.Thread):
+    """Sends an empty message every so many seconds while the worker is busy: it is alive."""
+
+    def __init__(self, outbox: IO[bytes], seconds: float) -> None:
+        super().__init__(daemon=True)
+        self.outbox, self.seconds = outbox, seconds
+        self.busy, self.lock = threading.Event(), threading.Lock()
+        self.start()
+
+    def run(self) -> None:
+        """Beat until the other side has gone."""
+        with suppress(OSError):
+            while self.busy.wait():
+                time.sleep(self.seconds)
+                with self.lock:
+                    if self.busy.is_set():
+                        send(self.outbox, b"")

@@ -1,0 +1,1 @@
+"""Ways in: the shell, scikit-learn, PyTorch and fastai."""

@@ -1,0 +1,161 @@
+"""The flags of `descend fit`, and the kinds of flag that the commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from descend.errors import DescendError
+
+HYPHEN = "./-"
+"""Stands for - on its own while the arguments are parsed: cyclopts would take it for a flag."""
+
+Names = Annotated[list[str], Parameter(consume_multiple=True, negative="", show_default=False)]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Files = Annotated[str, Parameter(required=True)]
+Short = Annotated[str, Parameter(alias="-o")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Which columns to use, and how."""
+
+    features: Names = field(default_factory=list)
+    "Columns to use; all but the target unless given."
+    drop: Names = field(default_factory=list)
+    "Columns to leave out."
+    categorical: Names = field(default_factory=list)
+    "Columns to take as categories, whatever they look like."
+    numeric: Names = field(default_factory=list)
+    "Columns to take as numbers; cells that are none count as missing."
+    reference: Names = field(default_factory=list)
+    "COL=LEVEL: the level that the other levels of a column are compared with."
+    missing: Names = field(default_factory=list)
+    "Cells of a CSV that count as missing, in place of: empty, NA, N/A, NaN, null."
+    encoding: str | None = None
+    "Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16."
+    weight: str | None = None
+    "Column of sample weights, at least 0; not a feature."
+    group: str | None = None
+    "Column whose equal values are held out together; not a feature."
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DescentOptions:
+    """How to descend, and when to stop."""
+
+    loss: str | None = None
+    "squared-error, logistic or cross-entropy; the target tells unless given."
+    optimizer: str = "auto"
+    "auto, exact, newton, lbfgs, gradient-descent, adam or local-steps."
+    learning_rate: float | None = None
+    "Step size of gradient-descent and adam; found from the curvature unless given."
+    schedule: str = "constant"
+    "How the learning rate goes on: constant, cosine, one-cycle or inverse-time."
+    momentum: float | None = None
+    "Momentum of gradient-descent, 0.9 for example."
+    nesterov: Flag = False
+    "Use Nesterov's momentum."
+    batch_size: int | None = None
+    "Step on so many rows at a time, in an order that the seed decides."
+    epochs: int | None = None
+    "Make so many passes over the rows."
+    patience: int | None = None
+    "Stop when the validation loss has not fallen so many times in a row."
+    steps: int | None = None
+    "Make exactly this many steps; otherwise stop when the gradient is zero."
+    tolerance: float | None = None
+    "The gradient norm that counts as zero, 1e-6 unless given."
+    time_limit: float | None = None
+    "Stop after this many seconds and keep the run so far."
+    l2: float | None = None
+    "Strength of the L2 penalty alpha/2 |w|^2; classifications default to 1/rows, 0 turns it off."
+    valid: str = "0.2"
+    "Share of rows to hold out, last:0.2 for the last fifth in order, or a file to validate on; 0 for none."
+    seed: int = 0
+    "Decides which rows are held out."
+    class_weight: str | None = None
+    "balanced: classes count alike, however many rows they have."
+    memory: str | None = None
+    "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
+    cluster: str | None = None
+    "Work on a Dask cluster: the address of its scheduler, tcp://host:8786, or local:N for N processes here."
+
+
+COLUMNS, DESCENT = ColumnOptions(), DescentOptions()
+"""What holds where no flag is given."""
+
+
+def columns_of(which: ColumnOptions) -> Any:
+    """The columns that the flags describe."""
+    from descend.runs.problem import Columns
+
+    return Columns(
+        which.features,
+        which.drop,
+        which.categorical,
+        which.numeric,
+        _pairs(which.reference),
+        hyphens(which.missing) or None,
+        which.encoding,
+        which.weight,
+        which.group,
+    )
+
+
+def hyphens(arguments: Sequence[str]) -> list[str]:
+    """The arguments as they were given."""
+    return ["-" if argument == HYPHEN else argument for argument in arguments]
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    for item in items:
+        if "=" not in item:
+            raise DescendError(f"`--reference` takes COL=LEVEL, got {item!r}.")
+    return dict(item.split("=", 1) for item in items)
+
+
+def validation_of(value: str) -> float | str | None:
+    """`--valid` as a fraction, None for 0, or the name of a file."""
+    try:
+        return float(value) or None
+    except ValueError:
+        return value
+
+
+def optimizer_of(how: DescentOptions) -> Any:
+    """The optimizer that the flags describe; a learning rate, schedule or momentum means gradient descent."""
+    from descend.descent.choose import make_optimizer
+
+    settings: dict[str, Any] = {}
+    if how.learning_rate is not None or how.schedule != "constant":
+        settings["learning_rate"] = "auto" if how.learning_rate is None else how.learning_rate
+    if how.momentum is not None or how.nesterov:
+        settings |= {"momentum": 0.9 if how.momentum is None else how.momentum, "nesterov": how.nesterov}
+    if how.optimizer == "local-steps" and how.batch_size is not None:
+        settings["batch_size"] = how.batch_size  # it makes its own
+    if how.optimizer == "auto" and not settings:
+        return "auto"
+    return make_optimizer(
+        "gradient-descent" if how.optimizer == "auto" else how.optimizer, how.schedule, **settings
+    )
+
+
+def engine_of(cluster: str | None, memory: str | None = None) -> Any:
+    """The cluster asked for, None for the threads of this process; what it says of its workers is shown."""
+    if cluster is None:
+        return None
+    import logging
+
+    from descend.engines.cluster import Cluster
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("descend").setLevel(logging.INFO)
+    logging.getLogger("descend").handlers = [handler]
+    return Cluster(cluster, memory=memory)

@@ -1,0 +1,250 @@
+"""scikit-learn estimators over `fit`: LinearRegressor and LinearClassifier.
+
+They take scikit-learn's habits: parameters are stored as they are and checked by `fit`, learned attributes
+end in an underscore, labels may be anything. The penalty acts in the units of the data; `standardize`
+is a change of coordinates for the descent and changes no converged answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from descend.engines.matrix import Array, Float
+from descend.errors import DataError, DescendError
+from descend.interfaces.parameters import class_weighted
+from descend.interfaces.sklearn_base import LinearEstimator
+from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, as_loss
+
+
+class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
+    """Linear regression: minimises `mean((X @ w + b - y)**2) + alpha / 2 * sum(w**2)`.
+
+    `X` has shape (rows, features), dense, CSR or a frame; `y` (rows,). `penalty` is "l2" or None, `alpha`
+    its strength ("auto" is 0 here). `optimizer` is "auto" (exact), exact, newton, lbfgs,
+    gradient-descent, adam or one of the package's objects. The run ends where the gradient norm is at
+    most `tol`, or after `steps` updates or `epochs` passes where given; `batch_size` makes mini-batches.
+    `early_stopping` (True, or how many evaluations to wait) watches the loss on `validation_fraction` of
+    the rows, or on `eval_set`. `standardize` sets the coordinates of the descent. Of collinear columns without a
+    penalty the solution of minimum norm is taken, in the units of the data, as LinearRegression's. `verbose` prints the loss
+    every so many steps. Raises `DescendError`, a ValueError, on bad input.
+
+    Learned: `coef_` (features,), `intercept_`, `n_iter_`, `history_`, `outcome_`, `run_` (by `fit`). Of float32 rows
+    coefficients and predictions are float32, while the descent and `run_` keep float64. Parameters and
+    attributes as in scikit-learn's developer guide; Ridge's alpha is `alpha * rows / 2` of this one.
+
+    >>> X, y = np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0])
+    >>> model = LinearRegressor().fit(X, y)
+    >>> model.coef_.round(9).tolist(), round(float(model.intercept_), 9), model.outcome_.name
+    ([2.0], 1.0, 'CONVERGED')
+    """
+
+    _auto_penalty = False
+
+    def __init__(
+        self,
+        *,
+        loss: Any = "squared-error",
+        penalty: Any = "l2",
+        alpha: Any = "auto",
+        optimizer: Any = "auto",
+        learning_rate: Any = "auto",
+        steps: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        tol: float = 1e-6,
+        early_stopping: bool | int = False,
+        validation_fraction: float = 0.1,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.loss, self.penalty, self.alpha = loss, penalty, alpha
+        self.optimizer, self.learning_rate = optimizer, learning_rate
+        self.steps, self.epochs, self.batch_size, self.tol = steps, epochs, batch_size, tol
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.fit_intercept, self.standardize, self.warm_start = fit_intercept, standardize, warm_start
+        self.random_state, self.verbose = random_state, verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> LinearRegressor:
+        """Fit; `eval_set=(X, y)` holds rows to validate on."""
+        X, y = self._valid_data(X, y)
+        made: LinearRegressor = self._fit(
+            X, y, self._weights(sample_weight, X), self._loss(), self._valid_rows(eval_set)
+        )
+        return made
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearRegressor:
+        """Learn from more rows: for squared error exactly, as if all rows so far had been given to `fit`.
+
+        Another loss takes one pass of the optimizer, which goes on from its state.
+        """
+        X, y = self._valid_data(X, y, reset=not hasattr(self, "coef_"))
+        made: LinearRegressor = self._partial(X, y, self._weights(sample_weight, X), self._loss(), None)
+        return made
+
+    def predict(self, X: Any) -> Array:
+        """One number per row."""
+        return self._predictor(X)
+
+    def _loss(self) -> Loss:
+        loss = as_loss(self.loss)
+        if isinstance(loss, LogisticLoss | CrossEntropy):
+            raise DescendError(f"`loss` {loss.name} is one of classes. Use LinearClassifier.")
+        if getattr(loss, "outputs", None) is not None:
+            raise DescendError(
+                "`loss` must be one of a single prediction a row: with several use `descend.fit(x, y, loss=...)`."
+            )
+        return loss
+
+    def _learn(self, w: Float, kind: Any) -> None:
+        super()._learn(w, kind)
+        self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+
+    def _start(self) -> Float | None:
+        w: Float = np.append(self.coef_, self.intercept_) if self.fit_intercept else self.coef_
+        return w
+
+
+class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
+    """Logistic regression, of two classes or more: minimises the mean cross entropy plus `alpha / 2 * sum(w**2)`.
+
+    As LinearRegressor, but: `loss` is "auto" (logistic for two classes, else cross-entropy over all of
+    them), `alpha` "auto" is 1 / (weight of the training rows), scikit-learn's `C=1`, since separable classes
+    have no optimum without a penalty; and `class_weight` is None, "balanced" or a dict of weights.
+
+    Learned: `classes_`, `coef_` (1, features) or (classes, features), `intercept_` (1,) or (classes,),
+    and those of LinearRegressor.
+
+    >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array(["no", "yes", "no", "yes"])
+    >>> model = LinearClassifier().fit(X, y)
+    >>> model.predict([[0.0], [3.0]]).tolist(), model.predict_proba([[1.5]]).round(3).tolist()
+    (['no', 'yes'], [[0.5, 0.5]])
+    """
+
+    _auto_penalty = True
+
+    def __init__(
+        self,
+        *,
+        loss: Any = "auto",
+        penalty: Any = "l2",
+        alpha: Any = "auto",
+        optimizer: Any = "auto",
+        learning_rate: Any = "auto",
+        steps: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        tol: float = 1e-6,
+        early_stopping: bool | int = False,
+        validation_fraction: float = 0.1,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.loss, self.penalty, self.alpha = loss, penalty, alpha
+        self.optimizer, self.learning_rate = optimizer, learning_rate
+        self.steps, self.epochs, self.batch_size, self.tol = steps, epochs, batch_size, tol
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.fit_intercept, self.standardize, self.warm_start = fit_intercept, standardize, warm_start
+        self.class_weight, self.random_state, self.verbose = class_weight, random_state, verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> LinearClassifier:
+        """Fit; `eval_set=(X, y)` holds rows to validate on."""
+        X, y = self._valid_data(X, y)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        held_out = self._valid_rows(eval_set)
+        if held_out is not None:
+            held_out = held_out[0], self._codes(held_out[1], "eval_set")
+        codes = self._codes(y, "y")
+        s = class_weighted(self.class_weight, self.classes_, codes, self._weights(sample_weight, X))
+        made: LinearClassifier = self._fit(X, codes, s, self._loss(), held_out)
+        return made
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> LinearClassifier:
+        """One pass of the optimizer over more rows; it goes on from its state and schedule.
+
+        The first call needs `classes`, all labels that will ever come. Optimizers that work on all rows
+        make one step on those given.
+        """
+        first = not hasattr(self, "classes_")
+        if first and classes is None:
+            raise DescendError(
+                "`classes` is needed by the first call of `partial_fit`: all labels there will be."
+            )
+        X, y = self._valid_data(X, y, reset=first)
+        check_classification_targets(y)
+        if first:
+            self.classes_ = np.unique(classes)
+        elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            raise DescendError(f"`classes` must be those of the first call, {self.classes_.tolist()}.")
+        codes, loss = self._codes(y, "y"), self._loss()
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            raise DescendError(
+                '`class_weight` "balanced" does not go with `partial_fit`: the classes\' shares are not known yet. '
+                "Give a dict of weights."
+            )
+        s = class_weighted(self.class_weight, self.classes_, codes, self._weights(sample_weight, X))
+        outputs = len(self.classes_) if isinstance(loss, CrossEntropy) else None
+        made: LinearClassifier = self._partial(X, codes, s, loss, outputs)
+        return made
+
+    def decision_function(self, X: Any) -> Float:
+        """The linear predictor, (rows,) of the second of two classes, or (rows, classes)."""
+        return self._predictor(X)
+
+    def predict(self, X: Any) -> Array:
+        """One label per row: the most probable."""
+        z = self.decision_function(X)
+        codes = (z > 0).astype(int) if z.ndim == 1 else z.argmax(axis=1)
+        return np.asarray(self.classes_[codes])
+
+    def predict_proba(self, X: Any) -> Float:
+        """One probability per class, shape (rows, classes), in the order of `classes_`."""
+        z = self.decision_function(X)
+        if z.ndim == 2:
+            return CrossEntropy().inverse_link(z)
+        return np.column_stack([LogisticLoss().inverse_link(z) for z in (-z, z)])
+
+    def predict_log_proba(self, X: Any) -> Float:
+        """The logarithms of `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.predict_proba(X)))
+
+    def _loss(self) -> Loss:
+        two = len(self.classes_) == 2
+        if isinstance(self.loss, str) and self.loss == "auto":
+            return LogisticLoss() if two else CrossEntropy()
+        loss = as_loss(self.loss)
+        if not isinstance(loss, LogisticLoss | CrossEntropy) or (isinstance(loss, LogisticLoss) and not two):
+            raise DescendError(
+                f"`loss` must be auto, logistic (two classes) or cross-entropy, got {loss.name} "
+                f"with {len(self.classes_)} classes."
+            )
+        return loss
+
+    def _codes(self, y: Array, name: str) -> Float:
+        if len(self.classes_) < 2:
+            raise DataError(f"`y` must hold at least 2 classes, got one class: {self.classes_.tolist()}.")
+        codes = np.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
+        strange = self.classes_[codes] != y
+        if strange.any():
+            raise DataError(
+                f"`{name}` holds {y[strange][0]!r}, which is not among the classes {self.classes_}."
+            )
+        return codes.astype(np.float64)
+
+    def _start(self) -> Float | None:
+        W = np.vstack([self.coef_.T, self.intercept_]) if self.fit_intercept else self.coef_.T
+        if isinstance(self._loss(), LogisticLoss):
+            return np.asarray(W[:, 0])
+        return np.column_stack([-W / 2, W / 2]) if len(self.classes_) == 2 else np.asarray(W)

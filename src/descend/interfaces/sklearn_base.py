@@ -1,0 +1,231 @@
+"""What the estimators share: from scikit-learn's parameters to a run, from the run to its attributes.
+
+Its callbacks, where the installed version has them, are told of each step.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from descend.errors import MissingExtraError
+
+try:
+    import sklearn  # noqa: F401
+except ImportError as error:  # pragma: no cover
+    raise MissingExtraError("the estimators need scikit-learn: pip install 'descend[sklearn]'.") from error
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from descend.descent.first_order import GradientDescent
+from descend.descent.history import History, Step
+from descend.descent.stopping import Outcome
+from descend.engines.matrix import Array, Float, Matrix
+from descend.errors import DescendError, check_number
+from descend.interfaces.parameters import optimizer_of, penalty_of, training_weight
+from descend.interfaces.sklearn_box import ending
+from descend.objectives.losses import Loss
+from descend.objectives.objective import Quadratic
+from descend.runs.fitting import fit
+from descend.runs.incremental import Instalments, Sums, instalments, of_minimum_norm
+from descend.runs.run import Run
+
+try:  # since scikit-learn 1.9
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # pragma: no cover
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing to report to."""
+
+    def with_callbacks(method: Any) -> Any:
+        """The method as it is."""
+        return method
+
+
+PATIENCE = 5
+"""Evaluations of the validation loss without a fall that `early_stopping=True` waits for."""
+
+
+class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """LinearRegressor and LinearClassifier, but for the target."""
+
+    @abstractmethod
+    def _start(self) -> Float | None:
+        """The weights to go on from, shaped as the run's."""
+
+    def _learn(self, w: Float, kind: Any) -> None:
+        """Attributes from weights in the units of the data, of the dtype of the rows."""
+        W = w.reshape(len(w), -1)
+        if W.shape[1] == 2:  # two classes by cross entropy: only the difference counts
+            W = W[:, 1:] - W[:, :1]
+        coef, intercept = (W[:-1], W[-1]) if self.fit_intercept else (W, np.zeros(W.shape[1]))
+        self.coef_, self.intercept_ = coef.T.astype(kind), intercept.astype(kind)
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def _fit(
+        self,
+        X: Matrix,
+        y: Array,
+        s: Float | None,
+        loss: Loss,
+        eval_set: tuple[Matrix, Array] | None,
+    ) -> Any:
+        context, callbacks = None, ()
+        if hasattr(self, "_init_callback_context"):
+            context = self._init_callback_context(max_subtasks=None)
+            callbacks = getattr(context, "_callbacks", ())
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        seed = self._seed()
+        valid: Any = eval_set
+        if self.early_stopping and eval_set is None:
+            rule = "a number between 0 and 1"
+            valid = check_number("validation_fraction", self.validation_fraction, rule, lambda f: 0 < f < 1)
+        weight = training_weight(s, X.shape[0], seed, valid)
+        start = self._start() if self.warm_start and hasattr(self, "coef_") else None
+        run = fit(
+            X,
+            y,
+            loss=loss,
+            penalty=penalty_of(self.penalty, self.alpha, 1.0 / weight if self._auto_penalty else 0.0),
+            intercept=self.fit_intercept,
+            sample_weight=s,
+            valid=valid,
+            seed=seed,
+            optimizer=optimizer_of(self.optimizer, self.learning_rate),
+            start=start,
+            steps=self.steps,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            tolerance=self.tol if self._open_ended() else None,
+            patience=PATIENCE if self.early_stopping is True else self.early_stopping or None,
+            every=int(self.verbose) or None,
+            standardize=self.standardize,
+            watch=(lambda walk: self._reported(walk, context, X, y)) if callbacks else None,
+        )
+        self._keep(run, X.dtype)
+        if context is not None:
+            context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
+        return self
+
+    def _keep(self, run: Run, kind: Any) -> None:
+        """Learned attributes from a run; its rows are let go."""
+        objective, w = run.problem.objective if run.problem is not None else None, run.model.weights
+        self._instalments: Instalments | None = None
+        if isinstance(objective, Quadratic):  # so that partial_fit may go on exactly
+            self._instalments = Sums(self.fit_intercept, objective.moments, len(run.history) - 1)
+            w = of_minimum_norm(objective, w)
+        self._learn(w, kind)
+        self.n_iter_ = max(len(run.history) - 1, int(self.steps != 0))
+        self.history_, self.outcome_ = run.history, run.outcome
+        names = tuple(getattr(self, "feature_names_in_", run.model.feature_names))
+        classes = tuple(self.classes_.tolist()) if hasattr(self, "classes_") else None
+        run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
+        model = replace(run.model, weights=w, feature_names=names, classes=classes)
+        self.run_ = replace(run, model=model, problem=None, origin=None, _sample=run.sample)
+        if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
+            warnings.warn(
+                f"{type(self).__name__} {run.outcome.value} before the gradient norm fell to `tol` {self.tol:g}. "
+                "Raise `tol`, or use another optimizer.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _partial(self, X: Matrix, y: Array, s: Float | None, loss: Loss, outputs: int | None) -> Any:
+        if self.early_stopping:
+            raise DescendError(
+                "`early_stopping` does not go with `partial_fit`, which makes one pass and watches no rows: "
+                "leave it at False."
+            )
+        learner = getattr(self, "_instalments", None)
+        if learner is None:
+            optimizer = optimizer_of(self.optimizer, self.learning_rate)
+            optimizer = GradientDescent() if isinstance(optimizer, str) else optimizer
+            learner = self._instalments = instalments(
+                loss,
+                self.fit_intercept,
+                X.shape[1],
+                optimizer=optimizer.planned(self.steps),
+                outputs=outputs,
+                batch_size=self.batch_size,
+                standardize=self.standardize,
+                seed=self._seed(),
+            )
+            self.history_ = History()
+        weight = learner.weight + (X.shape[0] if s is None else float(s.sum()))
+        start = self._start() if hasattr(self, "coef_") else None
+        w, value = learner.take(
+            X, y, s, penalty_of(self.penalty, self.alpha, 1.0 / weight if self._auto_penalty else 0.0), start
+        )
+        self._learn(w, X.dtype)
+        self.__dict__.pop("run_", None)  # that of an earlier `fit`
+        self.n_iter_, self.outcome_ = max(learner.number, 1), Outcome.STEP_LIMIT
+        self.history_.record(loss=value, weights=w, number=learner.number)
+        return self
+
+    def _open_ended(self) -> bool:
+        return self.steps is None and self.epochs is None
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _weights(self, sample_weight: Any, X: Matrix) -> Float | None:
+        return None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+
+    def _valid_rows(self, eval_set: Any) -> tuple[Matrix, Array] | None:
+        if eval_set is None:
+            return None
+        if not (isinstance(eval_set, tuple | list) and len(eval_set) == 2):
+            raise DescendError(f"`eval_set` must be a pair `(X, y)`, got {type(eval_set).__name__}.")
+        return self._valid_data(eval_set[0], eval_set[1], reset=False)
+
+    def _valid_data(self, X: Any, y: Any, reset: bool = True) -> tuple[Matrix, Array]:
+        kinds, y_numeric = [np.float64, np.float32], self._auto_penalty is False
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=kinds, y_numeric=y_numeric, reset=reset)
+        return X, y
+
+    def _predictor(self, X: Any) -> Float:
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        z = safe_sparse_dot(X, np.atleast_2d(self.coef_).T, dense_output=True) + self.intercept_
+        return np.asarray(z[:, 0] if z.shape[1] == 1 else z)
+
+    def _reported(self, walk: Iterator[Step], context: Any, X: Matrix, y: Array) -> Iterator[Step]:
+        """The steps of a walk, told to scikit-learn's callbacks; one that answers True ends it."""
+
+        def attributes(step: Step) -> dict[str, Any]:
+            kept = self.__dict__.copy()
+            self._learn(step.weights, X.dtype)
+            found = {"coef_": self.coef_, "intercept_": self.intercept_, "n_iter_": max(step.number, 1)}
+            self.__dict__.clear()
+            self.__dict__.update(kept)
+            return found
+
+        for step in walk:
+            task = context.subcontext(task_name="step")
+            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            stop = task.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=lambda step=step: attributes(step)
+            )
+            yield step
+            if stop:
+                return
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _html_repr(self) -> str:
+        """scikit-learn's box; once fitted, how the fit ended and its loss curve below."""
+        box = str(super()._html_repr())
+        if not hasattr(self, "history_"):
+            return box
+        return box + ending(self.history_, self.outcome_.value)

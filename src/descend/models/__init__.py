@@ -1,0 +1,1 @@
+"""What a fit leaves: it predicts, is measured, saved and exported."""

@@ -1,0 +1,119 @@
+"""A model as a formula in the columns of the data: what every export is written from.
+
+`z_k = b_k + sum_j a_jk x_j` over numbers, a missing one being replaced by the training mean plus what its
+flag is worth, `+ sum_c t_c[level]` over categories. Scaling is folded into the coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from descend.models.model import Model
+from descend.objectives.losses import CrossEntropy, LogisticLoss
+from descend.tables.encoding import BOOLEANS, MISSING_LEVEL, OTHER
+
+Worth = tuple[float, ...]
+"""What something adds to the linear predictor, one number per output."""
+
+
+@dataclass(frozen=True)
+class NumberTerm:
+    """A column of numbers: `slope * x`, or `slope * mean + flag` where the cell is missing."""
+
+    name: str
+    slope: Worth
+    mean: float | None
+    """None where the model takes no missing cells."""
+    flag: Worth
+    dated: bool = False
+
+
+@dataclass(frozen=True)
+class CategoryTerm:
+    """A column of texts: what each level is worth, and an unknown or a missing one."""
+
+    name: str
+    levels: dict[str, Worth]
+    unknown: Worth
+    missing: Worth
+    lower: bool = False
+    """Whether texts are taken in lower case: columns of true and false."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """`intercept` plus the terms; `classes` are None for a model of numbers.
+
+    With two classes and one output `z > 0` means the second; with several outputs the largest wins.
+    `texts` are those of a CSV that count as missing.
+    """
+
+    intercept: Worth
+    numbers: tuple[NumberTerm, ...]
+    categories: tuple[CategoryTerm, ...]
+    classes: tuple[Any, ...] | None
+    target: str
+    texts: tuple[str, ...] = ()
+    from_table: bool = True
+
+    @property
+    def outputs(self) -> int:
+        return len(self.intercept)
+
+    def missing_texts(self, term: CategoryTerm) -> list[str]:
+        """The texts that count as missing in this column: those that are no level of it."""
+        return [text for text in self.texts if text not in term.levels]
+
+    @staticmethod
+    def of(model: Model) -> Formula:
+        """From a model, fitted on a table or on arrays.
+
+        >>> from descend.objectives.losses import SquaredError
+        >>> model = Model(SquaredError(), np.array([2.0, 1.0]), True, ("x0",))
+        >>> Formula.of(model).numbers[0].slope, Formula.of(model).intercept
+        ((2.0,), (1.0,))
+        """
+        classes = model.classes if isinstance(model.loss, LogisticLoss | CrossEntropy) else None
+        W = model.weights.reshape(len(model.weights), -1)
+        nothing = (0.0,) * W.shape[1]
+        last = W[-1] if model.intercept else np.zeros(W.shape[1])
+        encoding = model.encoding
+        if encoding is None:
+            terms = [
+                NumberTerm(name, _worth(w), None, nothing)
+                for name, w in zip(model.feature_names, W, strict=False)
+            ]
+            return Formula(_worth(last), tuple(terms), (), classes, "y", from_table=False)
+        units, centres = encoding.units
+        W = W[: len(units)] / units[:, None]
+        last = last - centres @ W
+        worth = dict(zip(encoding.feature_names, map(_worth, W), strict=True))
+        position = {name: i for i, name in enumerate(encoding.feature_names)}
+        numbers = tuple(
+            NumberTerm(
+                c.name,
+                _worth(W[i]),
+                c.mean,
+                _worth(W[position[f"{c.name} (missing)"]]) if c.flagged else nothing,
+                c.dated,
+            )
+            for i, c in enumerate(encoding.numbers)
+        )
+        categories = []
+        for c in encoding.categories:
+            dummies = set(c.dummies)
+            levels = {v: worth[f"{c.name}={v}"] if v in dummies else nothing for v in c.levels}
+            unknown = levels[OTHER if OTHER in levels else c.reference]
+            missing = levels.get(MISSING_LEVEL, unknown)
+            lower = BOOLEANS.issuperset(c.levels)
+            categories.append(CategoryTerm(c.name, levels, unknown, missing, lower))
+        texts: Sequence[str] = model.facts.get("missing") or ()
+        return Formula(_worth(last), numbers, tuple(categories), classes, encoding.target.name, tuple(texts))
+
+
+def _worth(values: Any) -> Worth:
+    return tuple(float(v) for v in values)

@@ -1,0 +1,207 @@
+"""The model: what a fit leaves behind, saved as one versioned JSON file. No pickle.
+
+`Model.save` and `load` keep every bit of the weights (JSON writes the shortest decimal that reads
+back as the same float), so a loaded model predicts exactly as before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descend.engines.blocks import Block, check_matrix, leaf_rows
+from descend.engines.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
+from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
+from descend.files import replacing
+from descend.objectives.losses import LOSSES, CrossEntropy, Loss
+from descend.objectives.statistics import linear_predictor
+
+FORMAT, VERSION = "descend-model", 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights and what they mean: enough to predict, to be shown and to be saved.
+
+    `weights` are those of the descent (standardised where there is an `encoding`); `classes` the
+    labels in the order of their codes; `facts` what is worth keeping about the fit, plain values.
+
+    >>> import descend
+    >>> model = descend.fit("examples/penguins.csv", target="species").model
+    >>> model.classes
+    ('Adelie', 'Chinstrap', 'Gentoo')
+    >>> model.predict("examples/penguins.csv")[-3:].tolist()
+    ['Chinstrap', 'Chinstrap', 'Chinstrap']
+    """
+
+    loss: Loss
+    weights: Float
+    intercept: bool
+    feature_names: tuple[str, ...]
+    classes: tuple[Any, ...] | None = None
+    encoding: Any | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, data: Any) -> Any:
+        """Numbers for a regression, labels for a classification, one per row of `data`.
+
+        `data` is an array of shape (rows, features), or a table where the model was fitted on one. A tensor gives
+        a tensor of its dtype. Warns of texts in a column of numbers, which count as missing, and of levels that the
+        model has never seen, which count as the reference.
+        """
+        found = np.concatenate([self.decide(z) for z in self._predictors(data)])
+        return like_tensor(found, empty_like(data))
+
+    def predict_probabilities(self, data: Any) -> Any:
+        """One probability per class, shape (rows, classes), columns in the order of `classes`."""
+        if self.classes is None:
+            raise DescendError("`predict_probabilities` needs a classification; this model predicts numbers.")
+        found = np.concatenate([self.probabilities(z) for z in self._predictors(data)])
+        return like_tensor(found, empty_like(data))
+
+    def decide(self, z: Float) -> Array:
+        """Predictions from the linear predictor."""
+        if self.classes is None:
+            return self.loss.inverse_link(z)
+        codes = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
+        return np.asarray(np.array(self.classes)[codes])
+
+    def probabilities(self, z: Float) -> Float:
+        """Class probabilities from the linear predictor."""
+        p = self.loss.inverse_link(z)
+        return np.column_stack([1.0 - p, p]) if p.ndim == 1 else p
+
+    def linear_predictor(self, X: Matrix) -> Float:
+        """`z = X @ w` of encoded rows."""
+        return linear_predictor(Block(X, np.empty(0)), self.weights, self.intercept)
+
+    def _predictors(self, data: Any) -> Iterator[Float]:
+        if self.encoding is None:
+            X = self._check(data)
+            for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
+                yield self.linear_predictor(take_rows(X, slice(start, start + leaf_rows(X.shape[1]))))
+            return
+        from descend.tables.encoding import open_encoded
+        from descend.tables.surprises import Surprises
+        from descend.tables.table import is_table
+
+        if not is_table(data):
+            listed = ", ".join(f"`{name}`" for name in self.encoding.names[:8])
+            raise DataError(
+                f"this model was fitted on a table: give a file or a frame with the columns {listed}, "
+                f"got {type(data).__name__}."
+            )
+        table, surprises = open_encoded(data, self.encoding, self.facts.get("missing")), Surprises()
+        for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
+            X, found = self.encoding.transform(piece.frame)
+            surprises.merge(found)
+            yield self.linear_predictor(X)
+        for sentence in surprises.sentences():
+            warnings.warn(sentence, DescendWarning, stacklevel=4)
+
+    def _check(self, data: Any) -> Matrix:
+        X = check_matrix(data)
+        if X.shape[1] != len(self.feature_names):
+            raise ShapeError(
+                f"`x` has shape {X.shape}, but the model was fitted on {len(self.feature_names)} features: "
+                "give one column per feature."
+            )
+        return X
+
+    def to_torch(self) -> Any:
+        """An `nn.Linear` in float64 that gives the linear predictor of the features in their own units.
+
+        Features are the columns of an array, or those named by `feature_names` for a table: numbers as they
+        are in the data (missing ones filled with the mean), flags and dummies as 0 and 1. One output, or one
+        per class. Needs the extra `torch`.
+        """
+        from descend.interfaces.torch_engine import to_linear
+
+        w = self.weights
+        if self.encoding is not None:
+            units, centres = self.encoding.units
+            w = w.copy()
+            w[: len(units)] /= units if w.ndim == 1 else units[:, None]
+            if self.intercept:
+                w[-1] -= centres @ w[: len(units)]
+        return to_linear(w, self.intercept)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as JSON, whole or not at all."""
+        if self.loss.name not in LOSSES:
+            raise DescendError(f"a model with the loss {self.loss.name} of your own cannot be saved as JSON.")
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "loss": self.loss.name,
+            "intercept": self.intercept,
+            "feature_names": self.feature_names,
+            "classes": self.classes,
+            "weights": self.weights.tolist(),
+            "encoding": None if self.encoding is None else self.encoding.to_dict(),
+            "facts": self.facts,
+        }
+        with replacing(path) as temporary:
+            temporary.write_text(
+                json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+            )
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that `save` wrote. Raises `ModelFileError` where the file is something else.
+
+    >>> import descend
+    >>> run = descend.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> run.save("line.model.json")
+    >>> load("line.model.json").predict([[10.0]]).round(9).tolist()
+    [21.0]
+    """
+    name = str(path)
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ModelFileError(f"cannot read {name!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{name!r} is not a model file: it is not text.") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ModelFileError(f"{name!r} is not a whole model file: {error}. Was it cut short?") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelFileError(f'{name!r} is not a descend model: it lacks `"format": "{FORMAT}"`.')
+    if content.get("version") != VERSION:
+        raise ModelFileError(
+            f"{name!r} has version {content.get('version')!r} of the model format, this descend reads {VERSION}. "
+            "Upgrade descend: pip install --upgrade descend."
+        )
+    try:
+        return _from_content(content)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{name!r} is a damaged model file: {error!r}.") from error
+
+
+def _from_content(content: dict[str, Any]) -> Model:
+    encoding = None
+    if content["encoding"] is not None:
+        from descend.tables.encoding import Encoding
+
+        encoding = Encoding.from_dict(content["encoding"])
+    weights = np.array(content["weights"], dtype=np.float64)
+    names = tuple(content["feature_names"])
+    classes = None if content["classes"] is None else tuple(content["classes"])
+    loss = LOSSES[content["loss"]]
+    shape: tuple[int, ...] = (len(names) + content["intercept"],)
+    if isinstance(loss, CrossEntropy):
+        shape += (len(classes or ()),)
+    if weights.shape != shape:
+        raise ValueError(f"weights of shape {weights.shape}, but {shape} fits the features and classes")
+    if not np.isfinite(weights).all():
+        raise ValueError("a weight is missing")
+    if encoding is not None and encoding.feature_names != names:
+        raise ValueError("the encoding does not give the features named")
+    return Model(loss, weights, content["intercept"], names, classes, encoding, content["facts"])

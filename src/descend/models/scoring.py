@@ -1,0 +1,107 @@
+"""A saved model at work on a table: metrics of its rows, predictions written beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import reduce
+from typing import Any, cast
+
+import numpy as np
+
+from descend.engines.blocks import Source, leaf_rows
+from descend.engines.engine import Engine, Threads
+from descend.engines.remote import RemoteEngine
+from descend.errors import DataError, DescendError
+from descend.models.metrics import Metrics, evaluate
+from descend.models.model import Model
+from descend.models.prediction_parts import PartWriter, PredictionSource, Written, new_folder, predicted
+from descend.tables.encoded import EncodedTable
+from descend.tables.encoding import Encoding, label_text, open_encoded
+from descend.tables.table import Table, write_frames
+
+
+def score(
+    model: Model,
+    data: Any,
+    engine: Engine | None = None,
+    *,
+    encoding: str | None = None,
+    weight: str | None = None,
+) -> Metrics:
+    """Metrics of the rows of a table that have a target, beside the constant of the training rows.
+
+    Their `note` tells of rows of classes unknown to the model, and of cells that it could not take as they
+    are; workers of a cluster do not count these.
+    `encoding` is that of a CSV that is not UTF-8, `weight` names a column of sample weights. Raises
+    `DescendError` for a model of arrays, and `DataError` where a column is absent.
+    """
+    learned = _encoding(model)
+    with closing(_open(model, data, (), encoding)) as table:
+        for name, what in ((learned.target.name, "the target"), (weight, "the weights")):
+            if name is not None and name not in table.names:
+                raise DataError(
+                    f"{table.label!r} has no column `{name}`, {what}: there is nothing to compare with."
+                )
+        whole = EncodedTable(table, learned, budget=0, spill=False, weight=weight)
+        session = (engine or Threads()).open(whole.side(False))
+        try:
+            constant = np.array(model.facts["constant"])
+            metrics = evaluate(session, model.loss, model.weights, model.intercept, constant)
+            notes = [metrics.note, *whole.surprises.sentences()]
+            return replace(metrics, note="; ".join(note for note in notes if note) or None)
+        finally:
+            session.close()
+
+
+def write_predictions(
+    model: Model,
+    data: Any,
+    path: str | os.PathLike[str] | None,
+    keep: Sequence[str] = (),
+    *,
+    encoding: str | None = None,
+    engine: Engine | None = None,
+) -> Written:
+    """Predict every row of a table and write `.csv` or `.parquet`, or CSV to standard output for None.
+
+    Columns are those of `keep`, then `prediction`, then `probability:CLASS` for each class; rows keep
+    their order and are streamed. `encoding` is that of a CSV that is not UTF-8. With an `engine` of other
+    processes `path` is a new folder, which gets a Parquet file for each run of rows, in order by name. Returns
+    the number of rows, and what of them could not be taken as it is.
+    """
+    with closing(_open(model, data, keep, encoding)) as table:
+        absent = [name for name in keep if name not in table.names]
+        if absent:
+            raise DataError(f"{table.label!r} has no column `{absent[0]}` to keep.")
+        taken = ["prediction", *(f"probability:{label_text(c)}" for c in model.classes or ())]
+        if clash := [name for name in keep if name in taken]:
+            raise DataError(
+                f"`keep` names `{clash[0]}`, which is a column of the predictions: rename it first."
+            )
+        columns = tuple(dict.fromkeys((*_encoding(model).names, *keep)))
+        if isinstance(engine, RemoteEngine):
+            if path is None:
+                raise DescendError("workers write files: give the name of a new folder for them (--out).")
+            writer = PartWriter(model, columns, tuple(keep), new_folder(path))
+            with engine.open(cast(Source, PredictionSource(table, columns))) as session:
+                return reduce(Written.merge, session.map(writer), Written())
+        written = Written()
+        pieces = table.slices(columns, leaf_rows(len(_encoding(model).columns)))
+        write_frames(predicted(model, pieces, keep, written), path)
+        return written
+
+
+def _encoding(model: Model) -> Encoding:
+    if model.encoding is None:
+        raise DescendError(
+            "this model was fitted on arrays; it can `predict(x)` in Python, but knows no columns."
+        )
+    encoding: Encoding = model.encoding
+    return encoding
+
+
+def _open(model: Model, data: Any, keep: Sequence[str], encoding: str | None) -> Table:
+    return open_encoded(data, _encoding(model), model.facts.get("missing"), keep, encoding)

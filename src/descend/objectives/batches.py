@@ -1,0 +1,307 @@
+"""Mini-batches: the order of the rows in an epoch, and the objective of one batch.
+
+The order is one law for arrays and files: epoch e permutes the leaves by `Philox(seed, e)`, then the
+rows within windows of 2**20; batches are cut from that sequence, and a short last batch averages its
+own rows. Batches are gathered in pieces of some ten thousand rows by a thread of their own, so that the
+loop finds them ready.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from descend.engines import matrix
+from descend.engines.blocks import Block, Source, check_seed, leaf_rows
+from descend.engines.matrix import Array, Float, Matrix
+from descend.errors import DescendError, check_whole
+from descend.objectives.objective import Objective
+from descend.objectives.penalties import Penalty
+from descend.objectives.statistics import RowNorms
+
+T = TypeVar("T")
+WINDOW_ROWS = 2**20
+PIECE_LEAVES = 2
+"""So many leaves' rows are gathered at once: every piece makes two threads wait for each other a few times."""
+
+
+class Batch(Objective):
+    """The objective of one batch: mean loss over its rows plus the penalty.
+
+    With sample weights the sum is divided by rows times the mean weight of all rows, so that the
+    gradient is unbiased and a weight of two counts as a row twice.
+    """
+
+    whole: ClassVar[bool] = False
+
+    __slots__ = ("X", "batches", "loss", "s", "scale", "y", "z")
+
+    def __init__(self, of: Batches, X: Matrix, y: Array, s: Array | None, z: Float) -> None:
+        self.batches, self.loss = of, of.objective.loss
+        self.X, self.y, self.s, self.z = X, y, s, z
+        self.scale = 1.0 / (len(y) * of.mean_weight)
+
+    def gradient(self, w: Float) -> Float:
+        X, z = self.X, self.z
+        dense = type(X) is np.ndarray
+        if dense:
+            np.dot(X, w, out=z)
+        else:
+            z[...] = matrix.product(X, w)
+        g = self.loss.gradient(z, self.y)
+        if self.s is not None:
+            g *= self.s if g.ndim == 1 else self.s[:, None]
+        out: Float = np.dot(X.T, g) if dense else matrix.transposed_product(X, g)
+        out *= self.scale
+        if self.batches.penalised:
+            self._add_penalty(w, out)
+        return out
+
+    def _evaluate(self, w: Float) -> tuple[float, Float]:
+        gradient = self.gradient(w)
+        return float(Piece(self.batches, self.X, self.y, self.s, self.z).losses([w])[0]), gradient
+
+    def _value(self, w: Float) -> float:
+        return self._evaluate(w)[0]
+
+    def hessian(self, w: Float) -> Float:
+        raise DescendError("mini-batches serve first-order optimizers only: a batch has no Hessian.")
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return len(self.y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.batches.objective.shape
+
+    @property
+    def penalty(self) -> Penalty:  # type: ignore[override]
+        return self.batches.objective.penalty
+
+    @property
+    def intercept(self) -> bool:  # type: ignore[override]
+        return self.batches.objective.intercept
+
+    @property
+    def curvature_bound(self) -> float:
+        return self.batches.objective.curvature_bound
+
+    @property
+    def constant_loss(self) -> float:
+        return self.batches.objective.constant_loss
+
+    @property
+    def safe_rate(self) -> float:
+        return self.batches.safe_rate
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some consecutive batches, and the linear predictors that their gradients have left."""
+
+    of: Batches
+    X: Matrix
+    y: Array
+    s: Array | None
+    z: Float
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """Cut by the thread that steps on them, as the one that gathers rows has more to do."""
+        made = []
+        for start in range(0, len(self.y), self.of.size):
+            rows = slice(start, start + self.of.size)
+            s = None if self.s is None else self.s[rows]
+            made.append(Batch(self.of, matrix.take_rows(self.X, rows), self.y[rows], s, self.z[rows]))
+        return made
+
+    def losses(self, weights: Sequence[Float]) -> Float:
+        """The loss of each batch that was stepped on, `weights` being those it was stepped on at.
+
+        All at once: it takes a tenth of the time of one batch after the other.
+        """
+        batches = self.batches[: len(weights)]
+        ends = np.cumsum([0] + [batch.rows for batch in batches])
+        if getattr(batches[0].loss, "mean_only", False):
+            losses = np.concatenate([batch.loss.value(batch.z, batch.y) for batch in batches])
+        else:
+            losses = batches[0].loss.value(self.z[: ends[-1]], self.y[: ends[-1]])
+        if self.s is not None:
+            losses = losses * self.s[: ends[-1]]
+        means = np.add.reduceat(losses, ends[:-1]) * [batch.scale for batch in batches]
+        penalty = batches[0].penalty
+        if not penalty.is_zero:
+            means += [penalty.value(batches[0]._penalised(w)) for w in weights]
+        return np.asarray(means)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An objective's rows in batches of `size`, in an order that `seed` decides."""
+
+    objective: Objective
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", check_whole("batch_size", self.size))
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        if self.objective.session is None:
+            raise DescendError(
+                "`batch_size` needs an objective over data; this one holds nothing but moments."
+            )
+        if reason := getattr(self.objective.session, "refuses_batches", ""):
+            raise DescendError(reason)
+
+    def pieces(self, epoch: int) -> Ahead[Piece]:
+        """All batches of an epoch; a thread begins to gather them at once."""
+        source = self.source
+        rows = max(1, PIECE_LEAVES * leaf_rows(len(source.feature_names)) // self.size) * self.size
+        return Ahead(self._piece(segments) for segments in _cut(_windows(source, self.seed, epoch), rows))
+
+    def _piece(self, segments: list[tuple[Block, Array]]) -> Piece:
+        block = _gather(segments, self.objective.intercept, self._buffers)
+        if self.objective.coordinates is not None:
+            block = replace(block, X=self.objective.coordinates.rows(block.X))
+        z = self._buffers.empty((block.rows, *self.objective.shape[1:]))
+        return Piece(self, block.X, block.y, block.sample_weight, z)
+
+    @cached_property
+    def _buffers(self) -> Buffers:
+        return Buffers()
+
+    @property
+    def source(self) -> Source:
+        """Where the rows come from."""
+        assert self.objective.session is not None
+        return self.objective.session.source
+
+    @cached_property
+    def penalised(self) -> bool:
+        """Whether there is a penalty to add to every gradient."""
+        return not self.objective.penalty.is_zero
+
+    @cached_property
+    def mean_weight(self) -> float:
+        """The mean sample weight of all rows."""
+        return self.objective.weight / self.objective.rows
+
+    @cached_property
+    def safe_rate(self) -> float:
+        """A learning rate for which the expected loss goes down; see `batch_rate`."""
+        return batch_rate(self.objective, self.size)
+
+
+def batch_rate(objective: Objective, size: int) -> float:
+    """A learning rate for which the expected loss of stochastic descent goes down.
+
+    `1 / (2 L(b))` with the expected smoothness of batches of b rows out of n,
+    `L(b) = n (b - 1) / (b (n - 1)) L + (n - b) / (b (n - 1)) L_max`: L the curvature of the mean
+    loss and L_max that of the worst row, both with the penalty's. Gower et al., SGD: General Analysis and
+    Improved Rates (ICML 2019), proposition 3.8.
+    """
+    assert objective.session is not None
+    units = objective.coordinates
+    norms = objective.session.reduce(RowNorms(objective.intercept) if units is None else units.norms)
+    n, b = objective.rows, min(size, objective.rows)
+    worst = objective.loss.curvature_bound * norms[2] / (objective.weight / objective.rows)
+    worst += float(objective._penalty_curvature(objective.zeros()).max())
+    if n > 1:
+        worst = (n * (b - 1) * objective.curvature_bound + (n - b) * worst) / (b * (n - 1))
+    return float(1.0 / (2.0 * worst or 1.0))
+
+
+def _windows(source: Source, seed: int, epoch: int) -> Iterator[tuple[Block, Array]]:
+    """Blocks and row indices into them, in the order of an epoch."""
+    random = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
+    leaves = random.permutation(source.leaf_count)
+    step = WINDOW_ROWS // leaf_rows(source.leaf_columns)
+
+    def window(start: int) -> tuple[Block, Array]:
+        block, rows = source.window(leaves[start : start + step])
+        return block, random.permutation(rows)
+
+    yield from map(window, range(0, len(leaves), step))
+
+
+def _cut(windows: Iterator[tuple[Block, Array]], rows: int) -> Iterator[list[tuple[Block, Array]]]:
+    """Segments that make up `rows` rows each, the last ones fewer.
+
+    What is left of a window is copied, so that the window is forgotten before the next one is read.
+    """
+    held: list[tuple[Block, Array]] = []
+    missing = rows
+    for block, order in windows:
+        while len(order) >= missing:
+            held.append((block, order[:missing]))
+            order = order[missing:]
+            yield held
+            held, missing = [], rows
+        if len(order):
+            held.append((block.take(order), np.arange(len(order))))
+            missing -= len(order)
+        del block
+    if held:
+        yield held
+
+
+class Buffers:
+    """Arrays that are used again once nobody refers to them: fresh memory costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._known: list[Float] = []
+
+    def empty(self, shape: tuple[int, ...]) -> Float:
+        """An array whose content is whatever was there; views of it keep it from being used again."""
+        size = math.prod(shape)
+        for buffer in self._known:
+            if buffer.size >= size and sys.getrefcount(buffer) <= 3:  # the list's, the loop's and the call's
+                return buffer[:size].reshape(shape)
+        self._known.append(np.empty(size))
+        return self._known[-1].reshape(shape)
+
+
+def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffers) -> Block:
+    """The rows of the segments as one block of float64, a column of ones last where there is an intercept."""
+    if not all(isinstance(block.X, np.ndarray) for block, _ in segments):
+        block = Block.joined([block.take(order) for block, order in segments])
+        X = matrix.with_ones(block.X) if intercept else block.X
+        return Block(X, np.asarray(block.y, dtype=np.float64), block.sample_weight)
+    columns = segments[0][0].X.shape[1]
+    rows = sum(len(order) for _, order in segments)
+    X, y, start = buffers.empty((rows, columns + intercept)), np.empty(rows), 0
+    for block, order in segments:
+        at = slice(start, start := start + len(order))
+        X[at, :columns] = matrix.take_rows(block.X, order)
+        y[at] = np.take(block.y, order)
+    X[:, columns:] = 1.0
+    s = [b.sample_weight[order] for b, order in segments if b.sample_weight is not None]
+    return Block(X, y, np.concatenate(s) if s else None)
+
+
+class Ahead(Generic[T]):
+    """The same items, the next two always being computed by a thread, which `with` ends."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="descend-batches")
+        self._waiting = [self._pool.submit(next, items, None) for _ in range(2)]
+
+    def __iter__(self) -> Iterator[T]:
+        while (item := self._waiting.pop(0).result()) is not None:
+            self._waiting.append(self._pool.submit(next, self._items, None))
+            yield item
+
+    def __enter__(self) -> Ahead[T]:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)

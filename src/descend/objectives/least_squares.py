@@ -1,0 +1,70 @@
+"""Least squares of standardised columns: by the eigenvalues of their cross products, or by a triangular factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from descend.engines.matrix import Float
+
+
+def shortest(factor: Float, rank: int, w: Float) -> Float:
+    """Of all weights that `factor` cannot tell from `w`, those of minimum norm.
+
+    `rank` says how many directions it can tell apart, in units in which its columns have the same length.
+
+    >>> shortest(np.array([[1.0, 1.0]]), 1, np.array([2.0, 0.0])).round(9).tolist()
+    [1.0, 1.0]
+    """
+    lengths = np.sqrt(np.einsum("ij,ij->j", factor, factor))
+    lengths = np.where(lengths > 0, lengths, 1.0)
+    U, s, Vt = np.linalg.svd(factor / lengths)
+    unseen = Vt[rank:].T / lengths[:, None]
+    basis = np.linalg.qr(unseen / np.sqrt(np.einsum("ij,ij->j", unseen, unseen)))[0]
+    v = w - basis @ (basis.T @ w)
+    lost = U.T @ (factor @ (w - v))  # where columns differ much in length, some digits
+    return np.asarray(v + Vt[:rank].T @ (lost[:rank] / s[:rank]) / lengths)
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """The least-squares problem of standardised columns `[X | y]`, solved."""
+
+    factor: Float
+    solution: Float
+    residual: float
+    """The mean squared residual, in units of the variance of y."""
+    rank: int
+    """The columns less those that are combinations of others."""
+    wants_more: bool = False
+    """Whether another pass over the rows would give digits that these cross products have lost."""
+
+    @staticmethod
+    def from_cross_products(C: Float, near: float = 1e-7) -> LeastSquares:
+        """From `C = Z'Z / n`, by its eigenvalues; small ones count as zero, and below `near` as lost digits."""
+        values, V = np.linalg.eigh(C[:-1, :-1])
+        largest = max(float(values[-1]), 1e-300)
+        keep = values > largest * 1e-12
+        along = V.T @ C[:-1, -1]
+        solution = V @ np.where(keep, along / np.where(keep, values, 1.0), 0.0)
+        residual = max(float(C[-1, -1] - C[:-1, -1] @ solution), 0.0)
+        factor = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T
+        wants_more = values[0] < near * largest or residual < 1e-4 * float(C[-1, -1])
+        return LeastSquares(factor, solution, residual, int(keep.sum()), bool(wants_more))
+
+    def solve(self, g: Float) -> Float:
+        """The solution of minimum norm of `factor.T @ factor @ x = g`, the rows of the factor being orthogonal."""
+        along = self.factor @ g
+        lengths = np.einsum("ij,ij->i", self.factor, self.factor)
+        return np.asarray(self.factor.T @ np.divide(along, lengths**2, out=along, where=lengths > 0))
+
+    @staticmethod
+    def from_factor(R: Float) -> LeastSquares:
+        """From the triangular factor `R` of `[X | y]`, by the singular values of its columns of X."""
+        U, s, Vt = np.linalg.svd(R[:-1, :-1])
+        keep = s > max(float(s[0]), 1e-300) * 1e-13 * len(s)
+        along = U.T @ R[:-1, -1]
+        solution = Vt.T @ np.where(keep, along / np.where(keep, s, 1.0), 0.0)
+        residual = float(R[-1, -1] ** 2 + np.sum(np.square(along[~keep])))
+        return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, int(keep.sum()))

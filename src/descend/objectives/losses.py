@@ -1,0 +1,286 @@
+"""Losses: formulas of the linear predictor `z = X @ w` and the target `y`, and nothing else.
+
+A loss never sees `X` or the weights, so one formula serves every engine, optimizer and source of
+data. All values are per row; the mean over rows is the Objective's business. To add a loss, add a
+frozen dataclass here with the methods of `Loss` and name it in `LOSSES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from descend.engines.matrix import Array, Float
+from descend.errors import DataError, DescendError, ShapeError
+
+
+class Loss(Protocol):
+    """What an Objective asks of a loss. `z` and the results are float64.
+
+    With one output `z` has shape (rows,); with K outputs (rows, K), and `curvature` (rows, K, K).
+    """
+
+    name: ClassVar[str]
+    curvature_bound: ClassVar[float]
+    """No eigenvalue of `curvature` exceeds this, whatever `z` and `y`; infinity where none holds."""
+
+    def value(self, z: Float, y: Array) -> Float:
+        """The loss of each row, shape (rows,)."""
+
+    def gradient(self, z: Float, y: Array) -> Float:
+        """Its derivative with respect to `z`, shaped as `z`."""
+
+    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        """Both, sharing what they share."""
+
+    def curvature(self, z: Float, y: Array) -> Float:
+        """Its second derivative with respect to `z`."""
+
+    def inverse_link(self, z: Float) -> Float:
+        """The mean of `y` given `z`: a number, a probability, or one probability per class."""
+
+    def link(self, mean: Float) -> Float:
+        """The inverse of `inverse_link`: the `z` that predicts this mean of `y`."""
+
+    def check_target(self, y: Array) -> None:
+        """Raise `DataError` where `y` is not a target of this loss."""
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Squared error `(z - y)**2`, the loss of linear regression. No half.
+
+    Gradient `2 (z - y)`, curvature 2, identity link.
+
+    >>> SquaredError().value(np.array([1.0, 4.0]), np.array([0.0, 2.0]))
+    array([1., 4.])
+    """
+
+    name: ClassVar[str] = "squared-error"
+    curvature_bound: ClassVar[float] = 2.0
+
+    def value(self, z: Float, y: Array) -> Float:
+        return np.square(z - y)
+
+    def gradient(self, z: Float, y: Array) -> Float:
+        return 2.0 * (z - y)
+
+    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        error = z - y
+        return np.square(error), 2.0 * error
+
+    def curvature(self, z: Float, y: Array) -> Float:
+        return np.full(z.shape, 2.0)
+
+    def inverse_link(self, z: Float) -> Float:
+        return z
+
+    def link(self, mean: Float) -> Float:
+        return mean
+
+    def check_target(self, y: Array) -> None:
+        if y.dtype.kind not in "fiub":
+            raise DataError(f"`y` must hold numbers for squared error, got dtype {y.dtype}.")
+
+
+@dataclass(frozen=True)
+class LogisticLoss:
+    """Negative log-likelihood of a coin: `log(1 + exp(z)) - y z` for `y` in {0, 1}, in nats.
+
+    Gradient `p - y` and curvature `p (1 - p)` with `p = 1 / (1 + exp(-z))`. Computed from
+    `exp(-|z|)`, which never overflows. McCullagh and Nelder, Generalized Linear Models, chapter 4.
+
+    >>> LogisticLoss().value(np.array([0.0, 1e4, -1e4]), np.array([1, 1, 1])).round(6).tolist()
+    [0.693147, 0.0, 10000.0]
+    """
+
+    name: ClassVar[str] = "logistic"
+    curvature_bound: ClassVar[float] = 0.25
+    bounded_slope: ClassVar[bool] = True
+
+    def value(self, z: Float, y: Array) -> Float:
+        return np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z
+
+    def gradient(self, z: Float, y: Array) -> Float:
+        g = np.tanh(0.5 * z)  # 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2, the fastest form
+        g *= 0.5
+        g += 0.5
+        g -= y
+        return np.asarray(g)
+
+    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        e = np.exp(-np.abs(z))
+        value = np.log1p(e)
+        value += np.maximum(z, 0.0)
+        value -= y * z
+        p = np.where(z >= 0, 1.0, e)
+        p /= 1.0 + e
+        p -= y
+        return value, p
+
+    def curvature(self, z: Float, y: Array) -> Float:
+        e = np.exp(-np.abs(z))
+        return e / np.square(1.0 + e)
+
+    def inverse_link(self, z: Float) -> Float:
+        e = np.exp(-np.abs(z))
+        return np.where(z >= 0, 1.0, e) / (1.0 + e)
+
+    def link(self, mean: Float) -> Float:
+        p = np.clip(mean, 1e-300, 1.0 - 1e-16)
+        return np.asarray(np.log(p) - np.log1p(-p))
+
+    def check_target(self, y: Array) -> None:
+        if y.dtype.kind not in "fiub" or not bool(np.isin(y, (0, 1)).all()):
+            raise DataError(
+                "`y` must hold 0 and 1 for the logistic loss; DataFrames and files may hold two labels."
+            )
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Negative log-likelihood of a class: `logsumexp(z) - z[y]` for `y` in {0, ..., K - 1}, in nats.
+
+    `z` has one column per class. Gradient `p - onehot(y)` and curvature `diag(p) - p p'` with
+    `p = softmax(z)`; no eigenvalue of the curvature exceeds 1/2 (Boehning, 1992). Safe for large
+    `z`: the largest is subtracted first.
+
+    >>> CrossEntropy().value(np.array([[0.0, 0.0], [1e4, -1e4]]), np.array([0, 0])).round(6).tolist()
+    [0.693147, 0.0]
+    """
+
+    name: ClassVar[str] = "cross-entropy"
+    curvature_bound: ClassVar[float] = 0.5
+    bounded_slope: ClassVar[bool] = True
+
+    def value(self, z: Float, y: Array) -> Float:
+        return self.value_and_gradient(z, y)[0]
+
+    def gradient(self, z: Float, y: Array) -> Float:
+        return self.value_and_gradient(z, y)[1]
+
+    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        rows, classes = np.arange(len(z)), y.astype(np.intp, copy=False)
+        shifted = z - z.max(axis=1, keepdims=True)
+        p = np.exp(shifted)
+        total = p.sum(axis=1)
+        value = np.log(total) - shifted[rows, classes]
+        p /= total[:, None]
+        p[rows, classes] -= 1.0
+        return value, p
+
+    def curvature(self, z: Float, y: Array) -> Float:
+        p = self.inverse_link(z)
+        return np.asarray(p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]))
+
+    def inverse_link(self, z: Float) -> Float:
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+    def link(self, mean: Float) -> Float:
+        logs = np.log(np.clip(mean, 1e-300, 1.0))
+        return np.asarray(logs - logs.mean())
+
+    def check_target(self, y: Array) -> None:
+        whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((y == np.floor(y)).all()))
+        if not whole or y.min() < 0:
+            raise DataError(
+                "`y` must hold class numbers 0, 1, ..., K - 1 for cross entropy; DataFrames and files may hold labels."
+            )
+
+
+def outputs_of(loss: Loss, classes: int) -> int | None:
+    """How many columns of weights a loss needs on a target of so many classes; None for a single one without a column.
+
+    >>> outputs_of(CrossEntropy(), 3), outputs_of(LogisticLoss(), 2)
+    (3, None)
+    """
+    found: int | None = classes if isinstance(loss, CrossEntropy) else getattr(loss, "outputs", None)
+    return found
+
+
+LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogisticLoss(), CrossEntropy())}
+
+
+def as_loss(loss: Any) -> Loss:
+    """A loss by itself, by its name, or from a function of torch tensors `(y_hat, y)`.
+
+    Raises `DescendError` where it is none of these.
+    """
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss]
+    if callable(loss) and not isinstance(loss, type) and not hasattr(loss, "value_and_gradient"):
+        from descend.interfaces.torch_engine import TorchLoss
+
+        loss = TorchLoss.of(loss)
+    if isinstance(loss, str | type) or not hasattr(loss, "value_and_gradient"):
+        raise DescendError(
+            f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "
+            f"or a function of torch tensors, got {loss!r}."
+        )
+    made: Loss = loss
+    return made
+
+
+def check_weighted(loss: Loss, weighted: Any) -> None:
+    """Raise `DescendError` where rows have weights (not None or False) and the loss tells only their mean."""
+    if weighted is not None and weighted is not False and getattr(loss, "mean_only", False):
+        raise DescendError(
+            f"sample weights need the loss of each row, and `loss` {loss.name} returns a mean. "
+            "Return one value per row: drop the `.mean()`."
+        )
+
+
+def mse(y_hat: Any, y: Any) -> float:
+    """Mean squared error `((y_hat - y)**2).mean()`, with no half.
+
+    Both have the same shape. Raises `ShapeError` where they differ.
+
+    >>> mse([1.0, 2.0], [1.0, 4.0])
+    2.0
+    """
+    y_hat, y = np.asarray(y_hat), np.asarray(y)
+    if y_hat.shape != y.shape:
+        raise ShapeError(
+            f"`y_hat` has shape {y_hat.shape} and `y` has shape {y.shape}: they must hold one value per row."
+        )
+    return float(np.mean(np.square(np.subtract(y_hat, y, dtype=np.float64))))
+
+
+def cross_entropy(p: Any, y: Any) -> float:
+    """Mean negative log-likelihood of the classes `y` under the probabilities `p`, in nats.
+
+    `p` of shape (rows,) holds the probability of class 1 and `y` zeros and ones; `p` of shape
+    (rows, K) one probability per class and `y` class numbers. A probability of 0 given to what
+    happened costs infinity. Raises `ShapeError` where the shapes do not fit and `DescendError`
+    where `p` is not a probability.
+
+    >>> round(cross_entropy([0.9, 0.2], [1, 0]), 6)
+    0.164252
+    >>> round(cross_entropy([[0.7, 0.2, 0.1]], [2]), 6)
+    2.302585
+    """
+    p, y = np.asarray(p, dtype=np.float64), np.asarray(y)
+    if p.ndim not in (1, 2) or y.shape != p.shape[:1]:
+        raise ShapeError(
+            f"`p` has shape {p.shape} and `y` has shape {y.shape}: "
+            "`p` must be (rows,) or (rows, classes), and `y` (rows,)."
+        )
+    if not bool(((p >= 0) & (p <= 1)).all()):
+        raise DescendError(
+            "`p` must hold probabilities between 0 and 1; a linear predictor goes through its link first."
+        )
+    if p.ndim == 1:
+        LogisticLoss().check_target(y)
+        likelihood = np.where(y == 1, p, 1.0 - p)
+    else:
+        CrossEntropy().check_target(y)
+        if y.max() >= p.shape[1]:
+            raise DataError(
+                f"`y` holds class {y.max()}, but `p` has {p.shape[1]} columns: 0 to {p.shape[1] - 1}."
+            )
+        likelihood = p[np.arange(len(p)), y.astype(np.intp)]
+    with np.errstate(divide="ignore"):
+        return float(-np.log(likelihood).mean() + 0.0)

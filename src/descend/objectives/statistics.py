@@ -1,0 +1,207 @@
+"""Statistics: named sums over data, `of` a block and `merge` of two results.
+
+A statistic is a frozen dataclass, so it can be sent to another process by value. Engines add;
+only the Objective divides. A leaf that holds no rows contributes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from descend.engines import matrix
+from descend.engines.blocks import Block, check_matrix
+from descend.engines.matrix import Float
+from descend.errors import ShapeError
+from descend.objectives.losses import Loss
+
+V = TypeVar("V")
+
+
+class Statistic(Protocol, Generic[V]):
+    """What an Engine asks of a statistic."""
+
+    def of(self, block: Block, params: Any, /) -> V:
+        """The value of one block at these parameters."""
+
+    def merge(self, a: V, b: V, /) -> V:
+        """The value of the rows of both; may reuse the memory of `a`."""
+
+
+def linear_predictor(block: Block, w: Float, intercept: bool) -> Float:
+    """`z = X @ w`, plus the intercept (the last row of `w`) and the block's offset."""
+    z = matrix.product(block.X, w[:-1] if intercept else w)
+    if intercept:
+        z += w[-1]
+    if block.offset is not None:
+        z += block.offset if z.ndim == 1 else block.offset[:, None]
+    return z
+
+
+def predict(x: Any, weights: Any, *, intercept: bool = False) -> Float:
+    """The linear predictor `x @ weights`, plus the last weight where `intercept`; no run needed.
+
+    `x` has shape (rows, features), `weights` (features,), or (features + 1,) with `intercept`.
+    Raises `ShapeError` with both shapes where they do not fit.
+
+    >>> predict([[1.0, 1.0], [2.0, 1.0]], [3.0, 2.0]).tolist()
+    [5.0, 8.0]
+    """
+    X, w = np.asarray(x), np.asarray(weights, dtype=np.float64)
+    if X.ndim != 2 or w.ndim not in (1, 2) or len(w) != X.shape[1] + intercept:
+        raise ShapeError(
+            f"`x` has shape {X.shape} and `weights` has shape {w.shape}: `x @ weights` needs x of shape "
+            f"(rows, features) and one weight per feature{', and the intercept last' if intercept else ''}."
+        )
+    return linear_predictor(Block(check_matrix(x), np.empty(0)), w, intercept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Additive:
+    """Results are arrays that add up."""
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.add(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSum(_Additive):
+    """`[sum of weights, sum of y]`, or the sum of weights of each of `classes` in place of the last."""
+
+    classes: int | None = None
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        if self.classes is None:
+            return np.array([s.sum(), s @ block.y], dtype=np.float64)
+        counts = np.bincount(block.y.astype(np.intp), weights=s, minlength=self.classes)
+        return np.concatenate([[s.sum()], counts])
+
+
+@dataclass(frozen=True, slots=True)
+class RowNorms:
+    """`[sum of weights, weighted sum of squared row lengths, largest weight times squared length]`.
+
+    The intercept counts as a column of ones.
+    """
+
+    intercept: bool
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        norms = matrix.row_norms(block.X) + self.intercept
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        norms *= s
+        return np.array([s.sum(), norms.sum(), norms.max()])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.array([a[0] + b[0], a[1] + b[1], max(a[2], b[2])])
+
+
+@dataclass(frozen=True, slots=True)
+class LargestMove:
+    """The largest change of a row's linear predictor where the weights change by `params`."""
+
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(Block(block.X, block.y), params, self.intercept)
+        z = z if block.sample_weight is None else z[block.sample_weight > 0]
+        return np.array([np.abs(z).max(initial=0.0)])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.maximum(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """`[-smallest, largest]` of each dense column, shape (classes, 2, columns); -inf where a class has no row."""
+
+    classes: int = 1
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        dense, _ = matrix.split(block.X)
+        out = np.full((self.classes, 2, 0 if dense is None else dense.shape[1]), -np.inf)
+        if dense is None:
+            return out
+        for k in range(self.classes):
+            rows = dense if self.classes == 1 else dense[block.y == k]
+            if len(rows):
+                out[k, 0], out[k, 1] = -rows.min(axis=0), rows.max(axis=0)
+        return out
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.maximum(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
+class LossSum(_Additive):
+    """`[rows, sum of weights, sum of losses]` at weights `params`."""
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        value = self.loss.value(linear_predictor(block, params, self.intercept), block.y)
+        s = block.sample_weight
+        sums = [block.rows, value.sum()] if s is None else [s.sum(), s @ value]
+        return np.array([np.count_nonzero(s) if s is not None else block.rows, *sums], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class LossAndGradient(_Additive):
+    """`[rows, sum of weights, sum of losses, gradient of that sum]` at weights `params`, in one pass.
+
+    The gradient is raveled from the shape of the weights, the intercept's row last.
+    """
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(block, params, self.intercept)
+        value, g = self.loss.value_and_gradient(z, block.y)
+        s = block.sample_weight
+        if s is not None:
+            g *= s if g.ndim == 1 else s[:, None]
+        out = np.empty(3 + params.size)
+        out[0] = block.rows if s is None else np.count_nonzero(s)
+        out[1] = block.rows if s is None else s.sum()
+        out[2] = value.sum() if s is None else s @ value
+        gradient = out[3:].reshape(params.shape)
+        gradient[: len(params) - self.intercept] = matrix.transposed_product(block.X, g)
+        if self.intercept:
+            gradient[-1] = g.sum(axis=0)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class HessianSum(_Additive):
+    """The Hessian of the sum of losses at weights `params`, of shape (weights.size, weights.size).
+
+    Weights of shape (features, K) are raveled row by row, feature by feature.
+    """
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(block, params, self.intercept)
+        d = self.loss.curvature(z, block.y)
+        if block.sample_weight is not None:
+            d = d * block.sample_weight.reshape(-1, *[1] * (d.ndim - 1))
+        if d.ndim == 1:
+            return self._bordered_gram(block, d)
+        p, K = params.shape
+        out = np.empty((p, K, p, K))
+        for a in range(K):
+            for b in range(a, K):
+                out[:, a, :, b] = out[:, b, :, a] = self._bordered_gram(block, d[:, a, b])
+        return out.reshape(p * K, p * K)
+
+    def _bordered_gram(self, block: Block, d: Float) -> Float:
+        G, border = matrix.gram_and_sums(block.X, d)
+        if not self.intercept:
+            return G
+        return np.block([[G, border[:, None]], [border[None, :], np.array([[d.sum()]])]])

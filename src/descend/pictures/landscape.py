@@ -1,0 +1,332 @@
+"""The loss around a run: as a surface over two weights, and the walk that gradient descent makes on it.
+
+Squared error is a quadratic known from its moments, so its surface and the walk cost no look at the
+data. Any other loss is evaluated on a sample of at most a thousand rows: a bounded cost, whatever the
+data's size, and exact where the sample holds all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from descend.engines.matrix import Array, Float
+from descend.objectives.losses import Loss
+from descend.objectives.objective import Quadratic
+from descend.objectives.penalties import Penalty
+from descend.objectives.sampling import Sample
+from descend.objectives.statistics import HessianSum, linear_predictor
+from descend.pictures.film import MAX_FRAMES, Surface
+
+GRID = 33
+"""Points along each side of a surface that is not a quadratic."""
+FEW_STEPS = 60
+"""Of a longer walk in closed form every second step is shown at most."""
+MAX_WEIGHTS = 1_024
+"""Beyond so many weights the eigenvalues of the Hessian cost too much for a picture."""
+
+
+@dataclass(frozen=True)
+class SampledLoss:
+    """A loss and penalty on a sample of rows, shifted to agree with the whole at `anchor`.
+
+    `value(w) = F_S(w) - F_S(anchor) - <grad F_S(anchor), w - anchor> + loss_at_anchor`: where the
+    anchor is the minimum of the whole, it is that of the shifted sample too. With `tilted` False the
+    gradient term is left out, which keeps the shape of the sample's loss far from a minimum.
+    """
+
+    sample: Sample
+    loss: Loss
+    penalty: Penalty
+    intercept: bool
+    anchor: Float
+    loss_at_anchor: float
+    tilted: bool = True
+
+    def __post_init__(self) -> None:
+        value, gradient = self._plain(self.anchor)
+        if not self.tilted or self.sample.whole:
+            gradient = np.zeros_like(gradient)
+        shift = self.loss_at_anchor - value if np.isfinite(self.loss_at_anchor) else 0.0
+        object.__setattr__(self, "_shift", shift)
+        object.__setattr__(self, "_gradient", gradient)
+
+    _shift: float = 0.0
+    _gradient: Float | None = None
+
+    def value(self, w: Float) -> float:
+        assert self._gradient is not None
+        return self._value(w) + self._shift - float(np.vdot(self._gradient, w - self.anchor))
+
+    def plane(self, w: Float, pair: Array, across: Float, up: Float) -> Float:
+        """`value` where two of the weights, raveled, take the values `across` and `up`: shape (up, across).
+
+        Only two columns move, so each of the values costs one look at the predictions, not at `X`.
+        """
+        assert self._gradient is not None
+        z = linear_predictor(self.sample.block, w, self.intercept)
+        outputs = w.shape[1] if w.ndim == 2 else 1
+        moves = [self._column(int(i) // outputs, int(i) % outputs, z) for i in pair]
+        there, weights = w.ravel().copy(), self._weights / self._weights.sum()
+        slope = self._gradient.ravel()[pair]
+        start = float(np.vdot(self._gradient, w - self.anchor)) - float(slope @ there[pair])
+        first, second = there[pair]
+        values = np.empty((len(up), len(across)))
+        for j, b in enumerate(up):
+            row = z + (b - second) * moves[1]
+            for i, a in enumerate(across):
+                there[pair] = a, b
+                with np.errstate(over="ignore", invalid="ignore"):
+                    losses = self.loss.value(row + (a - first) * moves[0], self.sample.y)
+                penalty = self.penalty.value(self._penalised(there.reshape(w.shape)))
+                values[j, i] = float(weights @ losses) + penalty - float(slope @ there[pair])
+        return values + self._shift - start
+
+    def _column(self, row: int, output: int, z: Float) -> Float:
+        """How the predictions change with one weight: a column of `X` at its output."""
+        column = self.sample.X[:, row] if row < self.sample.X.shape[1] else np.ones(len(z))
+        if z.ndim == 1:
+            return column
+        change = np.zeros_like(z)
+        change[:, output] = column
+        return change
+
+    def hessian(self) -> Float:
+        """The second derivatives at the anchor, of shape (w.size, w.size)."""
+        H = HessianSum(self.loss, self.intercept).of(self.sample.block, self.anchor) / self._weights.sum()
+        d = np.zeros(self.anchor.shape)
+        v = self._penalised(self.anchor)
+        d[: len(v)] = self.penalty.curvature(v)
+        H[np.diag_indices_from(H)] += d.ravel()
+        return np.asarray(H)
+
+    @property
+    def _weights(self) -> Float:
+        s = self.sample.sample_weight
+        return np.ones(len(self.sample.y)) if s is None else s
+
+    def _penalised(self, w: Float) -> Float:
+        return w[:-1] if self.intercept else w
+
+    def _value(self, w: Float) -> float:
+        z = linear_predictor(self.sample.block, w, self.intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self.loss.value(z, self.sample.y)
+        mean = float(self._weights @ values / self._weights.sum())
+        return mean + self.penalty.value(self._penalised(w))
+
+    def _plain(self, w: Float) -> tuple[float, Float]:
+        z = linear_predictor(self.sample.block, w, self.intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = self.loss.gradient(z, self.sample.y)
+        s = self._weights / self._weights.sum()
+        slopes = slopes * s.reshape(-1, *[1] * (slopes.ndim - 1))
+        gradient = np.empty(w.shape)
+        v = self._penalised(w)
+        gradient[: len(v)] = self.sample.X.T @ slopes + self.penalty.gradient(v)
+        if self.intercept:
+            gradient[-1] = slopes.sum(axis=0)
+        return self._value(w), gradient
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What gradient descent does: the weights after `steps` updates at a constant `rate`, and the losses."""
+
+    steps: Float
+    weights: Float
+    losses: Float
+    rate: float
+
+
+def descended(start: Float, end: Float, hessian: Float, loss_at_end: float) -> Walk | None:
+    """Gradient descent from `start` towards the minimum `end` of a quadratic, at its best constant rate.
+
+    With curvatures `lambda` and directions `V` of the Hessian, `w_k = end + V (1 - rate lambda)^k
+    V'(start - end)` and `rate = 2 / (largest + smallest)`: no step is made one after the other. It
+    goes on until a millionth of the loss to lose is left. Nocedal and Wright, Numerical Optimization,
+    chapter 3. None where there is nothing to walk.
+
+    >>> walk = descended(np.zeros(2), np.array([1.0, 1.0]), np.diag([1.0, 3.0]), 0.5)
+    >>> walk.rate, float(walk.losses[0]), walk.weights[1].tolist()
+    (0.5, 2.5, [0.5, 1.5])
+    """
+    curvature, V = np.linalg.eigh(hessian)
+    along = V.T @ (start - end).ravel()
+    keep = curvature > 1e-10 * max(float(curvature[-1]), 1e-300)
+    along = np.where(keep, along, 0.0)
+    curvature = np.where(keep, curvature, 0.0)
+    gap = 0.5 * curvature * along**2
+    if not gap.sum() > 0:
+        return None
+    rate = 2.0 / float(curvature[-1] + curvature[keep].min())
+    factors = 1.0 - rate * curvature
+    steps = _steps_to_show(factors, gap, along)
+    powers = np.power(factors[None, :], steps[:, None])
+    weights = (end.ravel() + (powers * along) @ V.T).reshape(len(steps), *end.shape)
+    losses = loss_at_end + np.square(powers) @ gap
+    return Walk(steps.astype(np.float64), weights, losses, rate)
+
+
+def _steps_to_show(factors: Float, gap: Float, along: Float) -> Array:
+    """All step numbers until a millionth of the gap is left.
+
+    Of many, even ones, between which the best rate swings from side to side of the valley.
+    """
+
+    def left(k: int) -> float:
+        return float(np.power(factors, 2.0 * k) @ gap)
+
+    last = 1
+    while left(last) > 1e-6 * gap.sum() and last < 1 << 40:
+        last *= 2
+    low, high = last // 2, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if left(middle) > 1e-6 * gap.sum() else (low, middle)
+    if high <= FEW_STEPS:
+        return np.arange(high + 1)
+    fine = 2 * np.unique(np.concatenate([np.arange(100), np.geomspace(100, high // 2, 1_500).round()]))
+    fine = fine[fine <= high]
+    path = np.power(factors[None, :], fine[:, None]) * along
+    return np.asarray(fine[thin(path, np.ones(len(along)), MAX_FRAMES // 2)])
+
+
+def thin(weights: Float, scale: Float, frames: int = MAX_FRAMES) -> Array:
+    """Which of the weights to show: at most `frames`, evenly spaced in path length, the first and last kept.
+
+    `weights` has shape (rows, size); `scale` multiplies each weight, so that lengths are comparable.
+
+    >>> thin(np.array([[0.0], [1.0], [1.1], [1.2], [3.0]]), np.ones(1), frames=3).tolist()
+    [0, 3, 4]
+    """
+    count = len(weights)
+    if count <= frames:
+        return np.arange(count)
+    length = np.concatenate([[0.0], np.cumsum(_moves(weights.reshape(count, -1), scale))])
+    chosen = np.searchsorted(length, np.linspace(0.0, length[-1], frames), side="right") - 1
+    chosen = np.unique(np.concatenate([[0], chosen.clip(0, count - 1), [count - 1]]))
+    rest = np.setdiff1d(np.arange(count), chosen)
+    wanted = min(frames, 100) - len(chosen)
+    if wanted > 0 and len(rest):  # a path of few long jumps, a diverged one: some frames evenly in time
+        more = rest[np.unique(np.linspace(0, len(rest) - 1, wanted).round().astype(np.int64))]
+        chosen = np.union1d(chosen, more)
+    return chosen if len(chosen) <= frames else np.append(chosen[: frames - 1], count - 1)
+
+
+def _moves(path: Float, scale: Float) -> Float:
+    """The distance between each row and the next, as a share of the largest weight; row by row, to spare memory."""
+    largest = max(np.abs(row[np.isfinite(row)]).max(initial=0.0) for row in path) or 1.0
+    moves = np.empty(len(path) - 1)
+    before = np.zeros(path.shape[1])
+    for i, row in enumerate(path):
+        now = (
+            np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0) / largest
+        )  # a diverged path's squares overflow
+        if i:
+            moves[i - 1] = np.linalg.norm((now - before) * scale)
+        before = now
+    return moves
+
+
+def surface(
+    about: Quadratic | SampledLoss | None,
+    weights: Float,
+    losses: Float,
+    scale: Float,
+    names: tuple[str, ...],
+    minimum: Float | None = None,
+) -> Surface | None:
+    """The loss over the two weights that moved most, the others held at the end of the path, or at its lowest point.
+
+    They are held at the `minimum` where that is given.
+
+    `weights` has shape (frames, *shape), `losses` (frames,) with NaN where unknown, `scale` the standard
+    deviation of each weight's column. None where there is one weight, or nothing to evaluate.
+    """
+    flat = weights.reshape(len(weights), -1)
+    frames = _to_show(losses)
+    frames = frames[np.isfinite(flat[frames]).all(axis=1)]
+    shown = flat[frames]
+    if about is None or flat.shape[1] < 2 or not len(shown):
+        return None
+    moved = (shown.max(axis=0) - shown.min(axis=0)) * scale
+    if not moved.any():
+        moved = np.abs(flat[-1]) * scale
+    pair = np.sort(np.argsort(-moved, kind="stable")[:2])
+    grew = losses[-1] > losses[0] or len(shown) < len(flat)
+    end = (shown[_lowest(losses[frames])] if grew else shown[-1]).reshape(weights.shape[1:])
+    where = "where the loss was lowest" if grew else "at the end"
+    if minimum is not None:
+        end, where = minimum, "at the minimum"
+    note = f"slice through the two weights that moved most, the others {where}" if flat.shape[1] > 2 else ""
+    labels = (names[pair[0]], names[pair[1]])
+    if isinstance(about, Quadratic):
+        return _bowl(about, end, pair, shown, flat, labels, note, scale)
+    if not about.sample.whole:
+        note = f"{note}; " if note else ""
+        note += f"loss of a sample, {about.sample.description}"
+    end = about.anchor if about.tilted else end
+    (left, right), (low, high) = _box(shown[:, pair], end.ravel()[pair], scale[pair])
+    values = about.plane(end, pair, np.linspace(left, right, GRID), np.linspace(low, high, GRID))
+    found = Surface(labels, (left, right), (low, high), flat[:, pair], values=values, note=note)
+    if about.tilted and end.size <= MAX_WEIGHTS:
+        hessian = about.hessian()[np.ix_(pair, pair)]
+        found = replace(found, centre=end.ravel()[pair], hessian=hessian)
+    return found
+
+
+def _bowl(
+    about: Quadratic,
+    end: Float,
+    pair: Array,
+    shown: Float,
+    flat: Float,
+    labels: tuple[str, str],
+    note: str,
+    scale: Float,
+) -> Surface | None:
+    """A slice of a quadratic is a quadratic: its centre solves `hessian d = -gradient`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, gradient = about._evaluate(end)
+    hessian = about.hessian(end)[np.ix_(pair, pair)]
+    slope = gradient[pair]
+    d = -np.linalg.lstsq(hessian, slope, rcond=1e-12)[0]
+    floor = value + 0.5 * float(slope @ d)
+    if not np.isfinite(floor):
+        return None
+    centre = end[pair] + d
+    box = _box(shown[:, pair], centre, scale[pair])
+    return Surface(labels, *box, flat[:, pair], max(floor, 0.0), centre, hessian, note=note)
+
+
+def _to_show(losses: Float) -> Array:
+    """The frames that the surface must hold: all, or those before the loss grew beyond 30 times the start."""
+    known = np.where(np.isfinite(losses), losses, np.nan)
+    start = known[np.isfinite(known)][:1]
+    if not len(start):
+        return np.arange(len(losses))
+    beyond = np.flatnonzero(~(np.nan_to_num(known, nan=-1.0) <= 30 * start[0]) | np.isinf(losses))
+    return np.arange(max(beyond[0], 1) if len(beyond) else len(losses))
+
+
+def _lowest(losses: Float) -> int:
+    """The place of the lowest loss, the last where none is known."""
+    return int(np.nanargmin(losses)) if np.isfinite(losses).any() else len(losses) - 1
+
+
+def _box(path: Float, centre: Float, scale: Float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Limits that hold a path and show the bowl beyond its end.
+
+    Neither side is shorter than a third of the other in standardised units, or the bowl would be a gutter.
+    """
+    low = np.minimum(path.min(axis=0), centre)
+    high = np.maximum(path.max(axis=0), centre)
+    reach = np.maximum(high - centre, centre - low)
+    reach = np.where(reach > 0, reach, 0.5 * np.where(centre, np.abs(centre), 1.0))
+    least = np.max(reach * scale) / (3.0 * np.where(scale > 0, scale, 1.0))
+    reach = np.maximum(reach, least)
+    left = np.minimum(low - 0.15 * reach, centre - np.where(reach > least, 0.65, 1.0) * reach)
+    right = np.maximum(high + 0.15 * reach, centre + np.where(reach > least, 0.65, 1.0) * reach)
+    return (float(left[0]), float(right[0])), (float(left[1]), float(right[1]))

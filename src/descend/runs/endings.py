@@ -1,0 +1,214 @@
+"""What a run's ending means: how far it still was, why it left or swung, and which argument to change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from descend.descent.choose import NEWTON_LIMIT, Newton, auto_optimizer
+from descend.descent.curvature import curvatures_at
+from descend.descent.first_order import GradientDescent, Optimizer
+from descend.descent.history import History, Step
+from descend.descent.newton import NEGLIGIBLE, newton_decrement
+from descend.descent.schedules import Constant
+from descend.descent.steps import limit_at_minimum
+from descend.descent.stopping import Outcome
+from descend.descent.trajectory import Recurrence
+from descend.engines.blocks import ArraySource
+from descend.engines.matrix import Float
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Quadratic
+
+LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
+NEWTON_STEPS = 3
+"""From where a run has ended to the minimum, as near as is worth a pass each."""
+UNSEEN = (
+    "How far the loss is above the best cannot be told: too many digits are lost along some direction, or rows far "
+    "from the others hide it. Standardise the columns (`standardize=True`), look at the largest values, or give a `penalty`."
+)
+
+
+def announce(objective: Objective, optimizer: Optimizer) -> list[str]:
+    """Before step one: a learning rate above what a quadratic can stand."""
+    if not (isinstance(objective, Quadratic) and isinstance(optimizer, GradientDescent)):
+        return []
+    rate, limit = optimizer.rate(objective), optimizer.rate_limit(objective.curvature_bound)
+    if rate <= limit:
+        return []
+    return [
+        f"`learning_rate` {rate:g} is above {limit:.6g}, the largest that converges here (curvature "
+        f'{objective.curvature_bound:.6g}): the loss will grow without end. Use "auto" or a smaller one.'
+    ]
+
+
+def explain(
+    objective: Objective,
+    optimizer: Optimizer,
+    history: History,
+    last: Step,
+    names: Sequence[str],
+    in_batches: bool,
+) -> str:
+    """Sentences on the ending of a run; empty where there is nothing to add."""
+    rates = history.learning_rate[~np.isnan(history.learning_rate)]
+    rate = float(rates[-1]) if len(rates) and optimizer.first_order else None
+    outcome = last.outcome
+    if outcome is Outcome.DIVERGED and rate is not None:
+        return _diverged(objective, optimizer, rate, history, last, names, in_batches)
+    if outcome is Outcome.OSCILLATING and rate is not None and isinstance(optimizer, GradientDescent):
+        limit = limit_at_minimum(objective, optimizer, last.weights)
+        return (
+            f"The learning rate {rate:.6g} is too large near the minimum, where about {limit:.4g} is the most. "
+            f"{_remedies(objective, optimizer, min(limit, optimizer.rate_limit(objective.curvature_bound)))}"
+        )
+    if outcome in LIMITS or outcome is Outcome.CONVERGED:
+        return _remaining(objective, optimizer, history, last, rate, in_batches)
+    return ""
+
+
+def _diverged(
+    objective: Objective,
+    optimizer: Optimizer,
+    rate: float,
+    history: History,
+    last: Step,
+    names: Sequence[str],
+    in_batches: bool,
+) -> str:
+    """The rate used, the limit it passed, the columns that blew up, and two ways out."""
+    said = [f"The learning rate was {rate:.6g}"]
+    limit = None
+    if isinstance(optimizer, GradientDescent):
+        limit = optimizer.rate_limit(objective.curvature_bound)
+        passed = f"and the largest that is safe {'over all rows ' if in_batches else ''}here is {limit:.4g}"
+        said[0] += f", {passed} (largest curvature {objective.curvature_bound:.4g})"
+    columns = _blown_up(objective, last.weights - history.weights[0], names)
+    return f"{said[0]}. What blew up: {columns}. {_remedies(objective, optimizer, limit)}"
+
+
+def _blown_up(objective: Objective, move: Float, names: Sequence[str]) -> str:
+    """The columns that the predictions left along: weight moved times size of the column."""
+    size = np.ones(len(move))
+    moments = getattr(objective, "moments", None) if len(move) <= MOMENTS_COLUMNS else None
+    if moments is not None:
+        size[: len(move) - objective.intercept] = np.sqrt(
+            np.maximum(moments.uncentred().diagonal()[:-1], 0.0) / moments.weight
+        )
+    with np.errstate(over="ignore"):
+        share = np.abs(move.reshape(len(move), -1)).max(axis=1) * size
+    order = [int(i) for i in np.argsort(-share)[:3] if share[i] > 0.2 * share.max()]
+    return ", ".join(f"`{names[i]}`" for i in order) or "every column"
+
+
+def _remedies(objective: Objective, optimizer: Optimizer, limit: float | None) -> str:
+    """Two arguments to change, in Python and in the shell."""
+    lower = 'leave `learning_rate` (`--learning-rate`) at "auto"'
+    if limit is not None:
+        lower = f"set `learning_rate={0.9 * limit:.3g}` (`--learning-rate {0.9 * limit:.3g}`) or {lower}"
+    way = auto_optimizer(objective).name
+    standardise = (
+        ", or standardise the columns"
+        if objective.session and isinstance(objective.session.source, ArraySource)
+        else ""
+    )
+    return f'Either {lower}; or set `optimizer="{way}"` (`--optimizer {way}`), which has no learning rate{standardise}.'
+
+
+def _remaining(
+    objective: Objective,
+    optimizer: Optimizer,
+    history: History,
+    last: Step,
+    rate: float | None,
+    in_batches: bool,
+) -> str:
+    """How far the loss still is above the best, and the steps that are missing."""
+    if last.loss is None or not np.isfinite(last.loss) or last.weights.size > NEWTON_LIMIT:
+        return ""
+    quadratic = isinstance(objective, Quadratic)
+    if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
+        return ""  # batches are for data whose passes are dear, and this would cost two
+    if isinstance(objective, Quadratic) and last.outcome is Outcome.CONVERGED:
+        best = objective.value(objective.minimizer())
+        if last.loss - best <= NEGLIGIBLE * best:
+            return ""
+    state = _state(objective, last)
+    excess = float(state.excess([0])[0]) if quadratic else max(last.loss - state.best, 0.0)
+    if not np.isfinite(excess):
+        return UNSEEN
+    about = "" if quadratic else "about "
+    if excess <= NEGLIGIBLE * state.best and last.outcome not in (Outcome.STALLED, Outcome.CONVERGED):
+        return "The loss is the best there is, to six digits."
+    far = f"The loss is {about}{above(state.best, excess)}"
+    if last.outcome is Outcome.CONVERGED:
+        return f"{far}: lower `tolerance` (`--tolerance`), or standardise the columns."
+    if rate is None or in_batches or not isinstance(optimizer, GradientDescent):
+        return f"{far}."
+    limit = optimizer.rate_limit(state.curvatures.largest)
+    if quadratic and rate > limit:
+        lower = _remedies(objective, optimizer, limit)
+        return f"{far}, and growing: the learning rate {rate:.6g} is above {limit:.4g}. {lower}"
+    missing = _missing_steps(objective, optimizer, history, last, rate, state)
+    if missing is not None and missing <= 0:
+        return f"{far}."
+    cheap = auto_optimizer(objective).name
+    way = f'`optimizer="{cheap}"` (`--optimizer {cheap}`) goes there at once'
+    if missing is None or missing > 1e15:
+        return f"{far}; gradient descent will not come within 1 % at this learning rate, {way}."
+    return f"{far}; {about or 'another '}{_count(missing)} would bring it within 1 %, {way}."
+
+
+def _state(objective: Objective, last: Step) -> Recurrence:
+    """The quadratic about the minimum, which a few steps of Newton's find; exact for squared error.
+
+    The best loss is minus infinity where it cannot be told.
+    """
+    newton, w = Newton(), last.weights
+    if isinstance(objective, Quadratic):
+        optimum = objective.minimizer()
+        best = objective.value(optimum)
+    else:
+        optimum = w
+        for _ in range(NEWTON_STEPS):
+            optimum = newton.step(objective, optimum, None).weights
+        best = objective.value(optimum) - newton_decrement(objective, optimum)
+    curvatures = curvatures_at(objective, optimum)
+    return Recurrence(
+        curvatures, curvatures.directions.T @ np.ravel(w - optimum), best, GradientDescent(), 0.0
+    )
+
+
+def _missing_steps(
+    objective: Objective,
+    optimizer: GradientDescent,
+    history: History,
+    last: Step,
+    rate: float,
+    state: Recurrence,
+) -> int | None:
+    """Steps still to be made until within 1 %: from the start where that is exact, else from here."""
+    exact = isinstance(objective, Quadratic) and isinstance(optimizer.schedule, Constant)
+    distance, done = state.distance, 0
+    if isinstance(objective, Quadratic) and exact:
+        distance = state.curvatures.directions.T @ (history.weights[0] - objective.minimizer())
+        done = last.number
+    total = Recurrence(state.curvatures, distance, state.best, optimizer, rate).steps_within(0.01, done)
+    return None if total is None else total - done
+
+
+def above(best: float, excess: float) -> str:
+    """`excess` over `best` in words.
+
+    >>> above(2.0, 0.062), above(0.0, 0.5), above(1.0, 250.0)
+    ('3.1 % above the best', '0.5 above the best, which is 0', '251 times the best')
+    """
+    if best <= 1e-12 * (best + excess):
+        return f"{excess:.3g} above the best, which is 0"
+    share = excess / best
+    if share < 1:
+        return f"{100 * share:.2g} % above the best"
+    return f"{1 + share:,.3g} times the best" if share < 1e6 else f"{1 + share:.2g} times the best"
+
+
+def _count(steps: int) -> str:
+    return f"{steps:,} step{'' if steps == 1 else 's'}" if steps < 1e9 else f"{steps:.2g} steps"

@@ -1,0 +1,159 @@
+"""The learning-rate range test: one short descent in which the learning rate grows with every step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
+
+import numpy as np
+
+from descend.descent.choose import as_optimizer
+from descend.descent.first_order import GradientDescent, Optimizer
+from descend.engines.matrix import Float
+from descend.errors import DescendError
+from descend.objectives.batches import Batches
+from descend.objectives.objective import Objective, Quadratic
+from descend.runs.problem import Problem, ProblemOptions
+
+SPAN, STOP = 1e6, 4.0
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Loss against learning rate, what is suggested, and the limit above which descent leaves; see `lr_find`.
+
+    >>> print(LearningRates(np.array([0.1, 1.0]), np.array([2.0, 1.0]), 0.5, 2.0, exact=True))
+    try `learning_rate=0.5`; above 2 the loss grows without end
+    """
+
+    rates: Float
+    losses: Float
+    suggestion: float
+    limit: float | None
+    """2 / largest curvature, with momentum more; a bound for other losses; None for Adam."""
+    exact: bool
+    """Whether the limit is exact, rather than a rate that is certain to be safe."""
+
+    def plot(self) -> Any:
+        """A picture of the losses on a logarithmic axis, the limit and the suggestion marked."""
+        from descend.pictures.plots import plot_rates
+
+        return plot_rates(self)
+
+    def __str__(self) -> str:
+        limit = "" if self.limit is None else f"; {'above' if self.exact else 'safe up to'} {self.limit:.4g}"
+        grows = " the loss grows without end" if self.limit is not None and self.exact else ""
+        return f"try `learning_rate={self.suggestion:.3g}`{limit}{grows}"
+
+
+def lr_find(
+    data: Any,
+    y: Any = None,
+    *,
+    optimizer: Optimizer | str = "gradient-descent",
+    batch_size: int | None = None,
+    smallest: float | None = None,
+    largest: float | None = None,
+    points: int = 100,
+    start: Any = None,
+    **problem: Unpack[ProblemOptions],
+) -> LearningRates:
+    """Try learning rates from `smallest` to `largest`, one step each, and suggest one.
+
+    Step k takes the rate `smallest * (largest / smallest)**(k / (points - 1))`; the test ends where the loss
+    is 4 times its best. Suggested is the rate at which the loss falls most steeply on the logarithmic axis,
+    in batches, which are noisy, a tenth of that of the lowest loss, and at most half the limit. Without bounds they span six decades about the safe rate. `data`, `y` and
+    `problem` are those of `fit`; `batch_size` steps on batches, whose losses are smoothed from that of all rows on. Raises
+    `DescendError` for an optimizer without a learning rate. Smith, Cyclical Learning Rates (2017), section 3.3.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100, seed=0)
+    >>> found = descend.lr_find(x, y, intercept=False)
+    >>> found.suggestion < found.limit, round(found.limit, 4)
+    (True, 0.9856)
+    """
+    chosen = as_optimizer(optimizer)
+    if not chosen.first_order:
+        raise DescendError(
+            f"`optimizer` {chosen.name} has no learning rate to find: give gradient-descent or adam."
+        )
+    if isinstance(points, bool) or points != int(points) or points < 10:
+        raise DescendError(f"`points` must be a whole number of at least 10, got {points!r}.")
+    made = Problem.of(data, y, **problem)
+    try:
+        objective = made.objective
+        middle = _natural_rate(objective, chosen)
+        low, high = (
+            middle / SPAN**0.75 if smallest is None else smallest,
+            10 * middle if largest is None else largest,
+        )
+        if not (math.isfinite(high) and 0 < low < high):
+            raise DescendError(f"`smallest` must be above 0 and below `largest`, got {low!r} and {high!r}.")
+        w = objective.zeros() if start is None else objective.check_weights(start)
+        rates, losses = _sweep(objective, chosen, batch_size, np.geomspace(low, high, points), w)
+    finally:
+        made.close()
+    limit = chosen.rate_limit(objective.curvature_bound) if isinstance(chosen, GradientDescent) else None
+    return LearningRates(
+        rates,
+        losses,
+        _suggestion(rates, losses, limit, batch_size is not None),
+        limit,
+        isinstance(objective, Quadratic) and not batch_size,
+    )
+
+
+def _natural_rate(objective: Objective, optimizer: Optimizer) -> float:
+    """The limit of gradient descent; of Adam the length of gradient descent's first step."""
+    if isinstance(optimizer, GradientDescent):
+        return optimizer.rate_limit(objective.curvature_bound)
+    return float(np.abs(objective.gradient(objective.zeros())).max()) * objective.safe_rate or 1.0
+
+
+def _sweep(
+    objective: Objective, optimizer: Any, batch_size: int | None, rates: Float, w: Float
+) -> tuple[Float, Float]:
+    """The losses before each step, in batches smoothed from that of all rows on, as far as they do not run away."""
+    state, mean = optimizer.init(w), 0.0 if batch_size is None else objective.value(w)
+    losses: list[float] = []
+    batches = _endless(objective, batch_size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rate in rates:
+            on = next(batches)
+            loss = on.value(w)
+            if batch_size is not None:
+                loss = mean = 0.9 * mean + 0.1 * loss
+            if not math.isfinite(loss) or (
+                losses and loss > STOP * max(min(losses), 1e-300) and loss > losses[0]
+            ):
+                break
+            losses.append(loss)
+            step = replace(optimizer, learning_rate=float(rate))
+            if hasattr(state, "rate"):  # Adam keeps the rate that it began with
+                state = state._replace(rate=float(rate))
+            update = step.step(on, w, state)
+            w, state = update.weights, update.state
+    return rates[: len(losses)], np.array(losses)
+
+
+def _endless(objective: Objective, batch_size: int | None) -> Any:
+    """The objective again and again, or batch after batch, epoch after epoch."""
+    if batch_size is None:
+        while True:
+            yield objective
+    batches, epoch = Batches(objective, batch_size), 0
+    while True:
+        with batches.pieces(epoch) as pieces:
+            for piece in pieces:
+                yield from piece.batches
+        epoch += 1
+
+
+def _suggestion(rates: Float, losses: Float, limit: float | None, in_batches: bool) -> float:
+    """Where the loss falls most steeply, in batches a tenth of where it is lowest; at most half the limit."""
+    if in_batches or len(rates) < 3:
+        found = 0.1 * float(rates[int(np.argmin(losses))])
+    else:
+        found = float(rates[int(np.argmin(np.gradient(losses, np.log(rates))))])
+    return found if limit is None else min(found, 0.5 * limit)

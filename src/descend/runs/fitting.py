@@ -1,0 +1,207 @@
+"""`fit`: a for loop around `steps`, and what is made of its end."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Unpack
+
+from descend.descent import steps as descent
+from descend.descent.choose import as_optimizer, auto_optimizer
+from descend.descent.first_order import GradientDescent, Optimizer
+from descend.descent.history import History, Step
+from descend.descent.stopping import Outcome
+from descend.engines.matrix import empty_like
+from descend.errors import DescendWarning, EngineLostError
+from descend.models.inference import standard_errors, total_variance
+from descend.models.metrics import Metrics
+from descend.objectives.coordinates import coordinates_of
+from descend.objectives.losses import CrossEntropy, LogisticLoss
+from descend.objectives.objective import Objective, Quadratic
+from descend.objectives.sampling import sample_of
+from descend.runs.arguments import check_settings
+from descend.runs.endings import announce, explain
+from descend.runs.problem import Problem, ProblemOptions
+from descend.runs.recording import model_of, recorded
+from descend.runs.run import Run
+
+MAX_WEIGHTS = 1_024
+"""Up to so many weights a table's run keeps its moments, for the loss surface."""
+
+SEPARATED = (
+    "the classes are separated: without a penalty no weights are the best, larger ones are always better. "
+    "Give a `penalty`, 0.01 for example (--l2 0.01)"
+)
+
+
+def fit(
+    data: Any,
+    y: Any = None,
+    *,
+    optimizer: Optimizer | str = "auto",
+    start: Any = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    patience: int | None = None,
+    tolerance: float | None = None,
+    time_limit: float | None = None,
+    every: int | None = None,
+    progress: bool = False,
+    standardize: bool = False,
+    watch: Callable[[Iterator[Step]], Iterator[Step]] | None = None,
+    **problem: Unpack[ProblemOptions],
+) -> Run:
+    """Fit a linear model and return the Run.
+
+    `fit(x, y)` takes arrays as they are; `fit("data.csv", target="price")` and
+    `fit(frame, target="price")` encode a table. The keyword arguments in `problem` are those of
+    `Problem.of`: `target`, `loss`, `penalty`, `intercept`, `sample_weight`, `valid`, `seed`,
+    `columns`, `engine`. `batch_size` makes a first-order optimizer step on so many rows at a time, in
+    an order that `seed` decides; see `steps` for `epochs`, `patience` and the limits. `every` prints the
+    loss every so many steps; `progress` shows a live line; `watch` is a generator that the steps go through.
+    `standardize` makes the descent on arrays go through standardised coordinates (a table's always does):
+    learning rate and tolerance are then in those, start, weights and penalty in the units of the data.
+    Ctrl-C ends the run and returns it as it is. Raises `DescendError` on bad input.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100, weights=(3, 2), seed=0)
+    >>> run = descend.fit(x, y, intercept=False, start=(0.5, 0.75),
+    ...                   optimizer=descend.GradientDescent(learning_rate=0.1), steps=100, every=25)
+        0  6.69848
+       25  0.129954
+       50  0.0853082
+       75  0.0842697
+    >>> run.weights.round(2).tolist(), run.outcome.name
+    ([3.12, 2.52], 'STEP_LIMIT')
+    """
+    check_settings(problem, inspect.signature(fit).parameters, every)
+    made = Problem.of(data, y, **problem)
+    try:
+        if hasattr(made.session, "workers"):
+            made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
+        units = coordinates_of(made.objective, standardize and made.encoding is None, batch_size is not None)
+        objective, validation, start = units.taken_to(made.objective, made.validation, start)
+        chosen = _choose(optimizer, objective, batch_size)
+        if batch_size is None:
+            made.warnings += announce(objective, chosen)
+        for warning in made.warnings:
+            warnings.warn(warning, DescendWarning, stacklevel=2)
+        walk = descent.steps(
+            objective,
+            chosen,
+            limit=steps,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=problem.get("seed", 0),
+            start=start,
+            tolerance=tolerance,
+            time_limit=time_limit,
+            validation=validation,
+            patience=patience,
+        )
+        walk = units.walk_back(walk)
+        walk = walk if watch is None else watch(walk)
+        if progress:
+            from descend.runs.progress import watched
+
+            walk = watched(walk, steps, time_limit)
+        history, last = recorded(walk, made, every)
+        there = objective, units.there(last)
+        run = _ended(made, there, chosen, history, last, batch_size is not None)
+        run.origin, run.like = (data, y, problem), empty_like(data)
+        run.standardises = standardize and made.encoding is None
+        return run
+    finally:
+        made.close()
+
+
+def _ended(
+    made: Problem,
+    there: tuple[Objective, Step],
+    chosen: Optimizer,
+    history: History,
+    last: Step,
+    in_batches: bool,
+) -> Run:
+    """The Run, its ending explained; `there` are the objective and the last step in the units of the descent."""
+    names = (*made.feature_names, *(["(intercept)"] if made.objective.intercept else []))
+    try:
+        details = explain(there[0], chosen, history, there[1], names, in_batches)
+        return finished(made, history, last, chosen, details)
+    except EngineLostError as error:  # the walk is over: what needs no rows is still there
+        made.warnings.append(str(error))
+        return finished(made, history, last._replace(outcome=Outcome.LOST), chosen, "")
+
+
+def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
+    """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
+    assert last.outcome is not None
+    model, encoding = model_of(problem, last, optimizer), problem.encoding
+    model.facts["details"] = details
+    model.facts["variance"] = total_variance(problem.objective)
+    model.facts["counted"] = {"rows": problem.objective.rows, "weight": problem.objective.weight}
+    errors, metrics, seen = None, None, None
+    lost = last.outcome is Outcome.LOST
+    if last.outcome.converged:
+        errors = standard_errors(problem.objective, last.weights, encoding)
+    model.facts["standard_errors"] = errors
+    if encoding is not None:
+        metrics = {} if lost else problem.metrics(last.weights)
+        model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
+        problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
+        seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
+    if _separated(problem, last, metrics):
+        problem.warnings.append(SEPARATED)
+        model.facts["notes"].append(SEPARATED)
+        warnings.warn(SEPARATED, DescendWarning, stacklevel=4)
+    run = Run(
+        model,
+        history,
+        last.outcome,
+        optimizer,
+        problem.rows,
+        problem.notes,
+        problem.warnings,
+        errors,
+        problem if encoding is None else None,
+        details=details,
+        _metrics=metrics,
+    )
+    if encoding is not None:
+        run._sample, run._quadratic = seen, _without_rows(problem.objective)
+        kept = () if run._quadratic is None else encoding.numbers
+        run.profiles = {column.name: problem.profiles[column.name] for column in kept}
+    return run
+
+
+def _without_rows(objective: Objective) -> Quadratic | None:
+    """Squared error as its moments alone, small enough to keep."""
+    if not isinstance(objective, Quadratic) or objective.shape[0] > MAX_WEIGHTS:
+        return None
+    kept = copy.copy(objective)
+    kept.session = None
+    return kept
+
+
+def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
+    """The optimizer asked for; "auto" takes what the objective allows, gradient descent in batches."""
+    if optimizer != "auto":
+        return as_optimizer(optimizer)
+    return auto_optimizer(objective) if batch_size is None else GradientDescent()
+
+
+def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
+    """Whether every training row is on its own side: then no weights are best, without a penalty.
+
+    Of arrays, whose metrics cost a pass, it is known where no row can have a loss of log 2.
+    """
+    if not (problem.objective.penalty.is_zero and isinstance(problem.loss, LogisticLoss | CrossEntropy)):
+        return False
+    if metrics is not None:
+        return bool(metrics) and metrics["training"].values["accuracy"] > 1 - 1e-12
+    rows, weight = problem.objective.rows, problem.objective.weight
+    return last.loss is not None and rows == weight and last.loss * rows < math.log(2)

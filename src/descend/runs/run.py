@@ -1,0 +1,259 @@
+"""`Run`: what `fit` returns."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from descend.descent.first_order import Optimizer
+from descend.descent.history import History
+from descend.descent.stopping import Outcome
+from descend.engines.matrix import like_tensor
+from descend.errors import DescendError
+from descend.models.metrics import Metrics
+from descend.models.model import Model
+from descend.models.summary import Summary, summarise_model
+from descend.objectives.objective import Quadratic
+from descend.objectives.sampling import Sample, sample_of
+from descend.runs.problem import Problem, ProblemOptions
+
+if TYPE_CHECKING:
+    from descend.pictures.film import Film
+
+
+@dataclass
+class Run:
+    """What `fit` returns: the weights, how they came about, why the run ended, and what they mean.
+
+    >>> import descend
+    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", valid=0.2)
+    >>> print(run)
+    converged: the gradient is zero within the tolerance after 1 step, loss 76590.9
+    >>> run.rows, round(run.metrics["validation"].values["r2"], 3)
+    ({'training': 265, 'validation': 77, 'without_target': 2}, 0.865)
+    """
+
+    model: Model
+    history: History
+    outcome: Outcome
+    optimizer: Optimizer
+    rows: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    standard_errors: dict[str, Any] | None = field(default=None, repr=False)
+    """Of the coefficients, named like them; None under a penalty, short of the minimum, or of collinear columns."""
+    problem: Problem | None = field(default=None, repr=False)
+    """Kept for arrays, whose memory is the caller's; None for tables."""
+    details: str = ""
+    """What the ending means: how far it still was, why it left, which argument to change."""
+    origin: tuple[Any, Any, ProblemOptions] | None = field(default=None, repr=False)
+    """What the problem was made of, so that it can be made again."""
+    standardises: bool = field(default=False, repr=False)
+    """Whether arrays were standardised for the descent."""
+    profiles: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What is known about a table's columns of numbers, where its squared error is kept."""
+    _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
+    _sample: Sample | None = field(default=None, repr=False)
+    _quadratic: Quadratic | None = field(default=None, repr=False)
+    like: Any = field(default=None, repr=False)  # an empty tensor of the kind that the rows came in
+
+    @property
+    def weights(self) -> Any:
+        """The final weights of the descent, the intercept last; standardised for a table, a tensor for tensors."""
+        return like_tensor(self.model.weights, self.like)
+
+    @property
+    def loss(self) -> float:
+        """The final loss, penalty included."""
+        return float(self.history.loss[-1])
+
+    @property
+    def message(self) -> str:
+        """How the run ended, and what that means."""
+        return f"{self.outcome.value}. {self.details}" if self.details else self.outcome.value
+
+    @property
+    def metrics(self) -> dict[str, Metrics]:
+        """Metrics of the "training" and, where rows were held out, the "validation" rows."""
+        if self._metrics is None and self.problem is not None:
+            try:
+                self._metrics = self.problem.metrics(self.model.weights)
+            finally:
+                self.problem.close()
+        return self._metrics or {}
+
+    @property
+    def sample(self) -> Sample | None:
+        """At most a thousand training rows as the descent saw them, for pictures."""
+        if self._sample is None and self.problem is not None:
+            self._sample = sample_of(self.problem.session.source, self.rows["training"])
+        return self._sample
+
+    @property
+    def quadratic(self) -> Quadratic | None:
+        """The squared error as a function of the weights, without any rows; None for other losses."""
+        if self._quadratic is None and self.problem is not None:
+            objective = self.problem.objective
+            self._quadratic = objective if isinstance(objective, Quadratic) else None
+        return self._quadratic
+
+    def animate(self, interval: float | None = None) -> Film:
+        """The run as a film, `interval` milliseconds a frame: shows itself in a notebook.
+
+        Unless given, a frame is shown for 20 milliseconds, or longer so that the film takes two seconds.
+        `.save("fit.html")` writes it as a page, and so do `.gif`, `.mp4`, `.png` and `.json`. Every step is
+        a frame up to 300, beyond that as many, evenly spaced along the path of the weights. Where the
+        optimizer needed no steps the walk of gradient descent to the same minimum is shown.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, optimizer=descend.GradientDescent(0.1), steps=100)
+        >>> film = run.animate(interval=20)
+        >>> film.frames, film.picture
+        (101, 'line')
+        """
+        from descend.pictures.filming import film_of_run
+
+        return film_of_run(self, interval)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """The model on (a sample of) the training rows; returns the Axes.
+
+        Regression: the data, the fit and the start's line with one feature, else actual against
+        predicted with the residuals below. Two classes: the sigmoid with one feature, the boundary with
+        two, else a histogram of probabilities by class; more classes: their regions with two features,
+        else the probability of the true class.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.fit(x, y, intercept=False, start=(0.5, 0.75), optimizer="gradient-descent", steps=50)
+        >>> ax = run.plot()
+        >>> len(ax.collections[0].get_offsets()), len(ax.lines)
+        (100, 2)
+        """
+        from descend.pictures.plots import plot_model
+
+        return plot_model(self.animate(), ax=ax)
+
+    def plot_loss(self, *, ax: Any = None) -> Any:
+        """The training and the validation loss step by step; returns the Axes."""
+        return self.history.plot_loss(ax=ax)
+
+    def plot_coefficients(self, *, ax: Any = None) -> Any:
+        """The weights step by step, the eight that move most; standardised for a table. Returns the Axes."""
+        from descend.pictures.plots import plot_coefficients
+
+        names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
+        if self.model.weights.ndim == 2:
+            names = tuple(f"{name} ({label})" for name in names for label in self.model.classes or ())
+        return plot_coefficients(self.history, names=names, ax=ax)
+
+    def surface(self, *, ax: Any = None) -> Any:
+        """Contours of the loss over two weights and the path there; returns the Axes.
+
+        Exact for two weights; for more a slice through the two that moved most, and said to be one.
+        """
+        from descend.pictures.plots import plot_surface
+
+        return plot_surface(self.animate(), ax=ax)
+
+    def plot_confusion(self, *, ax: Any = None) -> Any:
+        """The confusion matrix of the validation rows, or of the training rows where none are held out.
+
+        Returns the Axes. Raises `DescendError` where there are no classes.
+        """
+        from descend.pictures.plots import plot_confusion
+
+        metrics = list(self.metrics.values())
+        if not metrics or metrics[-1].confusion is None:
+            raise DescendError("`plot_confusion` needs a classification; this model predicts numbers.")
+        return plot_confusion(metrics[-1].confusion, self.model.classes or (), ax=ax)
+
+    def plot_top_losses(self, count: int = 10, *, ax: Any = None) -> Any:
+        """The training rows that the model gets most wrong, of a table those of a sample; returns the Axes."""
+        from descend.models.top_losses import top_losses
+        from descend.pictures.plots import plot_top_losses
+
+        worst = top_losses(self, count)
+        labels, losses, holds = worst.columns()
+        return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", ax=ax)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        command: str | None = None,
+        label: str = "",
+        diagnosis: Any = None,
+    ) -> None:
+        """Write the report, one self-contained HTML file: metrics, film, diagnosis, coefficients, what went wrong.
+
+        `command` is the line that repeats the run, `label` names the data. `diagnosis` is that of the run
+        where there is one already; True makes it, which goes through data with classes once more, False
+        leaves it out. Unless given it is there where that costs next to nothing: of squared error, and of
+        up to a million numbers.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> descend.fit(x, y, intercept=False).report("line.html")
+        """
+        from descend.diagnosis.report import write_report
+
+        write_report(self, path, command=command, label=label, diagnosis=diagnosis)
+
+    @property
+    def coefficients(self) -> dict[str, Any]:
+        """Weights in original units by feature name, `(intercept)` last; one per class where there are several."""
+        names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
+        if self.model.encoding is None:
+            return dict(zip(names, self.model.weights.tolist(), strict=True))
+        listed, intercepts = self.model.encoding.coefficients(self.model.weights)
+        values = {c.name: c.values for c in listed} | {"(intercept)": intercepts}
+        return {name: values[name] if self.model.weights.ndim == 2 else values[name][0] for name in names}
+
+    def predict(self, data: Any) -> Any:
+        """Numbers for a regression, labels for a classification; see `Model.predict`."""
+        return self.model.predict(data)
+
+    def predict_probabilities(self, data: Any) -> Any:
+        """One probability per class; see `Model.predict_probabilities`."""
+        return self.model.predict_probabilities(data)
+
+    def to_torch(self) -> Any:
+        """The model as an `nn.Linear`, its scaling folded in; see `Model.to_torch`."""
+        return self.model.to_torch()
+
+    @staticmethod
+    def from_torch(layer: Any, x: Any, y: Any, *, loss: Any = None, history: History | None = None) -> Run:
+        """A linear layer trained elsewhere on `x` and `y` as a Run, for its plots, film, report and model file.
+
+        `loss` is squared-error for one output and cross-entropy for several, unless given; `history` is what
+        the loop recorded. Raises `ShapeError` where the layer does not fit the rows.
+
+        >>> import torch, descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> run = descend.Run.from_torch(torch.nn.Linear(2, 1, bias=False), x, y)
+        >>> run.outcome.name, run.weights.shape
+        ('ELSEWHERE', (2,))
+        """
+        from descend.interfaces.torch_layers import run_of_layer
+
+        return run_of_layer(layer, x, y, loss, history)
+
+    def summary(self, level: float = 0.95) -> Summary:
+        """Coefficients with standard errors, intervals at `level`, t or z statistics and p-values.
+
+        Squared error: t, R2, F; other losses: z from the observed information, and the deviance. Where there
+        are none it says why. McCullagh and Nelder, Generalized Linear Models (1989). Raises `DescendError`
+        for a `level` that is none.
+        """
+        return summarise_model(self.model, level)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as JSON; `descend.load` reads it."""
+        self.model.save(path)
+
+    def __str__(self) -> str:
+        steps = int(self.history.number[-1])
+        return f"{self.outcome.value} after {steps:,} step{'' if steps == 1 else 's'}, loss {self.loss:.6g}"

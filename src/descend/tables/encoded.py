@@ -1,0 +1,227 @@
+"""An encoded table as a source of blocks: training and validation rows from one read.
+
+Encoded blocks are spooled, in memory while they fit the budget and in a temporary file beyond it, so
+that later passes read and parse no file, and any leaf can be had again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+
+from descend.engines.blocks import AnySplit, Block, leaf_rows
+from descend.engines.matrix import Array, Float
+from descend.tables.encoded_parts import EncodedRun, Recipe
+from descend.tables.encoding import Encoding
+from descend.tables.partitions import first_leaves, leaves_of, row_runs, unit_rows
+from descend.tables.retained import Spooled
+from descend.tables.spool import Pair, Spool, memory_budget
+from descend.tables.surprises import Surprises
+from descend.tables.table import Rows, Slice, Table
+
+
+@dataclass(eq=False)
+class EncodedTable:
+    """A table, its encoding and its split; what its two sides share."""
+
+    table: Rows
+    encoding: Encoding
+    split: AnySplit | None = None
+    budget: int = field(default_factory=memory_budget)
+    """Bytes of blocks that may stay in memory."""
+    spill: bool = True
+    """Whether blocks beyond the budget go to a temporary file; if not, every pass reads the table."""
+    weight: str | None = None
+    """The column of sample weights."""
+    class_weights: Float | None = None
+    """Factors to the weights of training rows, by class."""
+    surprises: Surprises = field(default_factory=Surprises)
+    """What of the last read could not be taken as it is."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spool: Spool | None = Spool(self.budget)
+        self._leaves: int | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its rows become blocks."""
+        return Recipe(self.encoding, self.split, self.weight, self.class_weights)
+
+    def side(self, held_out: bool) -> EncodedSource:
+        """The training rows, or those held out."""
+        return EncodedSource(self, held_out)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block is spooled."""
+        return self._spool is not None and len(self._spool) == self._leaves
+
+    @property
+    def leaf_count(self) -> int:
+        """The number of leaves; takes a count of the rows where there was no read yet."""
+        if self._leaves is None:
+            if isinstance(self.table, Table):
+                files = self.table.file_rows if self.table.files else self.table.starts()[1:]
+                self._leaves = sum(leaves_of(rows, self.recipe.leaf_rows) for rows in files)
+            else:
+                self._fill()
+        assert self._leaves is not None
+        return self._leaves
+
+    def slices(self) -> Iterator[Slice]:
+        """The raw rows of each leaf."""
+        recipe = self.recipe
+        self.surprises, count = Surprises(), 0
+        for piece in self.table.slices(recipe.columns, recipe.leaf_rows):
+            yield piece
+            count += 1
+        self._leaves = count
+
+    def sides(self, index: int, piece: Slice) -> Pair:
+        """Training and validation rows of one leaf, encoded.
+
+        Rows without a target or of weight zero are in neither.
+        """
+        pair, surprises = self.recipe.pair(piece)
+        with self._lock:
+            self.surprises.merge(surprises)
+        self._keep(index, pair)
+        return pair
+
+    def _keep(self, index: int, pair: Pair) -> None:
+        spool = self._spool
+        if spool is None:
+            return
+        if self.spill or spool.fits(pair):
+            spool.put(index, pair)
+        else:
+            self._spool = None
+
+    def kept(self, index: int) -> Pair:
+        """Both sides of a leaf, by its index; takes a read where not every leaf is spooled."""
+        if not self.complete:
+            self._fill()
+            self.let_go()
+        assert self._spool is not None
+        return self._spool.get(index)
+
+    def _fill(self) -> None:
+        """Spool every leaf."""
+        self.spill, self._spool = True, self._spool or Spool(self.budget)
+        for index, piece in enumerate(self.slices()):
+            if index not in self._spool:
+                self.sides(index, piece)
+
+    def let_go(self) -> None:
+        """Forget the rows as they were read, if they were kept only to be encoded."""
+        if self.complete and isinstance(self.table, Spooled):
+            self.table.close()
+
+    def empty(self) -> Block:
+        """A block without rows."""
+        weighted = self.weight is not None or self.class_weights is not None
+        X, _ = self.encoding.transform(self.table.empty(self.encoding.names))
+        return Block(X, np.empty(0), np.empty(0) if weighted else None)
+
+    def close(self) -> None:
+        """Forget the blocks, delete the temporary files."""
+        if self._spool is not None:
+            self._spool.close()
+        self.table.close()
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSource:
+    """One side of an `EncodedTable`."""
+
+    whole: EncodedTable
+    held_out: bool
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self.whole.encoding.feature_names
+
+    @property
+    def rows(self) -> int | None:
+        return None
+
+    @property
+    def leaf_columns(self) -> int:
+        return len(self.whole.encoding.columns)
+
+    @property
+    def leaf_count(self) -> int:
+        return self.whole.leaf_count
+
+    @property
+    def ready(self) -> bool:
+        return self.whole.complete
+
+    def parts(self) -> list[EncodedPart]:
+        return [EncodedPart(self)]
+
+    def handles(self) -> list[EncodedRun]:
+        """The same leaves as runs that other processes can open."""
+        recipe, table = self.whole.recipe, self.whole.table
+        assert isinstance(table, Table)  # rows are kept where they are read, which is on the workers
+        unit = max(unit_rows(table.starts()[1], len(recipe.encoding.names)), recipe.leaf_rows)
+        runs = row_runs(table, recipe.columns, unit)
+        places = zip(runs, first_leaves(runs, recipe.leaf_rows), strict=True)
+        return [EncodedRun(run, first, recipe, self.held_out) for run, first in places]
+
+    def window(self, leaves: Array) -> tuple[Block, Array]:
+        blocks = (self.whole.kept(int(leaf))[self.held_out] for leaf in leaves)
+        present = (block for block in blocks if block is not None)
+        block = _joined(present, len(leaves) * leaf_rows(self.leaf_columns)) or self.whole.empty()
+        return block, np.arange(block.rows)
+
+
+def _joined(blocks: Iterator[Block], most: int) -> Block | None:
+    """Blocks of `most` rows at most, one below the other; dense ones are forgotten as soon as they are copied."""
+    first = next(blocks, None)
+    if first is None or not isinstance(first.X, np.ndarray):
+        return None if first is None else Block.joined([first, *blocks])
+    X, y = np.empty((most, first.X.shape[1])), np.empty(most)
+    s, rows = (None if first.sample_weight is None else np.empty(most)), 0
+    for block in chain([first], blocks):
+        at = slice(rows, rows := rows + block.rows)
+        X[at], y[at] = block.X, block.y
+        if s is not None:
+            s[at] = block.sample_weight
+    return Block(X[:rows], y[:rows], None if s is None else s[:rows])
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPart:
+    """All leaves of an `EncodedSource`."""
+
+    source: EncodedSource
+
+    def leaves(self) -> Iterator[EncodedLeaf]:
+        whole = self.source.whole
+        if whole.complete:
+            whole.let_go()
+            for index in range(whole.leaf_count):
+                yield EncodedLeaf(index, self.source, None)
+            return
+        for index, piece in enumerate(whole.slices()):
+            yield EncodedLeaf(index, self.source, piece)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedLeaf:
+    """One leaf: raw rows still to encode, or None where its blocks are spooled."""
+
+    index: int
+    source: EncodedSource
+    piece: Slice | None
+
+    def block(self) -> Block | None:
+        whole = self.source.whole
+        pair = whole.kept(self.index) if self.piece is None else whole.sides(self.index, self.piece)
+        return pair[self.source.held_out]

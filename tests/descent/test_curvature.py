@@ -1,0 +1,166 @@
+"""Curvatures in any coordinates beside the eigenvalues of Hessians that NumPy sums from the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from descend import GradientDescent, Objective
+from descend.descent.curvature import (
+    Coordinates,
+    CurvatureMoments,
+    Curvatures,
+    bound_of,
+    curvatures_at,
+    curvatures_in,
+)
+from descend.engines.blocks import Block
+from descend.objectives.coordinates import Coordinates as Units
+from descend.objectives.losses import LOSSES
+
+RNG = np.random.default_rng(6)
+X = RNG.normal(size=(150, 3)) * [1.0, 5.0, 0.3] + [0.5, -2.0, 4.0]
+SCORE = X @ [1.0, -0.2, 2.0] - 8.0 + RNG.normal(size=150)
+TARGETS = {
+    "squared-error": SCORE,
+    "logistic": (SCORE > 0).astype(int),
+    "cross-entropy": np.digitize(SCORE, [-1.0, 1.0]),
+}
+WEIGHT = RNG.integers(0, 4, 150).astype(float)
+ELSEWHERE = Coordinates(np.array([2.0, 0.1, 5.0]), np.array([-1.0, 3.0, 0.0]))
+SCALED = Coordinates(ELSEWHERE.units, np.zeros(3))
+
+
+def weights(objective):
+    return np.random.default_rng(1).normal(size=objective.shape) * 0.3
+
+
+def hessian(x, loss, w, s=None, intercept=True, alpha=0.0, units=1.0):
+    """From the rows, each class beside each; the penalty acts on weights in the units of the data."""
+    A = np.column_stack([x, np.ones(len(x))]) if intercept else x
+    z, s = A @ w, np.ones(len(x)) if s is None else s
+    if loss == "cross-entropy":
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        d = np.einsum("ik,kl->ikl", p, np.eye(p.shape[1])) - np.einsum("ik,il->ikl", p, p)
+    else:
+        d = {"squared-error": 2.0 * np.ones(len(z)), "logistic": np.exp(z) / (1 + np.exp(z)) ** 2}[loss]
+        d = d[:, None, None]
+    H = np.einsum("i,ia,ikl,ib->akbl", s / s.sum(), A, d, A)
+    H = H.reshape(H.shape[0] * H.shape[1], -1)
+    ridge = np.zeros(A.shape[1])
+    ridge[: x.shape[1]] = alpha * np.broadcast_to(units, x.shape[1]) ** 2
+    return H + np.diag(np.repeat(ridge, d.shape[1]))
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("s", [None, WEIGHT], ids=["plain", "weighted"])
+@pytest.mark.parametrize("alpha", [0.0, 0.4])
+@pytest.mark.parametrize("loss", TARGETS)
+def test_curvatures_are_the_eigenvalues_of_the_hessian_in_any_coordinates(loss, alpha, s, intercept):
+    objective = Objective.of(X, TARGETS[loss], loss=loss, intercept=intercept, sample_weight=s, penalty=alpha)
+    w, ways = weights(objective), [Coordinates.given(3), ELSEWHERE if intercept else SCALED]
+    for to, found in zip(ways, curvatures_in(objective, w, ways), strict=True):
+        v = to.weights(w, intercept)
+        H = hessian(to.centres + to.units * X, loss, v, s, intercept, alpha, to.units)
+        size = found.largest
+        np.testing.assert_allclose(found.values, np.linalg.eigvalsh(H)[::-1], rtol=1e-8, atol=1e-12 * size)
+        np.testing.assert_allclose(
+            H @ found.directions, found.directions * found.values, rtol=0, atol=1e-10 * size
+        )
+        # softmax does not tell whether a weight grows in all classes alike
+        alike = (intercept if alpha else 3 + intercept) if loss == "cross-entropy" else 0
+        assert found.flat == alike
+        assert found.smallest == found.values[-1 - alike] > 0
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("loss", TARGETS)
+def test_weights_predict_the_same_in_other_coordinates(loss, intercept):
+    w = weights(Objective.of(X, TARGETS[loss], loss=loss, intercept=intercept))
+    before, to = w.copy(), ELSEWHERE if intercept else SCALED
+    v, there = to.weights(w, intercept), to.centres + to.units * X
+    end, old_end = (v[-1], w[-1]) if intercept else (0.0, 0.0)
+    np.testing.assert_allclose(there @ v[:3] + end, X @ w[:3] + old_end, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(w, before)
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+def test_an_objective_in_standardised_coordinates_has_the_curvatures_of_standardised_rows(loss):
+    objective = Objective.of(X, TARGETS[loss], loss=loss)
+    units = Units.of(objective)
+    v = weights(objective)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    found = curvatures_at(units.applied(objective), v)
+    np.testing.assert_allclose(
+        found.values, np.linalg.eigvalsh(hessian(Z, loss, v))[::-1], rtol=1e-8, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 0.4])
+@pytest.mark.parametrize("loss", TARGETS)
+def test_nowhere_is_a_loss_more_curved_than_its_bound(loss, alpha, intercept):
+    objective = Objective.of(X, TARGETS[loss], loss=loss, penalty=alpha, intercept=intercept)
+    to = ELSEWHERE if intercept else SCALED
+    bound = bound_of(objective, objective.moments, to)
+    for size in (0.0, 0.1, 10.0):
+        w = size * weights(objective)
+        largest = curvatures_at(objective, w, to).largest
+        assert largest <= bound * (1 + 1e-12)
+        if not alpha and (loss == "squared-error" or (loss == "logistic" and not size)):
+            assert largest == pytest.approx(bound, rel=1e-9)  # it is reached
+    given = bound_of(objective, objective.moments, Coordinates.given(3))
+    assert alpha or given == pytest.approx(objective.curvature_bound, rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["squared-error", "logistic"])
+def test_between_twins_only_the_penalty_is_curved(loss):
+    twins = np.column_stack([X, X[:, 0]]) - np.append(X.mean(axis=0), X[:, 0].mean())
+    for alpha in (0.0, 0.01):
+        objective = Objective.of(twins, TARGETS[loss], loss=loss, penalty=alpha)
+        found = curvatures_at(objective, np.zeros(5))
+        across = found.directions[:, -1] * np.sign(found.directions[0, -1])
+        assert found.flat == (0 if alpha else 1)
+        assert found.values[-1] == pytest.approx(alpha)
+        np.testing.assert_allclose(across, np.sqrt([0.5, 0, 0, 0.5, 0]) * [1, 0, 0, -1, 0], atol=1e-7)
+
+
+def test_the_weights_of_curvature_are_those_of_the_loss_at_the_predictions():
+    offset = RNG.normal(size=150)
+    block = Block(X, TARGETS["logistic"].astype(float), WEIGHT, offset)
+    w = np.array([0.3, -0.1, 0.2, -0.5])
+    found = CurvatureMoments(LOSSES["logistic"], True).of(block, w)
+    p = 1 / (1 + np.exp(-(X @ w[:3] + w[3] + offset)))
+    assert found.weight == pytest.approx(np.sum(WEIGHT * p * (1 - p)))
+    np.testing.assert_allclose(
+        (found.mean + found.mean_low)[:3], np.average(X, axis=0, weights=WEIGHT * p * (1 - p))
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=st.integers(1, 6), columns=st.integers(1, 6), rank=st.integers(0, 6), seed=st.integers(0, 999))
+def test_curvatures_of_a_root_are_those_of_its_square_and_flat_ones_are_zero(rows, columns, rank, seed):
+    rng, rank = np.random.default_rng(seed), min(rank, rows, columns)
+    A = rng.normal(size=(rows, rank)) @ rng.normal(size=(rank, columns))
+    found, V = Curvatures.of_root(A), Curvatures.of_root(A).directions
+    assert found.flat == columns - rank
+    np.testing.assert_allclose(V.T @ V, np.eye(columns), atol=1e-12)
+    np.testing.assert_allclose(V * found.values @ V.T, A.T @ A, atol=1e-12 * max(found.largest, 1e-300))
+    assert (np.diff(found.values) <= 0).all()
+    assert (found.values[rank:] == 0).all()
+
+
+def test_a_root_keeps_the_digits_that_its_square_has_lost():
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    found = Curvatures.of_root(np.diag([1.0, 1e-10]) @ turn)
+    assert found.smallest == pytest.approx(1e-20, rel=1e-4)
+    assert found.condition == pytest.approx(1e20, rel=1e-4)
+    assert found.flat == 0
+
+
+def test_where_all_is_flat_the_condition_is_infinite_and_no_rate_too_high():
+    found = Curvatures.of_root(np.zeros((1, 2)))
+    assert (found.flat, found.largest, found.smallest, found.condition) == (2, 0.0, 0.0, float("inf"))
+    assert found.limit(GradientDescent()) > 1e300

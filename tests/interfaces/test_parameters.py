@@ -1,0 +1,111 @@
+"""The parameters of the estimators, beside scikit-learn's class weights and rows counted one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_sample_weight
+
+import descend
+from descend import L2, Adam, DescendError, Exact, GradientDescent, LinearClassifier, LinearRegressor, Newton
+from descend.interfaces.parameters import class_weighted, optimizer_of, penalty_of, training_weight
+
+RNG = np.random.default_rng(3)
+X, Y = RNG.normal(size=(40, 2)), RNG.normal(size=40)
+LABELS = np.array(["no", "yes"])[(Y > 0).astype(int)]
+
+OPTIMIZERS = {
+    "a name": ("adam", "auto", Adam()),
+    "a name and a rate": ("adam", 0.01, Adam(0.01)),
+    "a rate alone": ("auto", 0.1, GradientDescent(0.1)),
+    "a schedule alone": ("auto", descend.Cosine(0.1), GradientDescent(descend.Cosine(0.1))),
+    "nothing": ("auto", "auto", "auto"),
+    "one without a rate": ("exact", "auto", Exact()),
+    "an object, which has its own rate": (Newton(), 0.1, Newton()),
+}
+
+
+@pytest.mark.parametrize(("optimizer", "rate", "expected"), OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_name_and_a_rate_describe_an_optimizer(optimizer, rate, expected):
+    assert optimizer_of(optimizer, rate) == expected
+
+
+@pytest.mark.parametrize("alpha", ["auto", 0, 0.25, np.float32(0.25), np.int64(2)])
+def test_a_penalty_has_its_own_alpha_or_that_of_the_data(alpha):
+    assert penalty_of("l2", alpha, 0.5) == L2(0.5 if isinstance(alpha, str) else float(alpha))
+    assert penalty_of(None, alpha, 0.5) == L2(0.0)
+    assert penalty_of(0.125, alpha, 0.5) == penalty_of(L2(0.125), alpha, 0.5) == L2(0.125)
+
+
+PARTIAL = {"fit": lambda model: model.fit(X, LABELS), "partial_fit": lambda model: model.partial_fit(X, LABELS, ["no", "yes"])}  # fmt: skip
+REFUSED = {
+    "a class of optimizers": ({"optimizer": Adam}, "`optimizer` must be auto, one of .* got <class"),
+    "no optimizer": ({"optimizer": None}, "`optimizer` must be auto, one of .* got None"),
+    "a rate of Newton": ({"optimizer": "newton", "learning_rate": 0.1}, 'not apply .* leave it at "auto"'),
+    "a rate in words": ({"learning_rate": "fast"}, "`learning_rate` must be a number above 0"),
+    "a class of penalties": ({"penalty": L2}, "`penalty` must be a number, .* got <class"),
+    "another penalty": ({"penalty": "l1"}, "`penalty` must be \"l2\", None or a penalty, got 'l1'"),
+    "no alpha": ({"alpha": None}, "`alpha` of a penalty must be a number of at least 0, got None"),
+    "an alpha in words": ({"alpha": "0.1"}, "`alpha` must be a number of at least 0 or \"auto\", got '0.1'"),
+    "a weight below zero": ({"class_weight": {"no": -1}}, "`class_weight` must be numbers .* got -1"),
+    "a weight in words": ({"class_weight": {"no": "2"}}, "`class_weight` must be numbers .* got '2'"),
+    "a class that is none": ({"class_weight": {"No": 1}}, "`class_weight` names 'No', .* among the classes"),
+    "a list of weights": ({"class_weight": [1, 2]}, '`class_weight` must be None, "balanced" or a dict'),
+}
+
+
+@pytest.mark.parametrize("act", PARTIAL.values(), ids=PARTIAL)
+@pytest.mark.parametrize(("parameters", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_parameter_that_makes_no_sense_is_named_by_either_way_to_learn(act, parameters, message):
+    with pytest.raises(DescendError, match=message):
+        act(LinearClassifier(**parameters))
+
+
+def test_a_number_is_a_penalty_by_either_way_to_learn():
+    expected = LinearRegressor(alpha=0.5).fit(X, Y).coef_
+    for penalty in (0.5, np.float32(0.5), L2(0.5)):
+        whole, part = LinearRegressor(penalty=penalty).fit(X, Y), LinearRegressor(penalty=penalty)
+        np.testing.assert_allclose(whole.coef_, expected, rtol=1e-12)
+        np.testing.assert_allclose(part.partial_fit(X, Y).coef_, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_weight_of_training_is_that_of_the_rows_that_fit_keeps(seed, weighted):
+    s = RNG.uniform(0.5, 2.0, 40) if weighted else None
+    run = descend.fit(X, Y, valid=0.3, seed=seed, sample_weight=s)
+    found = training_weight(s, 40, seed, 0.3)
+    assert found == pytest.approx(run.problem.objective.weight, rel=1e-12)
+    assert found < training_weight(s, 40, seed, None) == training_weight(s, 40, seed, (X, Y))
+
+
+def test_rows_without_weight_leave_an_alpha_that_is_a_number():
+    assert training_weight(np.zeros(3), 3, 0, None) == 1.0
+
+
+codes = st.integers(1, 5).flatmap(
+    lambda k: st.tuples(st.just(k), st.lists(st.integers(0, k - 1), min_size=1, max_size=30))
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=codes, data=st.data())
+def test_balanced_classes_have_equal_weight_in_all_and_the_total_stays(drawn, data):
+    k, found = drawn
+    code = np.array(found, dtype=float)
+    s = np.array(data.draw(st.lists(st.floats(0.1, 10), min_size=len(code), max_size=len(code))))
+    shares = np.bincount(found, class_weighted("balanced", np.arange(k), code, s), minlength=k)
+    present = np.isin(np.arange(k), found)
+    np.testing.assert_allclose(shares, np.where(present, s.sum() / k, 0.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "class_weight", [None, "balanced", {"c": 3.0}, {"a": 0.0, "b": 2, "c": np.float32(0.5)}]
+)
+def test_weights_of_classes_are_scikit_learns(class_weight):
+    classes, code = np.array(["a", "b", "c"]), np.array([0.0, 0, 0, 1, 2, 2])
+    found = class_weighted(class_weight, classes, code, None)
+    expected = compute_sample_weight(class_weight, classes[code.astype(int)])
+    np.testing.assert_allclose(np.ones(6) if found is None else found, expected, rtol=1e-15)

@@ -1,0 +1,192 @@
+"""What both estimators share: starts, validation, callbacks, what is kept of a run; beside scikit-learn's answers."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+
+import descend
+from descend import DescendError, LinearClassifier, LinearRegressor, Outcome
+
+diabetes_X, diabetes_y = load_diabetes(return_X_y=True)
+cancer_X, cancer_y = load_breast_cancer(return_X_y=True)
+iris_X, iris_y = load_iris(return_X_y=True)
+
+
+def test_a_warm_start_begins_at_the_last_weights():
+    model = LinearClassifier(optimizer="gradient-descent", steps=50, warm_start=True).fit(iris_X, iris_y)
+    end = model.history_.loss[-1]
+    assert model.fit(iris_X, iris_y).history_.loss[0] == pytest.approx(end, rel=1e-12)
+    again = LinearRegressor(warm_start=True).fit(diabetes_X, diabetes_y).fit(diabetes_X, diabetes_y)
+    assert again.history_.loss[0] == pytest.approx(again.history_.loss[-1], rel=1e-9)
+
+
+def test_ones_own_validation_data_stop_early():
+    X, y = cancer_X[:60], cancer_y[:60]
+    model = LinearClassifier(optimizer="adam", alpha=0, early_stopping=3, steps=3_000)
+    model.fit(X, y, eval_set=(cancer_X[60:], cancer_y[60:]))
+    assert model.outcome_ is Outcome.EARLY_STOP
+    assert model.history_.validation_loss[-1] == pytest.approx(
+        descend.cross_entropy(model.predict_proba(cancer_X[60:])[:, 1], cancer_y[60:]), rel=1e-9
+    )
+    held = LinearClassifier(early_stopping=True, validation_fraction=0.2, random_state=0).fit(
+        cancer_X, cancer_y
+    )
+    assert np.isfinite(held.history_.validation_loss).all()
+    assert held.run_.rows["validation"] > 80
+
+
+def test_the_repr_shows_the_ending_and_the_curve():
+    model = LinearClassifier()
+    assert "<svg" not in model._repr_html_()
+    html = model.fit(cancer_X, cancer_y)._repr_html_()
+    assert model.outcome_.value in html
+    assert "<polyline" in html
+
+
+def test_scikit_learns_callbacks_are_told_each_step():
+    pytest.importorskip("sklearn.callback")
+
+    class Counter:
+        def __init__(self):
+            self.scores, self.tasks = [], 0
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            self.tasks += 1
+
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+            if context.task_name == "step":
+                self.scores.append(fitted_estimator.score(cancer_X, cancer_y))
+            return len(self.scores) == 5
+
+    counter = Counter()
+    model = LinearClassifier(optimizer="gradient-descent", steps=50).set_callbacks(counter)
+    model.fit(cancer_X, cancer_y)
+    assert counter.tasks == 1 + 5
+    assert counter.scores[-1] > counter.scores[0]
+    assert counter.scores[-1] == model.score(cancer_X, cancer_y)
+    assert model.outcome_ is Outcome.INTERRUPTED
+
+
+def test_scikit_learns_monitor_scores_each_step():
+    callback = pytest.importorskip("sklearn.callback")
+    monitor = callback.ScoringMonitor(scoring="r2")
+    model = LinearRegressor(optimizer="gradient-descent", steps=6, standardize=False)
+    model.set_callbacks(monitor).fit(diabetes_X, diabetes_y)
+    scores = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "step"]
+    z = diabetes_X @ model.history_.weights[:, :-1].T + model.history_.weights[:, -1]
+    expected = 1 - ((z - diabetes_y[:, None]) ** 2).mean(axis=0) / diabetes_y.var()
+    np.testing.assert_allclose(scores, expected, rtol=1e-9)
+    assert len(scores) == 7
+
+
+def test_verbose_prints_and_a_limit_warns(capsys):
+    LinearRegressor(optimizer="gradient-descent", steps=20, verbose=10).fit(diabetes_X, diabetes_y)
+    assert capsys.readouterr().out.split()[::2] == ["0", "10"]
+    with pytest.warns(ConvergenceWarning, match="stopped at the step limit"):
+        LinearRegressor(optimizer="gradient-descent", learning_rate=1e-9).fit(diabetes_X, diabetes_y)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 1.5, -0.1, "a tenth", None, np.nan])
+def test_a_share_to_hold_out_that_is_none_is_named(fraction):
+    model = LinearRegressor(early_stopping=True, validation_fraction=fraction)
+    with pytest.raises(DescendError, match="`validation_fraction` must be a number between 0 and 1, got"):
+        model.fit(diabetes_X, diabetes_y)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_penalty_is_that_of_c_of_one_on_the_rows_that_are_learned_from(early_stopping, weighted):
+    s = np.arange(len(cancer_y)) % 3 + 1.0 if weighted else None
+    model = LinearClassifier(early_stopping=early_stopping, validation_fraction=0.3, random_state=1, tol=1e-8)
+    run = model.fit(cancer_X, cancer_y, sample_weight=s).run_
+    rows = np.random.RandomState(1).randint(2**31 - 1)
+    kept = (
+        ~descend.engines.blocks.Split(0.3, rows).held_out(0, 0, len(cancer_y))
+        if early_stopping
+        else slice(None)
+    )
+    weights = np.ones(len(cancer_y)) if s is None else s
+    assert run.model.facts["penalty"]["alpha"] == pytest.approx(1 / weights[kept].sum(), rel=1e-12)
+    assert run.rows["training"] == len(cancer_y[kept])
+
+
+def test_both_coefficients_of_two_classes_are_one_difference():
+    settings = {"alpha": 0.01, "tol": 1e-9}
+    model = LinearClassifier(loss="cross-entropy", **settings).fit(iris_X[:100], iris_y[:100])
+    W = model.run_.weights
+    np.testing.assert_allclose(model.coef_[0], W[:-1, 1] - W[:-1, 0], rtol=1e-12)
+    np.testing.assert_allclose(model.intercept_[0], W[-1, 1] - W[-1, 0], rtol=1e-12)
+    theirs = LogisticRegression(C=2 / (0.01 * 100), tol=1e-10).fit(iris_X[:100], iris_y[:100])
+    np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [LinearRegressor, LinearClassifier])
+def test_without_an_intercept_it_is_zero_and_the_origin_is_predicted_alike(make):
+    model = make(fit_intercept=False).fit(iris_X, iris_y > 0)
+    assert np.all(model.intercept_ == 0.0)
+    z = model.predict if make is LinearRegressor else model.decision_function
+    assert z(np.zeros((1, 4))).tolist() == [0.0]
+
+
+def test_an_estimator_keeps_no_rows_of_its_data():
+    x = np.random.default_rng(0).normal(size=(20_000, 4))
+    for model in (LinearRegressor(), LinearClassifier()):
+        model.fit(x, (x[:, 0] > 0).astype(int))
+        assert model.run_.problem is model.run_.origin is None
+        assert len(pickle.dumps(model)) < 0.3 * x.nbytes  # a sample of the rows for pictures
+
+
+def test_what_partial_fit_learns_is_no_longer_the_run_of_an_earlier_fit():
+    model = LinearRegressor().fit(diabetes_X, diabetes_y)
+    assert model.run_.outcome.converged
+    model.partial_fit(diabetes_X[:9], diabetes_y[:9])
+    assert not hasattr(model, "run_")
+    assert model.outcome_ is Outcome.STEP_LIMIT
+    assert model.history_.loss[-1] == pytest.approx(
+        np.mean((model.predict(np.r_[diabetes_X, diabetes_X[:9]]) - np.r_[diabetes_y, diabetes_y[:9]]) ** 2)
+    )
+
+
+def test_the_same_seed_gives_the_same_bits_and_a_generator_goes_on():
+    def weights(state):
+        model = LinearClassifier(optimizer="adam", batch_size=10, epochs=2, random_state=state)
+        return model.fit(iris_X, iris_y).coef_.tolist()
+
+    assert weights(3) == weights(3) != weights(4)
+    going, other = np.random.RandomState(3), np.random.RandomState(3)
+    first, second = weights(going), weights(going)
+    assert first == weights(other) != second
+    assert second == weights(other)
+
+
+@pytest.mark.parametrize("make", [LinearRegressor, LinearClassifier])
+def test_what_is_not_fitted_predicts_nothing(make):
+    with pytest.raises(NotFittedError):
+        make().predict(iris_X)
+
+
+@pytest.mark.parametrize("given", [(iris_X,), iris_X, {"X": iris_X}, (iris_X, iris_y, iris_y)])
+def test_validation_data_that_are_no_pair_are_named(given):
+    with pytest.raises(DescendError, match=r"`eval_set` must be a pair `\(X, y\)`, got"):
+        LinearRegressor().fit(iris_X, iris_y, eval_set=given)
+    with pytest.raises(ValueError, match="2 features, but LinearRegressor is expecting 4"):
+        LinearRegressor().fit(iris_X, iris_y, eval_set=(iris_X[:, :2], iris_y))
+
+
+def test_a_chunk_is_learned_from_whole():
+    with pytest.raises(
+        DescendError, match=r"`early_stopping` does not go with `partial_fit`.*leave it at False"
+    ):
+        LinearRegressor(early_stopping=True).partial_fit(iris_X, iris_y)

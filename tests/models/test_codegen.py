@@ -1,0 +1,106 @@
+"""Exported programs give what the model gives, on rows with missing cells and unknown levels too."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import polars as pl
+import pytest
+from exported import CASES, PENGUINS, case, check
+from postgres import cluster
+
+import descend
+from descend import DescendError
+from descend.interfaces.cli import main
+
+
+@pytest.fixture(params=CASES, scope="module")
+def fitted(request):
+    return case(request.param)
+
+
+def load(source):
+    names = {}
+    exec(compile(source, "exported", "exec"), names)
+    return names
+
+
+def test_python(fitted):
+    run, rows = fitted
+    made = load(descend.export(run.model, "python"))
+    cells = rows.to_dicts()
+    shares = None
+    if run.model.classes is not None:
+        shares = [list(made["probabilities"](row).values()) for row in cells]
+    check(run, rows, [made["predict"](row) for row in cells], shares)
+
+
+def test_torch(fitted):
+    torch = pytest.importorskip("torch")
+    run, rows = fitted
+    layer = load(descend.export(run.model, "torch"))["Linear"]()
+    check(run, rows, layer.predict(rows.to_dicts()))
+    assert all(p.dtype == torch.float64 and p.requires_grad for p in layer.parameters())
+
+
+def test_sql(fitted):
+    duckdb = pytest.importorskip("duckdb")
+    run, rows = fitted
+    connection = duckdb.connect()
+    connection.register("data", rows.to_arrow())
+    found = connection.sql(descend.export(run.model, "sql")).pl()
+    shares = [name for name in found.columns if name.startswith("probability:")]
+    check(run, rows, found["prediction"].to_list(), found.select(shares).to_numpy() if shares else None)
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with cluster() as made:
+        yield made
+
+
+def test_sql_in_postgresql(fitted, postgres):
+    run, rows = fitted
+    postgres.table(rows.with_row_index("row").cast({"row": pl.Int64}))
+    found = postgres.query(descend.export(run.model, "sql")).sort("row")
+    shares = [name for name in found.columns if name.startswith("probability:")]
+    check(run, rows, found["prediction"].to_list(), found.select(shares).to_numpy() if shares else None)
+
+
+@pytest.mark.parametrize("classes", [None, 2, 3])
+def test_models_of_arrays(classes):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(50, 3))
+    y = x @ [1.0, 2.0, 3.0] if classes is None else random.integers(0, classes, 50)
+    loss = {None: "squared-error", 2: "logistic", 3: "cross-entropy"}[classes]
+    run = descend.fit(x, y, loss=loss, penalty=0.1)
+    rows = [dict(zip(("x0", "x1", "x2"), row, strict=True)) for row in x.tolist()]
+    check(run, x, [load(descend.export(run.model, "python"))["predict"](row) for row in rows])
+
+
+def test_a_csvs_texts_do_as_cells():
+    run = descend.fit(PENGUINS, target="body_mass_g")
+    made = load(descend.export(run.model, "python"))
+    with PENGUINS.open(newline="") as file:
+        found = [made["predict"](row) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(found, run.predict(PENGUINS), rtol=1e-9)
+
+
+def test_the_shell_writes_each_kind_beside_the_model(tmp_path, capsys):
+    model = tmp_path / "penguins.model.json"
+    descend.fit(PENGUINS, target="species").save(model)
+    for to, ending in (("python", ".py"), ("sql", ".sql"), ("torch", ".torch.py")):
+        assert main(["export", str(model), "--to", to]) == 0
+        assert (tmp_path / f"penguins{ending}").read_text()
+    assert capsys.readouterr().out.count("penguins") == 3
+    assert main(["export", str(model), "--to", "excel"]) == 2
+    assert main(["export", str(model), "--to", "sql", "--out", str(model)]) == 2
+    assert descend.load(model).weights.size
+    assert "`to` must be one of onnx, torch, sql, python" in capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_said():
+    x, y = descend.make_line(100, seed=0)
+    with pytest.raises(DescendError, match="`to` must be one of"):
+        descend.export(descend.fit(x, y, intercept=False).model, "pmml")

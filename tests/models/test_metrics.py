@@ -1,0 +1,101 @@
+"""Metrics, against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+import descend
+from descend import LogisticLoss, Serial
+from descend.engines.blocks import ArraySource
+from descend.errors import DescendError
+from descend.models.metrics import evaluate
+from descend.objectives.losses import CrossEntropy, SquaredError
+
+RNG = np.random.default_rng(8)
+ROWS = 500
+X = RNG.normal(size=(ROWS, 3))
+W = np.array([1.0, -2.0, 0.5, 0.3])
+WEIGHTS = {"": None, "weighted": RNG.integers(0, 4, ROWS).astype(float)}
+every_weight = pytest.mark.parametrize("s", WEIGHTS.values(), ids=WEIGHTS)
+
+
+def measured(loss, w, y, s, constant):
+    session = Serial().open(ArraySource(X, y, s))
+    try:
+        return evaluate(session, loss, w, True, np.array(constant))
+    finally:
+        session.close()
+
+
+@every_weight
+def test_metrics_of_a_regression(s):
+    z = X @ W[:-1] + W[-1]
+    y = z + RNG.normal(size=ROWS)
+    found = measured(SquaredError(), W, y, s, [0.7])
+    for prediction, values in ((z, found.values), (np.full(ROWS, 0.7), found.baseline)):
+        assert values["rmse"] == pytest.approx(sk.root_mean_squared_error(y, prediction, sample_weight=s))
+        assert values["mae"] == pytest.approx(sk.mean_absolute_error(y, prediction, sample_weight=s))
+        assert values["r2"] == pytest.approx(sk.r2_score(y, prediction, sample_weight=s))
+
+
+@every_weight
+def test_metrics_of_two_classes(s):
+    z = X @ W[:-1] + W[-1]
+    y = (RNG.random(ROWS) < 1 / (1 + np.exp(-z))).astype(float)
+    found = measured(LogisticLoss(), W, y, s, [0.4, 0.6])
+    p = 1 / (1 + np.exp(-z))
+    assert found.values["log_loss"] == pytest.approx(sk.log_loss(y, p, sample_weight=s))
+    assert found.values["accuracy"] == pytest.approx(sk.accuracy_score(y, z > 0, sample_weight=s))
+    assert found.values["roc_auc"] == pytest.approx(sk.roc_auc_score(y, z, sample_weight=s))
+    np.testing.assert_allclose(found.confusion, sk.confusion_matrix(y, z > 0, sample_weight=s))
+    assert found.baseline["log_loss"] == pytest.approx(sk.log_loss(y, np.full(ROWS, 0.6), sample_weight=s))
+    assert found.baseline["accuracy"] == pytest.approx(np.average(y == 1, weights=s))
+    assert found.baseline["roc_auc"] == 0.5
+
+
+@every_weight
+def test_metrics_of_three_classes(s):
+    w = RNG.normal(size=(4, 3))
+    z = X @ w[:-1] + w[-1]
+    y = RNG.integers(0, 3, ROWS).astype(float)
+    found = measured(CrossEntropy(), w, y, s, [0.5, 0.3, 0.2])
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    assert found.values["log_loss"] == pytest.approx(sk.log_loss(y, p, sample_weight=s))
+    assert found.values["accuracy"] == pytest.approx(sk.accuracy_score(y, z.argmax(1), sample_weight=s))
+    np.testing.assert_allclose(found.confusion, sk.confusion_matrix(y, z.argmax(1), sample_weight=s))
+    assert "roc_auc" not in found.values
+    shares = np.tile([0.5, 0.3, 0.2], (ROWS, 1))
+    assert found.baseline["log_loss"] == pytest.approx(sk.log_loss(y, shares, sample_weight=s))
+
+
+def test_a_figure_that_has_no_value_is_none_in_json():
+    found = measured(SquaredError(), W, np.ones(ROWS), None, [1.0])
+    assert np.isnan(found.values["r2"])
+    assert found.to_dict()["values"]["r2"] is None
+    assert found.to_dict()["baseline"]["rmse"] == 0.0
+    assert "confusion" not in found.to_dict()
+
+
+def test_a_class_that_training_lacked_costs_the_constant_infinity():
+    y = (X[:, 0] > 0).astype(float)
+    found = measured(LogisticLoss(), W, y, None, [1.0, 0.0])
+    assert found.baseline["log_loss"] == np.inf
+    assert found.to_dict()["baseline"]["log_loss"] is None
+
+
+def test_a_loss_of_ones_own_has_no_metrics():
+    class Own:
+        name = "own"
+
+    with pytest.raises(DescendError, match="no metrics are defined for the loss own"):
+        measured(Own(), W, np.ones(ROWS), None, [1.0])
+
+
+def test_the_constant_is_that_of_the_training_rows():
+    x, y = X, X @ W[:-1] + RNG.normal(size=ROWS)
+    run = descend.fit(x[:300], y[:300], valid=(x[300:], y[300:]))
+    constant = np.full(200, y[:300].mean())
+    assert run.metrics["validation"].baseline["r2"] == pytest.approx(sk.r2_score(y[300:], constant))
+    assert run.metrics["training"].baseline["r2"] == pytest.approx(0, abs=1e-12)
