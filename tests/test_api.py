@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,56 @@ def public(name):
         return pytest.skip(str(error))
 
 
+EXTRAS = {
+    "fastai": ["HistoryCallback"],
+    "sklearn": ["LinearClassifier", "LinearRegressor"],
+    "torch": ["Torch", "TorchLoss"],
+}
+"""The names that each extra brings."""
+
+
 def test_the_public_names_are_these():
-    assert sorted(descend.__all__) == NAMES
+    missing = {name for extra, names in EXTRAS.items() if find_spec(extra) is None for name in names}
+    assert sorted(descend.__all__) == [name for name in NAMES if name not in missing]
     assert dir(descend) == NAMES
+
+
+HIDDEN = """
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *where: None if name in {extras} else found(name, *where)
+"""
+
+
+def without(extras, code):
+    """What a program prints that cannot import these libraries."""
+    code = HIDDEN.format(extras=extras) + code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("extras", [list(EXTRAS), ["torch", "fastai"]], ids="-".join)
+def test_a_star_gives_every_name_that_can_be_had(extras):
+    if any(find_spec(extra) is None for extra in EXTRAS if extra not in extras):
+        pytest.skip("an extra that should stay is not installed")
+    code = "before = {*globals()}\nfrom descend import *\nprint(*sorted({*globals()} - before - {'before'}))"
+    missing = {name for extra in extras for name in EXTRAS[extra]}
+    assert without(extras, code) == [name for name in NAMES if name not in missing]
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_name_whose_extra_is_missing_says_what_to_install(extra):
+    for name in EXTRAS[extra]:
+        code = f"""
+try:
+    from descend import {name}
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+        kind, *words = without([extra], code)
+        assert kind == "MissingExtraError"
+        assert " ".join(words).endswith(f"pip install 'descend[{extra}]'.")
 
 
 @pytest.mark.parametrize("name", NAMES)

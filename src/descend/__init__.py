@@ -1,11 +1,14 @@
 """descend fits linear models by gradient descent, and lets you watch it happen.
 
-Names are resolved when first used (PEP 562): `import descend` itself imports nothing heavy.
+Names are resolved when first used (PEP 562): `import descend` itself imports nothing heavy. `from descend import *`
+gives the names that can be had here; one that needs an extra which is not installed raises `MissingExtraError`,
+an ImportError that says what to install, when it is asked for by name.
 """
 
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import Any
 
 __version__ = "0.1.0"
@@ -65,7 +68,16 @@ _HOME = {
     "style": "pictures.plots",
 }
 
-__all__ = ["__version__", *_HOME]
+_NEEDS = {"interfaces.fastai": "fastai", "interfaces.sklearn": "sklearn", "interfaces.torch_engine": "torch"}
+"""The library that a module cannot be imported without."""
+
+
+def _can_be_had(name: str) -> bool:
+    library = _NEEDS.get(_HOME[name])
+    return library is None or find_spec(library) is not None
+
+
+__all__ = ["__version__", *filter(_can_be_had, _HOME)]
 
 
 def __getattr__(name: str) -> Any:
@@ -77,4 +89,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *_HOME])

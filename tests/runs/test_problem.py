@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+import descend
 from descend import L2, DescendError, LogisticLoss, Serial, SquaredError
 from descend.engines.blocks import Split
 from descend.errors import DataError, ShapeError
@@ -185,6 +188,19 @@ def test_a_class_that_training_has_not_seen_is_named():
 def test_columns_list_all_that_they_mention():
     columns = Columns(["a"], ["b"], ["c"], ["d"], {"e": "x"}, ["-"])
     assert columns.named() == {"a", "b", "c", "d", "e"}
+
+
+@pytest.mark.parametrize("engine", ["threads", 4, descend.Threads])
+def test_what_is_no_engine_is_told_every_engine_there_is(engine):
+    with pytest.raises(DescendError, match=r"^`engine` must be None, or ") as caught:
+        Problem.of(X, SCORE, engine=engine)
+    assert str(caught.value).endswith(f", got {engine!r}.")
+    public = [getattr(descend, name) for name in descend.__all__]
+    engines = [
+        kind.__name__ for kind in public if inspect.isclass(kind) and callable(getattr(kind, "open", None))
+    ]
+    assert {"Serial", "Threads", "Processes", "Cluster"} <= {*engines}
+    assert all(f"{name}()" in str(caught.value) for name in engines)
 
 
 def test_a_problem_may_be_closed_twice_and_with_any_engine():

@@ -9,7 +9,7 @@ from descend.errors import MissingExtraError
 
 try:
     from fastai.callback.core import Callback
-except ImportError as error:  # pragma: no cover
+except ImportError as error:
     raise MissingExtraError("recording a Learner needs fastai: pip install 'descend[fastai]'.") from error
 
 

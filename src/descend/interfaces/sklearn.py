@@ -10,11 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
+
+from descend.errors import DataError, DescendError, MissingExtraError
+
+try:
+    from sklearn.base import ClassifierMixin, RegressorMixin
+    from sklearn.utils.multiclass import check_classification_targets
+except ImportError as error:
+    raise MissingExtraError("the estimators need scikit-learn: pip install 'descend[sklearn]'.") from error
 
 from descend.engines.matrix import Array, Float
-from descend.errors import DataError, DescendError
 from descend.interfaces.parameters import class_weighted
 from descend.interfaces.sklearn_base import LinearEstimator
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, as_loss

@@ -12,13 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
-from descend.errors import MissingExtraError
-
-try:
-    import sklearn  # noqa: F401
-except ImportError as error:  # pragma: no cover
-    raise MissingExtraError("the estimators need scikit-learn: pip install 'descend[sklearn]'.") from error
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from descend.engines.blocks import ArraySource, Source
 from descend.engines import matrix
+from descend.engines.blocks import ArraySource, Source
 from descend.engines.engine import ThreadSession, cores
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import Moments, Triangle, triangular_factor
@@ -31,7 +31,7 @@ from descend.objectives.statistics import (
 
 try:
     import torch
-except ImportError as error:  # pragma: no cover
+except ImportError as error:
     raise MissingExtraError("tensors and losses of torch need it: pip install 'descend[torch]'.") from error
 
 V = TypeVar("V")

@@ -166,7 +166,10 @@ class Problem:
         if isinstance(y, str):
             raise DescendError(f"`y` must be an array; the name of a column is `target={y!r}`.")
         if isinstance(engine, type) or not (engine is None or hasattr(engine, "open")):
-            raise DescendError(f"`engine` must be Serial(), Threads() or None, got {engine!r}.")
+            raise DescendError(
+                "`engine` must be None, or Serial(), Threads(), Processes(), Cluster() or Torch() of descend, "
+                f"got {engine!r}."
+            )
         if not isinstance(columns, Columns | None):
             raise DescendError(
                 f"`columns` must be descend.Columns(...), got {type(columns).__name__}: Columns(drop=[...])."
