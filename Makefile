@@ -82,8 +82,8 @@ lessons: $(VENV)/check ## Write the notebooks beside the lessons
 pictures: $(VENV)/check ## Make the pictures of docs/pictures from the code as it is (needs chromium)
 	$(BIN)/python docs/pictures/make.py
 
-bench: $(VENV)/bench ## Measure against the rivals and write docs/benchmarks.md (takes long, and 15 GB of disk)
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/run.py --write docs/benchmarks.md
+bench: $(VENV)/bench ## Measure against the rivals and write docs/explanation/benchmarks.md (takes long, and 15 GB of disk)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/run.py --write docs/explanation/benchmarks.md
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(DEMO) player/node_modules .pytest_cache .mypy_cache .ruff_cache

@@ -3,7 +3,7 @@
     python benchmarks/gpu.py                  on "cuda", 20 million rows of 32 columns
     python benchmarks/gpu.py --device cpu --rows 200000
 
-Prints a table with the card's name and the loss that each ends at; put it into docs/benchmarks.md. Needs torch built
+Prints a table with the card's name and the loss that each ends at; put it into docs/explanation/benchmarks.md. Needs torch built
 for the card. On "cpu" it only shows that the script runs.
 """
 

@@ -1,8 +1,8 @@
-"""Run the benchmarks: each module listed below measures one section of docs/benchmarks.md.
+"""Run the benchmarks: each module listed below measures one section of docs/explanation/benchmarks.md.
 
     python benchmarks/run.py                         every section, printed
     python benchmarks/run.py startup --quick         one of them, a smoke test
-    python benchmarks/run.py --data FOLDER --write docs/benchmarks.md
+    python benchmarks/run.py --data FOLDER --write docs/explanation/benchmarks.md
 
 A section lies between two comments of its name and is replaced by itself, so sections may be
 measured one by one, and the text around them is left alone.
@@ -39,7 +39,7 @@ SECTIONS = {
 }
 HEADER = """# Benchmarks
 
-Written by `python benchmarks/run.py --data FOLDER --write docs/benchmarks.md`; `--quick` is a smoke test.
+Written by `python benchmarks/run.py --data FOLDER --write docs/explanation/benchmarks.md`; `--quick` is a smoke test.
 Figures are medians of five rounds (three where a round takes long), smallest to largest in brackets.
 Rivals take turns with descend in the same run, so ratios travel between machines better than seconds do.
 """

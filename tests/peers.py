@@ -1,9 +1,9 @@
 """scikit-learn's own tests of its linear models, run with adapters of our estimators in the place of theirs.
 
-    python tests/peers.py                    the table of docs/switching.md, and every failure
+    python tests/peers.py                    the table of docs/how-to/switching.md, and every failure
 
 A plugin of pytest puts the adapters into `sklearn.linear_model` before the tests import it. They translate
-the parameters as docs/switching.md does, and skip a test, "does not apply", where it asks for what we do not
+the parameters as docs/how-to/switching.md does, and skip a test, "does not apply", where it asks for what we do not
 have. A test that passes without having fitted one of them says nothing about us: it does not apply either.
 """
 
@@ -374,7 +374,7 @@ class Plugin:
         return [failure for failure in self.failures if failure[1] not in KNOWN]
 
     def table(self):
-        """What docs/switching.md says, in Markdown."""
+        """What docs/how-to/switching.md says, in Markdown."""
         asked = collections.Counter(KNOWN.get(name, "?") for _, name, _, _ in self.failures)
         rows = [
             ["file", "passes", "fails", "does not apply"],

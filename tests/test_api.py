@@ -100,7 +100,7 @@ COMMANDS = {
 def test_every_extra_that_is_named_is_there():
     root = DOCS.parent
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    files = [root / "README.md", root / "CHANGELOG.md", *DOCS.glob("*.md"), *(root / "src").rglob("*.py")]
+    files = [root / "README.md", root / "CHANGELOG.md", *DOCS.rglob("*.md"), *(root / "src").rglob("*.py")]
     named = {name for f in files for name in re.findall(r"descend\[(\w+)\]", f.read_text("utf-8"))}
     assert named <= extras.keys()
     assert {"sklearn", "torch", "fastai", "onnx", "cluster", "notebook"} <= named | {"fastai"}
@@ -199,8 +199,8 @@ def flags(command):
 
 
 def section(command):
-    """What docs/shell.md says about a command."""
-    parts = re.split(r"^## ", (DOCS / "shell.md").read_text(), flags=re.MULTILINE)
+    """What docs/reference/shell.md says about a command."""
+    parts = re.split(r"^## ", (DOCS / "reference" / "shell.md").read_text(), flags=re.MULTILINE)
     (found,) = [part for part in parts if part.startswith(f"`descend {command}")]
     return found
 

@@ -119,7 +119,7 @@ def test_json_holds_the_figures_of_the_tables(d):
 
 
 def test_the_page_in_the_docs_is_as_printed():
-    text = (ROOT / "docs" / "diagnosis.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "diagnosis.md").read_text("utf-8")
     code = re.search(r"```python\n(import.*?)```", text, re.S)[1]
     page = re.search(r"```text\n(.*?)```", text, re.S)[1]
     scope = {}

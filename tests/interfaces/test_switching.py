@@ -1,4 +1,4 @@
-"""The translations of docs/switching.md give the coefficients that scikit-learn gives."""
+"""The translations of docs/how-to/switching.md give the coefficients that scikit-learn gives."""
 
 from __future__ import annotations
 

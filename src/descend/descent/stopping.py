@@ -106,7 +106,7 @@ class Divergence:
     start and that of a constant prediction at 5 evaluations in a row. Only losses over all rows
     count, never a batch's. Where the slope of the loss is `bounded`, the weights of gradient descent
     grow no faster than in proportion to its steps: such a run may swing, but only numbers that overflow
-    count as diverged. docs/diagnosis.md has the rule of both.
+    count as diverged. docs/explanation/diagnosis.md has the rule of both.
     """
 
     FACTOR, PATIENCE = 10.0, 5
