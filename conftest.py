@@ -1,6 +1,7 @@
 """Doctests run in a folder of their own that holds the examples, so what they write stays out of the project.
 
-Pictures are drawn without a screen and closed after each test.
+Pictures are drawn without a screen and closed after each test. Hypothesis sets no deadline: what a busy machine
+takes long for is not wrong.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ["MPLBACKEND"] = "Agg"
+hypothesis.settings.register_profile("descend", deadline=None)
+hypothesis.settings.load_profile("descend")
 
 collect_ignore_glob = ["docs/conf.py", "docs/_build/*", "docs/lessons/*", "docs/pictures/*", "lessons/*"]
 

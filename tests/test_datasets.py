@@ -45,7 +45,7 @@ def test_it_is_what_the_lesson_asks_for():
     assert level == pytest.approx(2.5, abs=0.25)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**63))
 def test_the_same_seed_gives_the_same_data_and_another_others(seed):
     (x, y), (again, target), (other, _) = (

@@ -139,7 +139,7 @@ def test_the_weights_of_curvature_are_those_of_the_loss_at_the_predictions():
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=st.integers(1, 6), columns=st.integers(1, 6), rank=st.integers(0, 6), seed=st.integers(0, 999))
 def test_curvatures_of_a_root_are_those_of_its_square_and_flat_ones_are_zero(rows, columns, rank, seed):
     rng, rank = np.random.default_rng(seed), min(rank, rows, columns)

@@ -49,7 +49,7 @@ def programmed(x, y, intercept=True):
     return "perfect" if gap.fun < -1e-7 else "partial"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(4, 12),
     columns=st.integers(1, 3),
@@ -70,7 +70,7 @@ def test_a_linear_program_says_the_same_of_small_integers(rows, columns, interce
         assert answer.mistakes == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data(), classes=st.integers(2, 4), intercept=st.booleans(), cut=st.integers(1, 11))
 def test_margins_are_counted_row_by_row_and_merged_in_parts(data, classes, intercept, cut):
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))

@@ -18,7 +18,7 @@ def load(rows, numbers):
     return sum(rows[number] for number in numbers)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS, history=st.lists(MEMBERS, min_size=1))
 def test_every_part_has_one_worker_whoever_comes_and_goes(rows, history):
     shares = Shares(rows)
@@ -28,7 +28,7 @@ def test_every_part_has_one_worker_whoever_comes_and_goes(rows, history):
         assert set(held) <= set(members)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS, threads=MEMBERS, data=st.data())
 def test_shares_are_even_up_to_a_part_and_everyone_keeps_what_is_within_its_own(rows, threads, data):
     shares, before, largest = Shares(rows), {}, max(rows, default=0)
@@ -44,7 +44,7 @@ def test_shares_are_even_up_to_a_part_and_everyone_keeps_what_is_within_its_own(
         before = after
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(each=st.integers(0, 9), members=MEMBERS)
 def test_equal_parts_that_can_be_shared_out_evenly_are_in_contiguous_runs(each, members):
     held, start = Shares([7] * (each * sum(members.values()))).over(members), 0

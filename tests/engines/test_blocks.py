@@ -51,7 +51,7 @@ def python_mix(x):
     return x ^ (x >> 31)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     fraction=st.floats(1e-9, 1, exclude_max=True),
     seed=st.integers(-(2**70), 2**70),
@@ -74,7 +74,7 @@ def test_the_share_held_out_is_the_fraction(fraction, seed):
     assert abs(Split(fraction, seed).held_out_groups(keys).sum() - n * fraction) < 5 * sigma
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cuts=st.lists(st.integers(0, 3_000)), seed=st.integers(0, 2**63))
 @pytest.mark.parametrize("last", [False, True])
 def test_the_same_rows_are_held_out_however_they_are_read(last, cuts, seed):

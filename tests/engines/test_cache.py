@@ -31,7 +31,7 @@ def kept(cache, *places):
     return [place for place in places if cache.get(*place) is not None]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(budget=st.integers(0, 12), actions=st.lists(ACTIONS, max_size=40))
 def test_it_is_an_ordinary_dictionary_that_drops_the_oldest_of_other_runs(budget, actions):
     """Beside a plain list of `(run, key, value, size)`, the least recently used first."""

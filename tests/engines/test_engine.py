@@ -112,7 +112,7 @@ def grown(values, order):
     return tree.total()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(order=st.integers(1, 70).flatmap(lambda n: st.permutations(range(n))), seed=st.integers(0, 2**32))
 def test_a_tree_has_the_same_bits_in_any_order_of_arrival(order, seed):
     rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def test_a_tree_has_the_same_bits_in_any_order_of_arrival(order, seed):
     assert grown(values, order) == grown(values, range(len(order)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     order=st.integers(1, 70).flatmap(lambda n: st.permutations(range(n))), missing=st.sets(st.integers(0, 69))
 )

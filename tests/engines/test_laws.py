@@ -62,6 +62,7 @@ def named(case):
     )
 
 
+SLOW_TWO, SLOW_THREE = (pytest.param(name, marks=pytest.mark.slow) for name in ("two", "three"))
 every_case = pytest.mark.parametrize("case", CASES, ids=named)
 every_whole_case = pytest.mark.parametrize("case", WHOLE, ids=named)
 
@@ -172,9 +173,9 @@ def test_the_same_rows_in_a_duckdb_result_give_the_same_run(case):
 ODD_NAMES = st.sampled_from(["*", "^.*$", "^a$", "", "count", "len", "literal", "level", "weight", "y", "y."])
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["number", SLOW_TWO, SLOW_THREE])
 @given(names=st.lists(ODD_NAMES | st.text("*^$.()[]ab ,\"'\\"), min_size=4, max_size=4, unique=True))
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_names_of_columns_are_names_and_nothing_else(names, target):
     plain = pl.from_pandas(table(target))[:400]
     frame = plain.rename(dict(zip(plain.columns, names, strict=True)))
@@ -340,7 +341,7 @@ def test_the_size_of_leaves_changes_nothing(case, monkeypatch):
     same(many, descend.fit(table(target), target="y", **how))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["number", "two", SLOW_THREE])
 def test_leaves_of_their_real_size(target, monkeypatch, tmp_path):
     monkeypatch.undo()
     times = 30

@@ -64,7 +64,7 @@ def blocks(cuts, x=X, y=Y, s=None):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cuts=st.lists(st.integers(1, ROWS - 1)), seed=st.integers(0, 2**32), way=st.sampled_from("<>^?"))
 def test_rows_split_in_any_way_and_merged_in_any_order_have_the_same_moments(weighted, cuts, seed, way):
     parts = [Moments.of(b) for b in blocks(cuts, s=WEIGHT if weighted else None)]
@@ -83,7 +83,7 @@ def test_rows_split_in_any_way_and_merged_in_any_order_have_the_same_moments(wei
     assert total.rows == (np.count_nonzero(WEIGHT) if weighted else ROWS)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     x=st.integers(1, 30).flatmap(
         lambda rows: st.lists(
@@ -235,7 +235,7 @@ def in_units(cross, scale):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(1, ROWS - 1), max_size=12), seed=st.integers(0, 2**32))
 def test_the_triangle_holds_the_cross_products_in_any_order_of_merging(weighted, cuts, seed):
     s = WEIGHT if weighted else None

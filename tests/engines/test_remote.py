@@ -84,7 +84,7 @@ def expected():
 # The tree of a round
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), leaves=st.integers(1, 70))
 def test_branches_of_runs_make_the_tree_of_all_leaves(data, leaves):
     """Workers fold their runs, however cut and in whatever order they answer, to the same bits."""

@@ -171,7 +171,7 @@ def test_a_worker_of_one_thread_finds_the_callers_modules():
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(messages=st.lists(st.binary(max_size=300), min_size=1, max_size=5), lost=st.integers(1, 400))
 def test_messages_arrive_whole_and_in_order_or_not_at_all(messages, lost):
     pipe = io.BytesIO()

@@ -90,7 +90,7 @@ codes = st.integers(1, 5).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn=codes, data=st.data())
 def test_balanced_classes_have_equal_weight_in_all_and_the_total_stays(drawn, data):
     k, found = drawn

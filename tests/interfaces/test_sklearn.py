@@ -40,8 +40,21 @@ def weight_checks(estimator):
     return {f"check_sample_weight_equivalence_on_{kind}_data": WEIGHTS for kind in kinds}
 
 
+def slow_ones_marked(checks):
+    """The same checks; those of class weights that take many small steps are slow."""
+    names, cases = checks.args
+    marked = [
+        pytest.param(*case, marks=pytest.mark.slow)
+        if case[0].optimizer in ("gradient-descent", "adam")
+        and "check_class_weight_classifiers" in str(case[1])
+        else case
+        for case in cases
+    ]
+    return pytest.mark.parametrize(names, marked, **checks.kwargs)
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks([*REGRESSORS, *CLASSIFIERS])
+@slow_ones_marked(parametrize_with_checks([*REGRESSORS, *CLASSIFIERS]))
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 

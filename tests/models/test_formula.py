@@ -67,7 +67,7 @@ def test_a_formula_is_the_predictor_with_gaps_and_unknown_levels_too(name):
     assert formula.outputs == of_model(run.model, rows).shape[1]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     intercept=st.booleans(),
     penalty=st.sampled_from([0.0, 0.1]),

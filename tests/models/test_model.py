@@ -84,7 +84,7 @@ def test_a_loaded_model_is_the_model_to_the_last_bit(model, tmp_path):
     assert (tmp_path / "n.json").read_bytes() == (tmp_path / "m.json").read_bytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=2, max_size=5))
 def test_every_float_survives(tmp_path_factory, weights):
     path = tmp_path_factory.mktemp("m") / "m.json"
@@ -222,7 +222,7 @@ def places(value, path=()):
 STRANGE = st.sampled_from([None, True, -1, 0, 2.5, "", "text", [], {}, [None], {"a": 1}])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data(), strange=STRANGE, model=st.sampled_from(["number", "text", "three"]))
 def test_whatever_is_changed_a_file_loads_or_is_refused(tmp_path_factory, data, strange, model):
     folder = tmp_path_factory.mktemp("m")

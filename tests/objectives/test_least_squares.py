@@ -123,7 +123,7 @@ def test_normal_equations_are_solved_by_the_pseudo_inverse(way, rank):
     np.testing.assert_array_equal(g, before)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     shape=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     rank=st.integers(0, 6),

@@ -170,13 +170,13 @@ def test_far_out_squared_error_is_the_square():
 FLOATS = st.floats(-1e4, 1e4)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(z=arrays(float, 8, elements=FLOATS))
 def test_the_mean_of_the_logistic_loss_is_scipys_expit(z):
     np.testing.assert_allclose(LOGISTIC.inverse_link(z), expit(z), rtol=1e-14, atol=1e-300)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(z=arrays(float, (5, 3), elements=FLOATS))
 def test_the_mean_of_cross_entropy_is_scipys_softmax_and_sums_to_one(z):
     p = SOFTMAX.inverse_link(z)
@@ -213,7 +213,7 @@ def two_points(draw, name):
 
 
 @every_loss
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_losses_are_convex_and_above_their_tangents(name, data):
     a, b, y = data.draw(two_points(name))
@@ -227,7 +227,7 @@ def test_losses_are_convex_and_above_their_tangents(name, data):
 
 
 @every_loss
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_curvature_is_negative_or_beyond_its_bound(name, data):
     z, _, y = data.draw(two_points(name))
@@ -244,7 +244,7 @@ def test_the_bounds_of_curvature_are_reached():
     assert np.linalg.eigvalsh(even)[-1] == pytest.approx(SOFTMAX.curvature_bound)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), shift=FLOATS)
 def test_only_differences_between_classes_count(data, shift):
     z, _, y = data.draw(two_points("cross-entropy"))

@@ -202,7 +202,7 @@ EXACT = {
 
 
 @pytest.mark.parametrize(("x", "w"), EXACT.values(), ids=EXACT)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), exponent=st.integers(-18, 0))
 def test_the_loss_is_never_negative_however_near_the_minimum(x, w, seed, exponent):
     w = np.array(w)

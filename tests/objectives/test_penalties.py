@@ -27,13 +27,13 @@ alphas = st.one_of(st.just(0.0), st.floats(1e-6, 1e6))
 weights = st.one_of(*(arrays(float, shape, elements=st.floats(-100, 100)) for shape in [(4,), (3, 2)]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(alpha=alphas, w=weights)
 def test_the_value_is_half_alpha_times_the_squares(alpha, w):
     assert L2(alpha).value(w) == pytest.approx(alpha / 2 * sum(x**2 for x in w.ravel().tolist()), rel=1e-13)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(alpha=alphas, w=weights, seed=st.integers(0, 2**32))
 def test_gradient_and_curvature_are_the_slopes(alpha, w, seed):
     """A quadratic, so wide central differences are exact up to rounding."""

@@ -90,7 +90,7 @@ class TestLosses:
         assert low.y1 <= high.y0
         assert {to_hex(text.get_color()) for text in panel.ax.texts} == {LIGHT.data, LIGHT.validation}
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(frames=PLACES, known=PLACES)
     def test_are_marked_where_they_were_last_known(self, frames, known):
         film = Film(

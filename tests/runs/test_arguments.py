@@ -69,7 +69,7 @@ def test_of_several_mistakes_the_first_one_is_named():
     assert "`penality`" in told("penality", "zzz", "qqq")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from([name for name in KNOWN if len(name) >= 5]), data=st.data())
 def test_a_letter_too_few_or_two_that_changed_places_lead_to_the_name(name, data):
     i = data.draw(st.integers(1, len(name) - 2))

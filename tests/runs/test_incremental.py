@@ -37,7 +37,7 @@ def ridge(x, y, s, alpha, intercept):
     return np.linalg.solve(2 * (Z.T * s) @ Z / s.sum() + alpha * np.diag(own), 2 * (Z.T * s) @ y / s.sum())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     cuts=st.sets(st.integers(1, 119), max_size=6),
     intercept=st.booleans(),

@@ -50,7 +50,7 @@ def cells(path, **options):
 words = st.text("ab ,;|\t\"'\n1.5é", max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.lists(words, min_size=3, max_size=3), min_size=2, max_size=8),
     separator=st.sampled_from(",;\t|"),

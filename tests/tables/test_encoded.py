@@ -46,7 +46,7 @@ def targets(side):
     return np.concatenate([np.empty(0), *(block.y for block in blocks if block is not None)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     y=st.lists(st.sampled_from([0.0, 1.0, None, float("nan"), 7.0]), min_size=1, max_size=60),
     fraction=st.floats(0.05, 0.95),

@@ -116,7 +116,7 @@ def test_without_an_intercept_the_first_category_keeps_all_levels_and_numbers_ar
 
 @pytest.mark.parametrize("outputs", [None, 3])
 @pytest.mark.parametrize("intercept", [True, False])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_weights_in_original_units_predict_the_same(intercept, outputs, seed):
     encoding = learn(intercept=intercept)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from descend.tables import profiles
@@ -113,7 +113,6 @@ def test_which_types_are_features_and_which_of_them_text(dtype, usable, text):
 cells = st.one_of(st.none(), st.just(NAN), st.floats(-1e6, 1e6).map(lambda v: round(v, 6)))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(cells, max_size=6), min_size=1, max_size=5))
 @example([[None], [], [3.0, 3.0]])
 def test_a_number_profile_of_slices_is_that_of_the_whole(slices):
@@ -161,7 +160,6 @@ def test_dates_are_remembered():
     assert not profile_of(NumberProfile(), [1.0]).dated
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "", None, "é"]), max_size=6), min_size=1, max_size=4))
 def test_a_text_profile_counts_levels_and_missing_cells(slices):
     found = profile_of(TextProfile(), *slices, dtype=pl.String)

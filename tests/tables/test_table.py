@@ -182,7 +182,7 @@ def test_a_name_with_brackets_is_read_as_it_is(tmp_path):
     assert cells(write(tmp_path / "odd[1].csv", CSV)) == ROWS
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(heights=st.lists(st.integers(0, 9), min_size=1, max_size=4), rows=st.integers(1, 5))
 def test_slices_are_whole_but_for_the_last_of_each_file(tmp_path_factory, heights, rows):
     folder, first = tmp_path_factory.mktemp("slices"), 0
