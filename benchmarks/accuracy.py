@@ -13,7 +13,7 @@ from rivals import scikit_learn
 from timing import Times, in_turns, markdown
 
 import descend
-from descend.engines.blocks import Split
+from descend.engines.splits import Split
 
 DIGITS = 5e-4
 """The largest relative difference that counts as equal to three digits."""

@@ -17,7 +17,7 @@ _HOME = {
     "Adam": "descent.first_order",
     "Block": "engines.blocks",
     "Cluster": "engines.cluster",
-    "Columns": "runs.problem",
+    "Columns": "runs.roles",
     "Constant": "descent.schedules",
     "Cosine": "descent.schedules",
     "CrossEntropy": "objectives.losses",
@@ -39,7 +39,7 @@ _HOME = {
     "LogisticLoss": "objectives.losses",
     "Model": "models.model",
     "Moments": "engines.moments",
-    "Newton": "descent.choose",
+    "Newton": "descent.newton",
     "Objective": "objectives.objective",
     "OneCycle": "descent.schedules",
     "Outcome": "descent.stopping",
@@ -51,7 +51,7 @@ _HOME = {
     "Step": "descent.history",
     "Threads": "engines.engine",
     "Torch": "interfaces.torch_engine",
-    "TorchLoss": "interfaces.torch_engine",
+    "TorchLoss": "interfaces.torch_loss",
     "Trajectory": "descent.trajectory",
     "cross_entropy": "objectives.losses",
     "diagnose": "diagnosis.diagnosis",
@@ -61,14 +61,19 @@ _HOME = {
     "lr_find": "runs.explore",
     "make_line": "datasets",
     "mse": "objectives.losses",
-    "path": "descent.trajectory",
+    "path": "runs.explore",
     "plot": "pictures.plots",
     "predict": "objectives.statistics",
     "steps": "descent.steps",
     "style": "pictures.plots",
 }
 
-_NEEDS = {"interfaces.fastai": "fastai", "interfaces.sklearn": "sklearn", "interfaces.torch_engine": "torch"}
+_NEEDS = {
+    "interfaces.fastai": "fastai",
+    "interfaces.sklearn": "sklearn",
+    "interfaces.torch_engine": "torch",
+    "interfaces.torch_loss": "torch",
+}
 """The library that a module cannot be imported without."""
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from descend.engines.matrix import Float
 from descend.errors import DescendError, check_whole
 
 
 def make_line(
     rows: int = 100, weights: Sequence[float] = (3, 2), *, seed: int | None = None
-) -> tuple[Float, Float]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The lesson's data: `y = x @ weights + U(0, 1)`, one column of x uniform on [-1, 1], the last all ones.
 
     Returns `x` of shape (rows, len(weights)) and `y` of shape (rows,). With more than two weights

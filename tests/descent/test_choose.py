@@ -247,7 +247,7 @@ def spoilt(rows=70_000, seed=9):
 @pytest.mark.parametrize("columns", [2, 3], ids=["even", "with a column that the sample lacks"])
 @pytest.mark.parametrize("standardize", [False, True])
 def test_an_eighth_of_many_leaves_leads_to_the_same_minimum(monkeypatch, columns, standardize):
-    monkeypatch.setattr("descend.engines.blocks.leaf_rows", lambda columns: 1_000)
+    monkeypatch.setattr("descend.engines.arrays.leaf_rows", lambda columns: 1_000)
     x, y = spoilt()
     x = x[:, :columns]
     how = {"loss": "logistic", "optimizer": Newton(), "tolerance": 1e-12, "standardize": standardize}
@@ -263,7 +263,7 @@ def test_an_eighth_of_many_leaves_leads_to_the_same_minimum(monkeypatch, columns
 
 
 def test_the_sample_is_every_eighth_leaf(monkeypatch):
-    monkeypatch.setattr("descend.engines.blocks.leaf_rows", lambda columns: 1_000)
+    monkeypatch.setattr("descend.engines.arrays.leaf_rows", lambda columns: 1_000)
     x, y = spoilt()
     w = np.array([0.5, 0.2, 0.1, -0.3])
     rows = np.arange(len(y)) // 1_000 % 8 == 0
@@ -275,7 +275,7 @@ def test_the_sample_is_every_eighth_leaf(monkeypatch):
 
 
 def test_newton_that_is_told_so_takes_all_rows(monkeypatch):
-    monkeypatch.setattr("descend.engines.blocks.leaf_rows", lambda columns: 1_000)
+    monkeypatch.setattr("descend.engines.arrays.leaf_rows", lambda columns: 1_000)
     x, y = spoilt()
     objective, w = Objective.of(x, y, loss="logistic"), np.zeros(4)
     found = Newton().step(objective, w, False)

@@ -10,7 +10,8 @@ from scipy import sparse
 
 import descend
 from descend import LBFGS, Adam, Cosine, DescendError, GradientDescent, Newton, Objective, Outcome, steps
-from descend.engines.blocks import Split, leaf_rows
+from descend.engines.blocks import leaf_rows
+from descend.engines.splits import Split
 
 RNG = np.random.default_rng(6)
 ROWS = 330

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descend.engines.assignment import Shares
+from descend.engines.connections import Shares
 
 ROWS = st.lists(st.integers(1, 1_000), max_size=60)
 MEMBERS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 4), min_size=1)

@@ -11,21 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
-from descend.engines.blocks import (
-    LEAF_CELLS,
-    ArraySource,
-    Block,
-    LastRows,
-    Split,
-    check_column,
-    check_fraction,
-    check_matrix,
-    check_sample_weight,
-    check_seed,
-    leaf_rows,
-    matrix_bytes,
-)
+from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
+from descend.engines.blocks import LEAF_CELLS, Block, leaf_rows, matrix_bytes
 from descend.engines.matrix import Mixed
+from descend.engines.splits import LastRows, Split, check_fraction, check_seed
 from descend.errors import DataError, DescendError, ShapeError
 
 RNG = np.random.default_rng(3)

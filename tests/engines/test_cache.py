@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descend.engines.cache import Cache, Shelf
+from descend.engines.worker import Cache, Shelf
 
 ACTIONS = st.tuples(
     st.sampled_from(["put", "get", "pop", "forget"]),

@@ -21,8 +21,7 @@ from descend.engines.cluster import Cluster, LocalProcesses
 from descend.engines.worker import versions
 from descend.errors import DescendError, EngineLostError, MissingExtraError
 from descend.interfaces.cli import main
-from descend.models.prediction_parts import Written
-from descend.models.scoring import score, write_predictions
+from descend.models.scoring import Written, score, write_predictions
 
 distributed = pytest.importorskip("distributed")
 pytestmark = [pytest.mark.usefixtures("hard_timeout"), pytest.mark.slow]

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from descend.engines import machine as blas
-from descend.engines.blocks import ArraySource, Block, Split
+from descend.engines.arrays import ArraySource
+from descend.engines.blocks import Block
 from descend.engines.engine import Serial, Threads, Tree, cores
 from descend.engines.moments import Moments
+from descend.engines.splits import Split
 from descend.errors import DataError, DescendError
 from descend.objectives.losses import LOSSES
 from descend.objectives.objective import Objective

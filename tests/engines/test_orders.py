@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from descend.engines.moments import Moments
-from descend.engines.orders import Order, packed, unpacked
+from descend.engines.worker import Order, packed, unpacked
 from descend.errors import DescendError
 from descend.objectives.losses import LOSSES
 from descend.objectives.penalties import L2

@@ -21,7 +21,7 @@ from rich.console import Console
 
 import descend
 from descend.engines import processes
-from descend.engines.blocks import ArraySource
+from descend.engines.arrays import ArraySource
 from descend.engines.processes import Processes
 from descend.errors import DescendError, EngineLostError
 from descend.interfaces.terminal import print_run

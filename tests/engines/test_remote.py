@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descend.engines import remote
-from descend.engines.blocks import ArraySource, Split
+from descend.engines.arrays import ArraySource
 from descend.engines.connections import Link, LinkedPool
 from descend.engines.engine import Threads, Tree
 from descend.engines.moments import Moments
 from descend.engines.remote import RemoteEngine, check_versions
+from descend.engines.splits import Split
 from descend.engines.worker import Worker
 from descend.errors import DataError, DescendError, EngineLostError
 from descend.objectives.losses import LOSSES

@@ -18,10 +18,21 @@ from hypothesis import strategies as st
 from kinds_of_table import FRAME, KINDS, made
 
 import descend
-from descend.engines.blocks import ArraySource
+from descend.engines.arrays import ArraySource
 from descend.engines.moments import Moments
-from descend.engines.orders import Order, packed
-from descend.engines.worker import Answer, Pulse, Task, Worker, aligned, environment, joined, receive, send
+from descend.engines.worker import (
+    Answer,
+    Order,
+    Pulse,
+    Task,
+    Worker,
+    aligned,
+    environment,
+    joined,
+    packed,
+    receive,
+    send,
+)
 from descend.errors import DataError, DescendError
 from descend.tables.partitions import row_runs
 

@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 import descend
 from descend import L2, Adam, DescendError, Exact, GradientDescent, LinearClassifier, LinearRegressor, Newton
-from descend.interfaces.parameters import class_weighted, optimizer_of, penalty_of, training_weight
+from descend.interfaces.sklearn_base import class_weighted, optimizer_of, penalty_of, training_weight
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(40, 2)), RNG.normal(size=40)

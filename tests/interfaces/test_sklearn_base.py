@@ -113,7 +113,7 @@ def test_the_penalty_is_that_of_c_of_one_on_the_rows_that_are_learned_from(early
     run = model.fit(cancer_X, cancer_y, sample_weight=s).run_
     rows = np.random.RandomState(1).randint(2**31 - 1)
     kept = (
-        ~descend.engines.blocks.Split(0.3, rows).held_out(0, 0, len(cancer_y))
+        ~descend.engines.splits.Split(0.3, rows).held_out(0, 0, len(cancer_y))
         if early_stopping
         else slice(None)
     )

@@ -8,7 +8,7 @@ import sklearn.metrics as sk
 
 import descend
 from descend import LogisticLoss, Serial
-from descend.engines.blocks import ArraySource
+from descend.engines.arrays import ArraySource
 from descend.errors import DescendError
 from descend.models.metrics import evaluate
 from descend.objectives.losses import CrossEntropy, SquaredError

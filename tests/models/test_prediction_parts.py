@@ -14,17 +14,17 @@ import descend
 from descend import DescendError, Processes
 from descend.engines import blocks
 from descend.errors import DataError
-from descend.models.prediction_parts import (
+from descend.models.scoring import (
     PART_UNITS,
     PartWriter,
     PredictionSource,
     Written,
     new_folder,
     predicted,
+    write_predictions,
 )
-from descend.models.scoring import write_predictions
+from descend.tables.cells import Surprises
 from descend.tables.partitions import unit_rows
-from descend.tables.surprises import Surprises
 from descend.tables.table import Slice, open_table
 
 RNG = np.random.default_rng(1)
@@ -42,7 +42,7 @@ def model(target="y", features=("b",)):
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch):
     monkeypatch.setattr(blocks, "LEAF_CELLS", 1_024)  # leaves of 1,024 rows
-    monkeypatch.setattr("descend.models.prediction_parts.PART_UNITS", 1)
+    monkeypatch.setattr("descend.models.scoring.PART_UNITS", 1)
 
 
 @pytest.mark.parametrize("target", ["y", "sold"])
@@ -87,7 +87,7 @@ def test_a_part_that_fails_leaves_no_file(tmp_path):
 
 def test_runs_are_some_units_each_and_cover_every_row_once(monkeypatch):
     for units in (1, 2, PART_UNITS):
-        monkeypatch.setattr("descend.models.prediction_parts.PART_UNITS", units)
+        monkeypatch.setattr("descend.models.scoring.PART_UNITS", units)
         runs = PredictionSource(open_table(FRAME), ("b",)).handles()
         assert [run.index for run in runs] == list(range(len(runs)))
         assert {run.rows.rows for run in runs[:-1]} <= {units * unit_rows(10_000, 1)}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from descend.models import ranking
-from descend.models.ranking import Ranking, Scores, roc_auc
+from descend.models import metrics as ranking
+from descend.models.metrics import Ranking, Scores, roc_auc
 
 
 def sample(rows, seed=0, ties=False, weighted=False):

@@ -14,8 +14,7 @@ import descend
 from descend import Columns, Serial
 from descend.engines import blocks
 from descend.errors import DataError, DescendError, DescendWarning
-from descend.models.prediction_parts import Written
-from descend.models.scoring import score, write_predictions
+from descend.models.scoring import Written, score, write_predictions
 
 RNG = np.random.default_rng(2)
 ROWS = 3_000

@@ -19,11 +19,13 @@ from descend import (
     make_line,
     steps,
 )
-from descend.engines.blocks import ArraySource, Split, leaf_rows
+from descend.engines.arrays import ArraySource
+from descend.engines.blocks import leaf_rows
+from descend.engines.splits import Split
 from descend.objectives import batches as batches_module
 from descend.objectives.batches import Ahead, Batches
-from descend.objectives.objective import Quadratic
 from descend.objectives.penalties import L2
+from descend.objectives.quadratic import Quadratic
 
 WIDE = 600  # columns that make leaves of 1,024 rows
 

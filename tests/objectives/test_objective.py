@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from descend import Objective, Threads
-from descend.engines.blocks import ArraySource
+from descend.engines.arrays import ArraySource
 from descend.engines.engine import Serial
 from descend.engines.matrix import Mixed
 from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives import objective
 from descend.objectives.losses import LOSSES
-from descend.objectives.objective import Quadratic, Summed
+from descend.objectives.objective import Summed
 from descend.objectives.penalties import L2
+from descend.objectives.quadratic import Quadratic
 
 RNG = np.random.default_rng(9)
 ROWS, COLUMNS, CLASSES = 80, 3, 4

@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 
 import descend
 from descend.engines import blocks
-from descend.engines.blocks import ArraySource, Split
+from descend.engines.arrays import ArraySource
+from descend.engines.splits import Split
 from descend.objectives.sampling import sample_of
 from descend.tables.table import Table
 
@@ -58,7 +59,7 @@ def test_wide_data_give_fewer_rows():
 @pytest.fixture
 def small_leaves(monkeypatch):
     """Leaves of 64 rows, so that a small table has many."""
-    for module in ("engines.blocks", "tables.encoded", "tables.profiling", "models.model"):
+    for module in ("engines.blocks", "engines.arrays", "tables.encoded", "tables.profiling", "models.model"):
         target = importlib.import_module(f"descend.{module}")
         if hasattr(target, "leaf_rows"):
             monkeypatch.setattr(target, "leaf_rows", lambda columns: 64)

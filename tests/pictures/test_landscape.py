@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import descend
 from descend import CrossEntropy, LogisticLoss, Objective
 from descend.objectives.penalties import L2
-from descend.objectives.sampling import Sample
-from descend.pictures.landscape import SampledLoss, descended, surface, thin
+from descend.objectives.sampling import Sample, SampledLoss
+from descend.pictures.landscape import descended, surface, thin
 
 
 def stepped(hessian, start, end, rate, steps):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import descend
 from descend import DescendError
 from descend.descent.choose import OPTIMIZERS
-from descend.runs.arguments import check_settings
+from descend.runs.fitting import check_settings
 from descend.runs.problem import ProblemOptions
 
 X, Y = descend.make_line(20, seed=0)

@@ -19,9 +19,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import descend
 from descend import L2, Columns, DescendWarning, Serial, Threads
-from descend.engines.blocks import Split
+from descend.engines.splits import Split
 from descend.errors import DataError, DescendError
-from descend.runs.from_table import summarise
+from descend.runs.roles import summarise
 from descend.tables.csv_files import TypeConflict
 from descend.tables.files import ColumnarFile
 from descend.tables.table import Table

@@ -15,7 +15,8 @@ import descend
 from descend import L2, Adam, DescendError, GradientDescent, InverseTime, Newton
 from descend.engines.moments import Moments
 from descend.objectives.losses import LOSSES
-from descend.objectives.objective import MOMENTS_COLUMNS, Quadratic
+from descend.objectives.objective import MOMENTS_COLUMNS
+from descend.objectives.quadratic import Quadratic
 from descend.runs.incremental import CHUNK_BATCH, Passes, Sums, instalments, of_minimum_norm
 
 RNG = np.random.default_rng(6)

@@ -10,9 +10,10 @@ from sklearn import metrics as sk
 
 import descend
 from descend import L2, DescendError, LogisticLoss, Serial, SquaredError
-from descend.engines.blocks import Split
+from descend.engines.splits import Split
 from descend.errors import DataError, ShapeError
-from descend.runs.problem import Columns, Problem, codes_of, encode_target
+from descend.runs.problem import Problem, codes_of, encode_target
+from descend.runs.roles import Columns
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(300, 3))

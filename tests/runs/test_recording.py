@@ -15,8 +15,8 @@ from descend import GradientDescent, Outcome
 from descend.descent.first_order import Adam, Update
 from descend.descent.history import Step
 from descend.errors import EngineLostError
+from descend.runs.fitting import model_of, recorded
 from descend.runs.problem import Problem
-from descend.runs.recording import model_of, recorded
 
 START, RATE, STEPS = (0.5, 0.75), 0.1, 100
 X, Y = descend.make_line(100, weights=(3, 2), seed=0)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from descend.engines.blocks import LastRows, Split
+from descend.engines.splits import LastRows, Split
 from descend.errors import DataError
 from descend.tables.cells import as_numbers, as_texts, group_keys, held_out_of, weights_of
 from descend.tables.table import Slice

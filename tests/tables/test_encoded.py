@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import descend
-from descend.engines.blocks import Split, leaf_rows
+from descend.engines.blocks import leaf_rows
 from descend.engines.engine import Serial, Threads
+from descend.engines.splits import Split
 from descend.objectives.losses import LogisticLoss
 from descend.objectives.statistics import LossAndGradient
 from descend.tables.encoded import EncodedTable, memory_budget

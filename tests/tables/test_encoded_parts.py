@@ -11,11 +11,10 @@ import pytest
 from kinds_of_table import FRAME, KINDS, made
 
 from descend.engines import blocks
-from descend.engines.blocks import Split
-from descend.engines.cache import Cache, Shelf
+from descend.engines.splits import Split
+from descend.engines.worker import Cache, Shelf
 from descend.errors import DataError
-from descend.tables.encoded import EncodedTable
-from descend.tables.encoded_parts import EncodedRun, Recipe
+from descend.tables.encoded import EncodedRun, EncodedTable, Recipe
 from descend.tables.encoding import Encoding, Target
 from descend.tables.partitions import row_runs
 from descend.tables.profiles import NumberProfile

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from descend.tables.encoding import MISSING_LEVEL
-from descend.tables.indicators import MOST_COMBINED, Codes, Gap, Joint, indicator_sums
+from descend.tables.leaf_sums import MOST_COMBINED, Codes, Gap, Joint, indicator_sums
 
 RNG = np.random.default_rng(5)
 ROWS = 5_000

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 import descend
-from descend.engines.blocks import Split
 from descend.engines.engine import Serial, Threads
+from descend.engines.splits import Split
 from descend.tables.encoding import Encoding, Target
 from descend.tables.profiles import TextProfile
 from descend.tables.profiling import Question, Survey

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from descend import Serial
-from descend.engines.blocks import Block, Split
+from descend.engines.blocks import Block
 from descend.engines.moments import Moments
+from descend.engines.splits import Split
 from descend.tables.encoding import Encoding, Target
 from descend.tables.profiling import Question, Survey
 from descend.tables.raw_moments import FLAG, MOST_LABELS, RawMoments

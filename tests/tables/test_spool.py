@@ -12,10 +12,11 @@ import pytest
 from scipy.sparse import csr_array
 
 from descend.engines.blocks import Block
+from descend.engines.machine import as_bytes
 from descend.engines.matrix import Mixed
 from descend.errors import DataError, DescendError
 from descend.files import TemporaryFile
-from descend.tables.spool import Spool, as_bytes
+from descend.tables.retained import Spool
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +124,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(folder, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("descend.tables.spool._padded", full)
+    monkeypatch.setattr("descend.tables.retained._padded", full)
     with pytest.raises(DataError, match="full: set TMPDIR"):
         Spool(0).put(0, (block(4), None))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from descend.tables.surprises import Surprises
+from descend.tables.cells import Surprises
 
 PARTS = [
     Surprises().add("level", "kind", 2, "c").add("number", "x", 1, "oops"),

@@ -19,7 +19,8 @@ from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.objectives.least_squares import LeastSquares
 from descend.objectives.losses import Loss
-from descend.objectives.objective import Objective, Quadratic
+from descend.objectives.objective import Objective
+from descend.objectives.quadratic import Quadratic
 from descend.objectives.statistics import linear_predictor
 
 FLAT = 1e-26

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from descend.descent.stopping import Outcome
+from descend.doors import door
 from descend.engines.matrix import Array, Float
 from descend.errors import DataError, DescendError, ShapeError
 from descend.files import replacing
@@ -217,18 +218,15 @@ class History:
         >>> history.animate([[1.0], [2.0]], [1.0, 2.0]).picture
         'line'
         """
-        from descend.pictures.filming import film_of_history
-
-        return film_of_history(self, x, y, **how)
+        film: Film = door("film_of_history")(self, x, y, **how)
+        return film
 
     def plot(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
         """The data `(x, y)`, the start and the model of the last weights; returns the Axes.
 
         The keyword arguments in `how` are those of `animate`.
         """
-        from descend.pictures.plots import plot_model
-
-        return plot_model(self.animate(x, y, **how), ax=ax)
+        return door("plots").plot_model(self.animate(x, y, **how), ax=ax)
 
     def plot_loss(self, *, ax: Any = None) -> Any:
         """The losses step by step, on a log scale where they are above zero; returns the Axes.
@@ -239,15 +237,11 @@ class History:
         >>> history.plot_loss().lines[0].get_ydata().tolist()
         [16.0, 4.0, 1.0]
         """
-        from descend.pictures.plots import plot_loss
-
-        return plot_loss(self, ax=ax)
+        return door("plots").plot_loss(self, ax=ax)
 
     def plot_coefficients(self, *, ax: Any = None) -> Any:
         """The weights step by step, the eight that move most, with their names; returns the Axes."""
-        from descend.pictures.plots import plot_coefficients
-
-        return plot_coefficients(self, ax=ax)
+        return door("plots").plot_coefficients(self, ax=ax)
 
     def surface(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
         """Contours of the loss over two weights and the path there; returns the Axes.
@@ -255,9 +249,7 @@ class History:
         Of more than two weights a slice through the two that moved most is drawn, and said to be one.
         The keyword arguments in `how` are those of `animate`.
         """
-        from descend.pictures.plots import plot_surface
-
-        return plot_surface(self.animate(x, y, **how), ax=ax)
+        return door("plots").plot_surface(self.animate(x, y, **how), ax=ax)
 
     def columns(self) -> dict[str, list[Any]]:
         """The columns that hold anything, as lists with None where a row has no value, weights last."""

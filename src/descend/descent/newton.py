@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from descend.descent.curvature import FLAT
+from descend.descent.first_order import Update
 from descend.engines import matrix
-from descend.engines.blocks import ArraySource, Block
+from descend.engines.arrays import ArraySource
+from descend.engines.blocks import Block
 from descend.engines.matrix import Float
 from descend.engines.moments import triangular_factor
-from descend.objectives.losses import Loss
-from descend.objectives.objective import Objective, Quadratic, Summed
+from descend.objectives.losses import CrossEntropy, Loss
+from descend.objectives.objective import Objective, Summed
+from descend.objectives.quadratic import Quadratic
 from descend.objectives.statistics import HessianSum, LargestMove, LossAndGradient
 
 ILL = 1e-8
@@ -244,3 +247,80 @@ def _is_short(objective: Objective, w: Float, step: NewtonStep) -> bool:
     units: Any = objective.coordinates
     move = step.move if units is None else units.to_original(step.move)
     return float(objective.session.reduce(LargestMove(objective.intercept), move)[0]) <= SHORT
+
+
+UNTOLD = 1e-14
+"""Losses that differ by a smaller share than this are too close for float64 to tell apart: gradients decide."""
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Newton's method, damped: `w = w - t H^-1 g`, t halved until the loss falls enough.
+
+    Where the Hessian is singular (collinear columns, softmax without a penalty) the step is the
+    one of minimum norm in units of the curvature of each weight; weights of softmax that have no penalty
+    keep their sum over the classes, which changes no probability. Sufficient decrease: Armijo (1966),
+    with constant 1e-4; Nocedal and Wright, Numerical Optimization, chapter 3.
+
+    Of very many rows (64 leaves, a million rows of 28 columns) `H` is that of an eighth of them, as long as steps
+    of full length at least halve the gradient, which is always that of all rows: a third of the work on the
+    way to the same minimum. Roosta-Khorasani and Mahoney, Sub-sampled Newton Methods (2019).
+
+    >>> objective = Objective.of(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1]), loss="logistic")
+    >>> newton, w = Newton(), np.zeros(2)
+    >>> for _ in range(6):
+    ...     w = newton.step(objective, w, None).weights
+    >>> value, gradient = objective.value_and_gradient(w)
+    >>> round(value, 6), float(np.linalg.norm(gradient)) < 1e-9
+    (0.586872, True)
+    """
+
+    name: ClassVar[str] = "newton"
+    first_order: ClassVar[bool] = False
+
+    def planned(self, steps: int | None) -> Newton:
+        return self
+
+    def init(self, w: Float) -> bool:
+        """Whether a sample of the rows may stand for all of them in `H`."""
+        return True
+
+    def step(self, objective: Objective, w: Float, state: bool | None) -> Update:
+        sampled = sampled_step(objective, w) if state else None
+        if sampled is not None:
+            before = np.linalg.norm(objective.gradient(w))
+            update = self._search(objective, w, sampled)
+            if (
+                update.learning_rate == 1.0
+                and np.linalg.norm(objective.gradient(update.weights)) <= 0.5 * before
+            ):
+                return update._replace(state=True)
+        update = Update(w, None, 0.0, stalled=True)
+        for step in newton_steps(objective, w):
+            update = self._search(objective, w, step._replace(move=_balanced(objective, step.move)))
+            if not update.stalled:
+                break
+        return update
+
+    def _search(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
+        """As far along the step as lowers the loss."""
+        loss, gradient = objective.value_and_gradient(w)
+        t = 1.0
+        for _ in range(60):
+            there = w + t * step.move
+            value, new_gradient = objective.value_and_gradient(there)
+            if t * abs(step.slope) <= UNTOLD * abs(loss):
+                closer = bool(np.linalg.norm(new_gradient) < 0.5 * np.linalg.norm(gradient))
+                return Update(there if closer else w, None, t, stalled=not closer)
+            if value < loss and value <= loss + 1e-4 * t * step.slope:
+                return Update(there, None, t)
+            t *= 0.5
+        return Update(w, None, 0.0, stalled=True)
+
+
+def _balanced(objective: Objective, move: Float) -> Float:
+    """The step less what changes no probability of softmax: an equal change of all classes, where nothing is penalised."""
+    if isinstance(objective.loss, CrossEntropy):
+        free = 0 if objective.penalty.is_zero else len(move) - objective.intercept
+        move[free:] -= move[free:].mean(axis=1, keepdims=True)
+    return move

@@ -16,16 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from descend.descent.choose import NEWTON_LIMIT, Newton, as_optimizer, auto_optimizer
+from descend.descent.choose import NEWTON_LIMIT, as_optimizer, auto_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer, check_first_order
 from descend.descent.history import Step
-from descend.descent.newton import NEGLIGIBLE, newton_decrement
+from descend.descent.newton import NEGLIGIBLE, Newton, newton_decrement
 from descend.descent.stopping import Divergence, Limits, Outcome, Patience
-from descend.engines.blocks import ArraySource, check_seed
+from descend.engines.arrays import ArraySource
 from descend.engines.matrix import Float
+from descend.engines.splits import check_seed
 from descend.errors import DescendError, check_whole
 from descend.objectives.batches import Batches, Piece
-from descend.objectives.objective import Objective, Quadratic
+from descend.objectives.objective import Objective
+from descend.objectives.quadratic import Quadratic
 
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.schedules import Constant
 from descend.engines.matrix import Float
 from descend.errors import DescendError
-from descend.objectives.objective import Objective, Quadratic
-from descend.runs.problem import Problem, ProblemOptions
+from descend.objectives.objective import Objective
+from descend.objectives.quadratic import Quadratic
 
 NEVER = 2**60
 SCANNED = 2**14
@@ -153,37 +153,6 @@ class Trajectory:
         if not share > 0:
             raise DescendError(f"`share` must be above 0, 0.01 for one percent, got {share!r}.")
         return self.recurrence.steps_within(share)
-
-
-def path(
-    data: Any,
-    y: Any = None,
-    *,
-    optimizer: Optimizer | str = "gradient-descent",
-    at: Sequence[int] | None = None,
-    start: Any = None,
-    **problem: Unpack[ProblemOptions],
-) -> Trajectory:
-    """The path of gradient descent on squared error in closed form, at the steps `at` (0 to 100 unless given).
-
-    `w_t = w* + V diag((1 - rate * curvature)**t) V' (w_0 - w*)`, with `H = V diag(curvature) V'` the second
-    derivatives and `w*` the minimum; momentum and Nesterov's by powers of 2 x 2 matrices. `data`, `y` and
-    `problem` are those of `fit`, or `data` is an `Objective`. Equal to stepping up to rounding. Raises
-    `DescendError` for another loss or optimizer, and for a learning rate that changes.
-
-    >>> import descend
-    >>> x, y = descend.make_line(100, seed=0)
-    >>> track = descend.path(x, y, intercept=False, optimizer=descend.GradientDescent(0.1), at=(0, 100, 10**6))
-    >>> track.loss.round(4).tolist(), track.steps_within(0.01), round(track.learning_rate_limit, 4)
-    ([11.6197, 0.0842, 0.0842], 54, 0.9856)
-    """
-    if isinstance(data, Objective):
-        return trajectory(data, optimizer, at, start)
-    made = Problem.of(data, y, **problem)
-    try:
-        return trajectory(made.objective, optimizer, at, start)
-    finally:
-        made.close()
 
 
 def trajectory(

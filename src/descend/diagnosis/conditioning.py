@@ -14,7 +14,8 @@ from descend.descent.first_order import GradientDescent
 from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
-from descend.objectives.objective import Objective, Quadratic
+from descend.objectives.objective import Objective
+from descend.objectives.quadratic import Quadratic
 
 SHARES = (0.01, 0.0001)
 MOMENTUM = 0.9

@@ -19,10 +19,10 @@ from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.errors import DescendError
 from descend.objectives import coordinates
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Quadratic
-from descend.objectives.sampling import sample_of
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective
+from descend.objectives.quadratic import Quadratic
+from descend.objectives.sampling import SampledLoss, sample_of
 from descend.objectives.statistics import Extremes
-from descend.pictures.landscape import SampledLoss
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.run import Run
 

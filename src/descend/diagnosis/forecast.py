@@ -13,10 +13,11 @@ from descend.descent.schedules import Constant
 from descend.descent.trajectory import Recurrence
 from descend.diagnosis.conditioning import Terrain
 from descend.engines.matrix import Array, Float
-from descend.objectives.objective import Quadratic
+from descend.objectives.quadratic import Quadratic
+from descend.objectives.sampling import SampledLoss
 from descend.pictures.film import MAX_FRAMES, Film
 from descend.pictures.filming import recorded
-from descend.pictures.landscape import SampledLoss, surface
+from descend.pictures.landscape import surface
 from descend.runs.run import Run
 
 MAX_POINTS = 600

@@ -29,7 +29,7 @@ from descend.pictures import page
 from descend.pictures.film import Film
 from descend.pictures.panels import rgb
 from descend.pictures.styles import LIGHT, css
-from descend.runs.from_table import summarise
+from descend.runs.roles import summarise
 from descend.runs.run import Run
 
 MAX_COEFFICIENTS, MAX_COLUMNS, MAX_CLASSES = 40, 60, 20

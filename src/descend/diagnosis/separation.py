@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descend.descent.choose import NEWTON_LIMIT, Newton
+from descend.descent.choose import NEWTON_LIMIT
+from descend.descent.newton import Newton
 from descend.engines.blocks import Block
 from descend.engines.engine import Session, SomeLeaves
 from descend.engines.matrix import Float

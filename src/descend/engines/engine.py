@@ -12,12 +12,11 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from descend.engines import machine as blas
 from descend.engines.blocks import Block, Leaf, Source
 from descend.errors import DataError, check_whole
-from descend.objectives.statistics import Statistic
 
 V = TypeVar("V")
 
@@ -266,3 +265,13 @@ class SomeLeaves:
 
     def close(self) -> None:
         """Nothing of its own is open."""
+
+
+class Statistic(Protocol, Generic[V]):
+    """What an Engine asks of a statistic."""
+
+    def of(self, block: Block, params: Any, /) -> V:
+        """The value of one block at these parameters."""
+
+    def merge(self, a: V, b: V, /) -> V:
+        """The value of the rows of both; may reuse the memory of `a`."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import threading
 from functools import cache
 from typing import Any
+
+from descend.errors import DescendError
 
 SMALL_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """Processors with AVX-512, for which OpenBLAS has a kernel of its own for small products."""
@@ -63,3 +67,30 @@ class SingleThreaded:
 
 
 single_threaded = SingleThreaded()
+
+
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+def memory_budget() -> int:
+    """Bytes that blocks may take: a quarter of the machine's memory."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 1 << 30
+
+
+def as_bytes(memory: int | str | None) -> int:
+    """A number of bytes, a text such as "500MB" or "2 GB", or None for a quarter of the machine's.
+
+    >>> as_bytes("500MB"), as_bytes("1.5 GB"), as_bytes(1024)
+    (500000000, 1500000000, 1024)
+    """
+    if memory is None:
+        return memory_budget()
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(memory))
+    if match is None or match[2].lower() not in UNITS:
+        raise DescendError(
+            f"`memory` must be a number of bytes, or a text such as 500MB or 2GB, got {memory!r}."
+        )
+    return int(float(match[1]) * UNITS[match[2].lower()])

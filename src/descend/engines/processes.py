@@ -16,10 +16,10 @@ from contextlib import suppress
 
 from descend.engines.connections import Link, LinkedPool
 from descend.engines.engine import cores
+from descend.engines.machine import as_bytes, memory_budget
 from descend.engines.remote import RemoteEngine
 from descend.engines.worker import environment, receive, send
 from descend.errors import DescendError, check_whole
-from descend.tables.spool import as_bytes, memory_budget
 
 
 class Processes(RemoteEngine):

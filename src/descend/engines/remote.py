@@ -21,14 +21,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from descend.engines import machine as blas
-from descend.engines.assignment import Shares
 from descend.engines.blocks import Block, Leaf, Source
-from descend.engines.connections import Reply
-from descend.engines.engine import Engine, Tree
-from descend.engines.orders import Order, packed
-from descend.engines.worker import Answer, Task
+from descend.engines.connections import Reply, Shares
+from descend.engines.engine import Engine, Statistic, Tree
+from descend.engines.worker import Answer, Order, Task, packed
 from descend.errors import DataError, DescendError, EngineLostError
-from descend.objectives.statistics import Statistic
 
 V = TypeVar("V")
 log = logging.getLogger("descend")

@@ -14,9 +14,11 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -25,12 +27,9 @@ import numpy as np
 
 import descend
 from descend.engines.blocks import Leaf
-from descend.engines.cache import Cache, Shelf
 from descend.engines.engine import ThreadSession
-from descend.engines.machine import processor
-from descend.engines.orders import unpacked
+from descend.engines.machine import memory_budget, processor
 from descend.errors import DescendError
-from descend.tables.spool import memory_budget
 
 
 class Task(NamedTuple):
@@ -238,3 +237,152 @@ class Pulse(threading.Thread):
                 with self.lock:
                     if self.busy.is_set():
                         send(self.outbox, b"")
+
+
+class Cache:
+    """Values by run and key. What does not fit drops what other runs have used least recently.
+
+    A run never drops what is its own: it goes through its rows in the same order pass after pass, so
+    dropping the least recent of them would drop each just before it is asked for again. What is not
+    kept is decoded again.
+
+    >>> cache = Cache(budget=10)
+    >>> cache.put("run", "a", "rows", 6), cache.put("run", "b", "rows", 6)
+    (True, False)
+    >>> cache.put("another run", "b", "rows", 6), cache.get("run", "a")
+    (True, None)
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.held = 0
+        """Bytes held."""
+        self._lock = threading.Lock()
+        self._items: OrderedDict[tuple[str, Hashable], tuple[Any, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, run: str, key: Hashable) -> Any:
+        """The value, None where it is not kept."""
+        with self._lock:
+            item = self._items.get((run, key))
+            if item is None:
+                return None
+            self._items.move_to_end((run, key))
+            return item[0]
+
+    def put(self, run: str, key: Hashable, value: Any, size: int) -> bool:
+        """Keep a value of `size` bytes; return whether there was room for it."""
+        with self._lock:
+            if (run, key) in self._items:
+                return True
+            own = (
+                sum(n for (owner, _), (_, n) in self._items.items() if owner == run)
+                if self._full(size)
+                else 0
+            )
+            if own + size > self.budget:
+                return False
+            while self._full(size):
+                oldest = next(k for k in self._items if k[0] != run)
+                self.held -= self._items.pop(oldest)[1]
+            self._items[run, key] = value, size
+            self.held += size
+            return True
+
+    def pop(self, run: str, key: Hashable) -> Any:
+        """Give a value away, None where it is not kept."""
+        with self._lock:
+            item = self._items.pop((run, key), None)
+            if item is None:
+                return None
+            self.held -= item[1]
+            return item[0]
+
+    def forget(self, run: str) -> None:
+        """Drop everything of a run."""
+        with self._lock:
+            for key in [key for key in self._items if key[0] == run]:
+                self.held -= self._items.pop(key)[1]
+
+    def _full(self, size: int) -> bool:
+        return self.held + size > self.budget
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The part of a cache that belongs to one run."""
+
+    cache: Cache
+    run: str
+
+    def get(self, key: Hashable) -> Any:
+        """The value, None where it is not kept."""
+        return self.cache.get(self.run, key)
+
+    def put(self, key: Hashable, value: Any, size: int) -> bool:
+        """Keep a value of `size` bytes; return whether there was room for it."""
+        return self.cache.put(self.run, key, value, size)
+
+    def pop(self, key: Hashable) -> Any:
+        """Give a value away, None where it is not kept."""
+        return self.cache.pop(self.run, key)
+
+
+class Order(NamedTuple):
+    """What to do, at which parameters, on which leaves."""
+
+    name: str
+    """Module and class."""
+    settings: Mapping[str, Any] | None
+    """The values of the fields by name; None where the class itself does it."""
+    params: Any = None
+    leaves: frozenset[int] | None = None
+    """All unless named."""
+
+    @staticmethod
+    def of(what: Any, params: Any = None, leaves: frozenset[int] | None = None) -> Order:
+        """The order for a dataclass, or for one of its instances. Raises `DescendError` for anything else.
+
+        >>> from descend.objectives.statistics import TargetSum
+        >>> Order.of(TargetSum(classes=3))[:2]
+        ('descend.objectives.statistics:TargetSum', {'classes': 3})
+        """
+        kind = what if isinstance(what, type) else type(what)
+        if not is_dataclass(kind) or "<locals>" in kind.__qualname__:
+            raise DescendError(
+                f"workers are told by name what to do, and {what!r} has none that they could look up. "
+                "Write statistics as dataclasses at the top of a module, not as a function or a lambda."
+            )
+        settings = None if what is kind else {f.name: getattr(what, f.name) for f in fields(kind) if f.init}
+        return Order(f"{kind.__module__}:{kind.__qualname__}", settings, params, leaves)
+
+    def made(self) -> Any:
+        """The class, or an instance of it with these settings."""
+        module, _, name = self.name.partition(":")
+        kind = getattr(import_module(module), name)
+        return kind if self.settings is None else kind(**self.settings)
+
+
+def packed(message: Any) -> bytes:
+    """A message as bytes. Raises `DescendError` where a value in it cannot leave this process."""
+    try:
+        return pickle.dumps(message, protocol=5)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise DescendError(
+            f"workers get losses and parameters by value, and this one does not go: {error}. "
+            "Define losses in a module, not in a function and not as a lambda."
+        ) from error
+
+
+def unpacked(message: bytes) -> tuple[Any, Any, frozenset[int] | None]:
+    """What to do, parameters and leaves. Raises `DescendError` where this process lacks the code that is named."""
+    try:
+        order: Order = pickle.loads(message)
+        return order.made(), order.params, order.leaves
+    except (ImportError, AttributeError) as error:
+        raise DescendError(
+            f"a worker cannot import what it is to do: {error}. Losses and statistics of your own must be "
+            "in a module that every worker can import, not in a script or a notebook."
+        ) from error

@@ -93,7 +93,7 @@ COLUMNS, DESCENT = ColumnOptions(), DescentOptions()
 
 def columns_of(which: ColumnOptions) -> Any:
     """The columns that the flags describe."""
-    from descend.runs.problem import Columns
+    from descend.runs.roles import Columns
 
     return Columns(
         which.features,

@@ -20,8 +20,7 @@ except ImportError as error:
     raise MissingExtraError("the estimators need scikit-learn: pip install 'descend[sklearn]'.") from error
 
 from descend.engines.matrix import Array, Float
-from descend.interfaces.parameters import class_weighted
-from descend.interfaces.sklearn_base import LinearEstimator
+from descend.interfaces.sklearn_base import LinearEstimator, class_weighted
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, as_loss
 
 

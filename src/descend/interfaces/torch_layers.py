@@ -9,7 +9,10 @@ import numpy as np
 from descend.descent.first_order import GradientDescent
 from descend.descent.history import History, Step, laid_out
 from descend.descent.stopping import Outcome
+from descend.engines import matrix
 from descend.engines.matrix import Array, Float
+from descend.errors import ShapeError
+from descend.interfaces.torch_loss import torch
 from descend.runs.fitting import finished
 from descend.runs.problem import Problem
 from descend.runs.run import Run
@@ -21,7 +24,6 @@ def run_of_layer(layer: Any, x: Any, y: Any, loss: Any, history: History | None)
     Of several outputs the parameters of a layer, laid end to end, have another order than the weights here:
     a history of them is copied into that of the weights.
     """
-    from descend.interfaces.torch_engine import from_linear
 
     weights, intercept = from_linear(layer)
     chosen = loss or ("squared-error" if weights.ndim == 1 else "cross-entropy")
@@ -52,3 +54,29 @@ def _places_of(weights: Float, intercept: bool) -> Array:
     places = np.arange(weights.size)
     by_output = places[: columns * outputs].reshape(outputs, columns).T
     return np.vstack([by_output, places[columns * outputs :].reshape(-1, outputs)])
+
+
+def to_linear(weights: Float, intercept: bool) -> Any:
+    """An `nn.Linear` in float64 of weights (features,) or (features, outputs), the intercept last."""
+    W = torch.as_tensor(weights).reshape(len(weights), -1)
+    layer = torch.nn.Linear(len(W) - intercept, W.shape[1], bias=intercept, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(W[:-1].T if intercept else W.T)
+        if intercept:
+            layer.bias.copy_(W[-1])
+    return layer
+
+
+def from_linear(layer: Any) -> tuple[Float, bool]:
+    """The weights of a linear layer, (features,) or (features, outputs), and whether the last is an intercept."""
+    weight: Any = getattr(layer, "weight", None)
+    bias: Any = getattr(layer, "bias", None)
+    if not matrix.is_tensor(weight) or weight.ndim != 2:
+        kind = type(layer).__name__
+        raise ShapeError(
+            f"`layer` must be an nn.Linear, with a weight of shape (outputs, features), got {kind}."
+        )
+    W = weight.detach().cpu().double().numpy().T
+    if bias is not None:
+        W = np.vstack([W, bias.detach().cpu().double().numpy()])
+    return np.array(W[:, 0] if W.shape[1] == 1 else W), bias is not None

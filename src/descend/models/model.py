@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from descend.engines.blocks import Block, check_matrix, leaf_rows
+from descend.doors import door
+from descend.engines.arrays import check_matrix
+from descend.engines.blocks import Block, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
 from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
 from descend.files import replacing
@@ -88,8 +90,8 @@ class Model:
             for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
                 yield self.linear_predictor(take_rows(X, slice(start, start + leaf_rows(X.shape[1]))))
             return
+        from descend.tables.cells import Surprises
         from descend.tables.encoding import open_encoded
-        from descend.tables.surprises import Surprises
         from descend.tables.table import is_table
 
         if not is_table(data):
@@ -122,8 +124,6 @@ class Model:
         are in the data (missing ones filled with the mean), flags and dummies as 0 and 1. One output, or one
         per class. Needs the extra `torch`.
         """
-        from descend.interfaces.torch_engine import to_linear
-
         w = self.weights
         if self.encoding is not None:
             units, centres = self.encoding.units
@@ -131,7 +131,7 @@ class Model:
             w[: len(units)] /= units if w.ndim == 1 else units[:, None]
             if self.intercept:
                 w[-1] -= centres @ w[: len(units)]
-        return to_linear(w, self.intercept)
+        return door("to_linear")(w, self.intercept)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON, whole or not at all."""

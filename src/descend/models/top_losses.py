@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from descend.engines.blocks import ArraySource, Block
+from descend.engines.arrays import ArraySource
+from descend.engines.blocks import Block
 from descend.engines.matrix import Array, Float, take_rows
 from descend.errors import DescendError
 from descend.objectives.statistics import linear_predictor

@@ -19,8 +19,9 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 
 from descend.engines import matrix
-from descend.engines.blocks import Block, Source, check_seed, leaf_rows
+from descend.engines.blocks import Block, Source, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix
+from descend.engines.splits import check_seed
 from descend.errors import DescendError, check_whole
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import Penalty

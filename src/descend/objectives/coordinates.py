@@ -8,21 +8,20 @@ are gathered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from descend.descent.history import Step
 from descend.engines import matrix
 from descend.engines.blocks import Block
 from descend.engines.matrix import Float, Matrix
 from descend.engines.moments import Moments
 from descend.objectives.losses import Loss
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Quadratic, Summed
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Summed
 from descend.objectives.penalties import Penalty
+from descend.objectives.quadratic import Quadratic
 from descend.objectives.statistics import HessianSum, RowNorms
 
 
@@ -108,48 +107,6 @@ class Coordinates:
         if isinstance(objective, Quadratic):
             return _quadratic(objective, self)
         return Standardised(objective, self)
-
-    def taken_to(
-        self, objective: Objective, validation: Objective | None, start: Any
-    ) -> tuple[Objective, Objective | None, Any]:
-        """Both objectives and the start of a descent in these coordinates."""
-        if start is not None:
-            start = self.to_descent(objective.check_weights(start))
-        return self.applied(objective), None if validation is None else self.applied(validation), start
-
-    def there(self, step: Step) -> Step:
-        """A step whose weights are in the units of the data, with those of the descent."""
-        return step._replace(weights=self.to_descent(step.weights))
-
-    def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
-        """The steps of a walk in these coordinates, with weights in the units of the data."""
-        for step in walk:
-            with np.errstate(over="ignore", invalid="ignore"):  # of a walk that leaves for infinity
-                weights = self.to_original(step.weights)
-            yield step._replace(weights=weights)
-
-
-class DataUnits:
-    """No change of coordinates: the descent is in the units of the rows as they are."""
-
-    def taken_to(
-        self, objective: Objective, validation: Objective | None, start: Any
-    ) -> tuple[Objective, Objective | None, Any]:
-        """All three as they are."""
-        return objective, validation, start
-
-    def there(self, step: Step) -> Step:
-        """The step as it is."""
-        return step
-
-    def walk_back(self, walk: Iterator[Step]) -> Iterator[Step]:
-        """The walk as it is."""
-        return walk
-
-
-def coordinates_of(objective: Objective, standardize: bool, in_batches: bool) -> Coordinates | DataUnits:
-    """Those that a descent on this objective goes through."""
-    return Coordinates.of(objective, in_batches) if standardize else DataUnits()
 
 
 def _shaped(scale: Float, w: Float) -> Float:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from descend.doors import door
 from descend.engines.matrix import Array, Float
 from descend.errors import DataError, DescendError, ShapeError
 
@@ -212,9 +213,7 @@ def as_loss(loss: Any) -> Loss:
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]
     if callable(loss) and not isinstance(loss, type) and not hasattr(loss, "value_and_gradient"):
-        from descend.interfaces.torch_engine import TorchLoss
-
-        loss = TorchLoss.of(loss)
+        loss = door("torch_loss").of(loss)
     if isinstance(loss, str | type) or not hasattr(loss, "value_and_gradient"):
         raise DescendError(
             f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "

@@ -7,27 +7,18 @@ only the Objective divides. A leaf that holds no rows contributes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from descend.engines import matrix
-from descend.engines.blocks import Block, check_matrix
+from descend.engines.arrays import check_matrix
+from descend.engines.blocks import Block
 from descend.engines.matrix import Float
 from descend.errors import ShapeError
 from descend.objectives.losses import Loss
 
 V = TypeVar("V")
-
-
-class Statistic(Protocol, Generic[V]):
-    """What an Engine asks of a statistic."""
-
-    def of(self, block: Block, params: Any, /) -> V:
-        """The value of one block at these parameters."""
-
-    def merge(self, a: V, b: V, /) -> V:
-        """The value of the rows of both; may reuse the memory of `a`."""
 
 
 def linear_predictor(block: Block, w: Float, intercept: bool) -> Float:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descend.descent.history import History
-from descend.engines.blocks import ArraySource, Block, check_column, check_matrix
+from descend.engines.arrays import ArraySource, check_column, check_matrix
+from descend.engines.blocks import Block
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import Moments
 from descend.errors import DescendError, ShapeError
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
-from descend.objectives.objective import MOMENTS_COLUMNS, Quadratic
+from descend.objectives.objective import MOMENTS_COLUMNS
 from descend.objectives.penalties import L2, Penalty, as_penalty
-from descend.objectives.sampling import Sample, sample_of
+from descend.objectives.quadratic import Quadratic
+from descend.objectives.sampling import Sample, SampledLoss, sample_of
 from descend.pictures.film import MAX_FRAMES, Film, FilmSample
-from descend.pictures.landscape import MAX_WEIGHTS, SampledLoss, descended, surface, thin
+from descend.pictures.landscape import MAX_WEIGHTS, descended, surface, thin
 
 if TYPE_CHECKING:
     from descend.runs.run import Run

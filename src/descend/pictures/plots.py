@@ -13,7 +13,7 @@ from matplotlib import colors, ticker
 from matplotlib import pyplot as plt
 
 from descend.descent.history import History
-from descend.engines.blocks import check_column, check_matrix
+from descend.engines.arrays import check_column, check_matrix
 from descend.engines.matrix import Array, Float
 from descend.errors import DescendError, ShapeError
 from descend.pictures.curves import CURVES, LossPanel, PathsPanel, SurfacePanel

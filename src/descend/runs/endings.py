@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from descend.descent.choose import NEWTON_LIMIT, Newton, auto_optimizer
+from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
 from descend.descent.curvature import curvatures_at
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
-from descend.descent.newton import NEGLIGIBLE, newton_decrement
+from descend.descent.newton import NEGLIGIBLE, Newton, newton_decrement
 from descend.descent.schedules import Constant
 from descend.descent.steps import limit_at_minimum
 from descend.descent.stopping import Outcome
 from descend.descent.trajectory import Recurrence
-from descend.engines.blocks import ArraySource
+from descend.engines.arrays import ArraySource
 from descend.engines.matrix import Float
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Quadratic
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective
+from descend.objectives.quadratic import Quadratic
 
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
 NEWTON_STEPS = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from descend.descent.choose import as_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer
+from descend.descent.trajectory import Trajectory, trajectory
 from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.objectives.batches import Batches
-from descend.objectives.objective import Objective, Quadratic
+from descend.objectives.objective import Objective
+from descend.objectives.quadratic import Quadratic
 from descend.runs.problem import Problem, ProblemOptions
 
 SPAN, STOP = 1e6, 4.0
@@ -157,3 +160,34 @@ def _suggestion(rates: Float, losses: Float, limit: float | None, in_batches: bo
     else:
         found = float(rates[int(np.argmin(np.gradient(losses, np.log(rates))))])
     return found if limit is None else min(found, 0.5 * limit)
+
+
+def path(
+    data: Any,
+    y: Any = None,
+    *,
+    optimizer: Optimizer | str = "gradient-descent",
+    at: Sequence[int] | None = None,
+    start: Any = None,
+    **problem: Unpack[ProblemOptions],
+) -> Trajectory:
+    """The path of gradient descent on squared error in closed form, at the steps `at` (0 to 100 unless given).
+
+    `w_t = w* + V diag((1 - rate * curvature)**t) V' (w_0 - w*)`, with `H = V diag(curvature) V'` the second
+    derivatives and `w*` the minimum; momentum and Nesterov's by powers of 2 x 2 matrices. `data`, `y` and
+    `problem` are those of `fit`, or `data` is an `Objective`. Equal to stepping up to rounding. Raises
+    `DescendError` for another loss or optimizer, and for a learning rate that changes.
+
+    >>> import descend
+    >>> x, y = descend.make_line(100, seed=0)
+    >>> track = descend.path(x, y, intercept=False, optimizer=descend.GradientDescent(0.1), at=(0, 100, 10**6))
+    >>> track.loss.round(4).tolist(), track.steps_within(0.01), round(track.learning_rate_limit, 4)
+    ([11.6197, 0.0842, 0.0842], 54, 0.9856)
+    """
+    if isinstance(data, Objective):
+        return trajectory(data, optimizer, at, start)
+    made = Problem.of(data, y, **problem)
+    try:
+        return trajectory(made.objective, optimizer, at, start)
+    finally:
+        made.close()

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Unpack
 
 from descend.descent import steps as descent
-from descend.descent.choose import as_optimizer, auto_optimizer
+from descend.descent.choose import OPTIMIZERS, as_optimizer, auto_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
 from descend.descent.stopping import Outcome
+from descend.engines.machine import processor
 from descend.engines.matrix import empty_like
-from descend.errors import DescendWarning, EngineLostError
+from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.models.inference import standard_errors, total_variance
 from descend.models.metrics import Metrics
-from descend.objectives.coordinates import coordinates_of
+from descend.models.model import Model
 from descend.objectives.losses import CrossEntropy, LogisticLoss
-from descend.objectives.objective import Objective, Quadratic
+from descend.objectives.objective import Objective
+from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampling import sample_of
-from descend.runs.arguments import check_settings
 from descend.runs.endings import announce, explain
 from descend.runs.problem import Problem, ProblemOptions
-from descend.runs.recording import model_of, recorded
 from descend.runs.run import Run
+from descend.runs.units import units_of
 
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
@@ -83,7 +86,7 @@ def fit(
     try:
         if hasattr(made.session, "workers"):
             made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
-        units = coordinates_of(made.objective, standardize and made.encoding is None, batch_size is not None)
+        units = units_of(made.objective, standardize and made.encoding is None, batch_size is not None)
         objective, validation, start = units.taken_to(made.objective, made.validation, start)
         chosen = _choose(optimizer, objective, batch_size)
         if batch_size is None:
@@ -205,3 +208,66 @@ def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None)
         return bool(metrics) and metrics["training"].values["accuracy"] > 1 - 1e-12
     rows, weight = problem.objective.rows, problem.objective.weight
     return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
+
+
+def check_settings(problem: Mapping[str, Any], parameters: Collection[str], every: int | None) -> None:
+    """Raise `DescendError` for a keyword argument that neither `parameters` nor a problem has."""
+    if every is not None:
+        check_whole("every", every, 0)
+    having = list(dict.fromkeys([*ProblemOptions.__annotations__, *parameters]))
+    having.remove("problem")  # stands for those of a problem
+    for name in [name for name in problem if name not in having]:
+        owners = [kind.__name__ for kind in OPTIMIZERS.values() if name in {f.name for f in fields(kind)}]
+        close = difflib.get_close_matches(name, having, 1)
+        hint = f" Did you mean `{close[0]}`?" if close else f" It takes {', '.join(having)}."
+        if owners:
+            hint = f" It is a setting of the optimizer: optimizer=descend.{owners[0]}({name}=...)."
+        raise DescendError(f"`fit` has no parameter `{name}`.{hint}")
+
+
+def recorded(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
+    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is."""
+    intercept = ("(intercept)",) if problem.objective.intercept else ()
+    history, last = History(names=(*problem.feature_names, *intercept)), None
+    outcome = Outcome.INTERRUPTED
+    try:
+        for last in walk:
+            history.add(last)
+            if every and last.outcome is None and last.number % every == 0:
+                print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
+    except (KeyboardInterrupt, EngineLostError) as error:
+        if last is None:
+            raise
+        if isinstance(error, EngineLostError):
+            outcome = Outcome.LOST
+            problem.warnings.append(str(error))
+    assert last is not None
+    return history, last if last.outcome else last._replace(outcome=outcome)
+
+
+def model_of(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
+    from descend import __version__
+
+    facts = {
+        "descend": __version__,
+        "outcome": last.outcome.value if last.outcome else None,
+        "optimizer": optimizer.name,
+        "penalty": {"name": problem.objective.penalty.name, **vars(problem.objective.penalty)},
+        "steps": last.number,
+        "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
+        "seconds": last.seconds,
+        "rows": problem.rows,
+        "constant": problem.constant.tolist(),
+        "missing": problem.missing,
+        "processor": " ".join(sorted(getattr(problem.session, "processors", ()))) or processor(),
+        "notes": [*problem.notes, *problem.warnings],
+    }
+    return Model(
+        problem.loss,
+        last.weights,
+        problem.objective.intercept,
+        problem.feature_names,
+        problem.classes,
+        problem.encoding,
+        facts,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
@@ -12,43 +11,42 @@ import numpy as np
 
 from descend.descent.choose import NEWTON_LIMIT
 from descend.engines.engine import Session
-from descend.engines.matrix import Float
 from descend.engines.moments import DenseMoments, Moments
 from descend.engines.remote import for_one_run
-from descend.errors import DataError, DescendError
-from descend.objectives.losses import LOSSES, CrossEntropy, LogisticLoss, Loss, SquaredError, check_weighted
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Quadratic, Summed
-from descend.objectives.penalties import L2, Penalty, as_penalty
+from descend.errors import DataError
+from descend.objectives.losses import LOSSES, Loss, SquaredError, check_weighted
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Summed
+from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampling import sample_of
 from descend.runs.collinearity import collinear_note, relations
-from descend.runs.problem import (
-    FEW_VALUES,
-    MAX_CLASSES,
+from descend.runs.problem import Problem, make_problem
+from descend.runs.roles import (
     Columns,
-    Problem,
+    _counts,
+    _feature_names,
+    _infer_target,
+    _lack,
+    _penalty,
+    _usable,
     as_split,
     balanced_weights,
     check_classes,
-    make_problem,
+    rounded_numbers,
+    stray_texts,
 )
-from descend.runs.roles import rounded_numbers, stray_texts
-from descend.tables.cells import strange, weights_of
+from descend.tables.cells import Surprises, strange, weights_of
 from descend.tables.csv_files import TypeConflict
 from descend.tables.encoded import EncodedSource, EncodedTable
-from descend.tables.encoding import MAX_LEVELS, Encoding, Target, label_text, open_encoded
+from descend.tables.encoding import Encoding, Target, open_encoded
 from descend.tables.files import find_files
 from descend.tables.profiles import (
-    HUGE,
     NumberProfile,
-    Profile,
     TextProfile,
     is_boolean,
-    is_usable,
     profile_for,
 )
 from descend.tables.profiling import Question, Survey
 from descend.tables.retained import Kept, Spooled
-from descend.tables.surprises import Surprises
 from descend.tables.table import Rows, Table, is_table, open_table
 
 FIRST_CELLS = 1_000
@@ -230,159 +228,6 @@ def _collinear(objective: Objective, encoding: Encoding) -> list[str]:
     return [collinear_note(found, not objective.penalty.is_zero)] if found else []
 
 
-def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
-    """The columns that may become features, and warnings for those that cannot."""
-    unknown = [name for name in {target, *columns.named()} if name not in table.schema]
-    if unknown:
-        known = ", ".join(f"`{name}`" for name in table.names[:20]) or "none"
-        raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
-    apart = {columns.group: "groups", columns.weight: "weights", target: "target"}
-    for name, role in apart.items():
-        if name in columns.features or name in columns.drop:
-            raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
-    for name in filter(None, apart):
-        if not is_usable(dtype := table.schema[name]):
-            raise DataError(
-                f"`{name}` is the {apart[name]}, but its type {dtype} is neither number, text nor date."
-            )
-    if target in (columns.weight, columns.group) or (
-        columns.weight is not None and columns.weight == columns.group
-    ):
-        raise DescendError("the target, the weights and the groups must be columns of their own.")
-    if both := set(columns.numeric) & set(columns.categorical):
-        raise DescendError(f"`{min(both)}` is named both `numeric` and `categorical`: choose one.")
-    wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
-    names, warnings = [], []
-    for name in wanted:
-        dtype = table.schema[name]
-        if name in columns.drop:
-            continue
-        if is_usable(dtype):
-            names.append(name)
-        else:
-            warnings.append(f"column `{name}` is left out: its type {dtype} is neither number, text nor date")
-    if not names:
-        raise DataError(
-            ". ".join([f"{table.label!r} has no column to predict `{target}` from", *warnings]) + "."
-        )
-    return names, warnings
-
-
-def _lack(survey: Survey, question: Question) -> str:
-    """Why there is nothing to learn from."""
-    if survey.rows["validation"]:
-        return "no row left to learn from: every one is held out by `valid`"
-    if survey.rows["without_target"]:
-        return f"no row with a value of the target `{question.target}` to learn from"
-    return "no rows" if question.weight is None else f"no row of a weight `{question.weight}` above 0"
-
-
-def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str]) -> tuple[Loss, Target]:
-    """The loss that the target asks for, and the target's classes."""
-    classes = _classes(profile)
-    if loss is None:
-        loss = _infer_loss(name, profile, classes, notes)
-    if isinstance(loss, LogisticLoss | CrossEntropy):
-        low, high = (2, 2) if isinstance(loss, LogisticLoss) else (2, MAX_CLASSES)
-        if classes is None or not low <= len(classes) <= high:
-            found = f"more than {MAX_CLASSES}" if classes is None else str(len(classes))
-            raise DataError(
-                f"target `{name}` has {found} distinct values, but the loss {loss.name} takes "
-                f"{'exactly 2' if high == 2 else f'2 to {high}'}. "
-                "Numbers are fitted by squared-error, 3 to 100 classes by cross-entropy."
-            )
-        return loss, Target(name, classes)
-    if isinstance(profile, TextProfile):
-        raise DataError(f"target `{name}` holds text, which the loss {loss.name} cannot fit.")
-    if profile.infinite:
-        raise DataError(
-            f"target `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
-            "leave those rows out."
-        )
-    return loss, Target(name)
-
-
-def _classes(profile: Profile) -> tuple[Any, ...] | None:
-    if isinstance(profile, TextProfile):
-        return tuple(sorted(profile.levels)) if not profile.forgotten else None
-    if profile.distinct is None or not profile.whole:
-        return None
-    return tuple(int(value) for value in sorted(profile.distinct))
-
-
-def _infer_loss(name: str, profile: Profile, classes: tuple[Any, ...] | None, notes: list[str]) -> Loss:
-    if isinstance(profile, TextProfile):
-        if classes is None or len(classes) > MAX_CLASSES:
-            raise DataError(
-                f"target `{name}` holds {len(classes or ()) or 'too many'} distinct texts; "
-                f"a classification takes at most {MAX_CLASSES} classes. Is it the right column?"
-            )
-        if len(classes) < 2:
-            value = repr(classes[0]) if classes else "a missing one"
-            raise DataError(f"target `{name}` always has the same value, {value}: there is nothing to learn.")
-        return LogisticLoss() if len(classes) == 2 else CrossEntropy()
-    if profile.dated:
-        notes.append(f"`{name}` holds dates: taken as days since 1970-01-01")
-        return SquaredError()
-    if profile.low == profile.high:
-        notes.append(f"`{name}` always has the same value ({profile.low:g}): there is nothing to learn")
-    if classes is not None and len(classes) == 2:
-        notes.append(
-            f"`{name}` holds only {classes[0]} and {classes[1]}: taken as two classes (--loss squared-error for a number)"
-        )
-        return LogisticLoss()
-    if classes is not None and 3 <= len(classes) <= FEW_VALUES:
-        notes.append(
-            f"`{name}` holds {len(classes)} whole numbers: taken as a number (--loss cross-entropy for classes)"
-        )
-    return SquaredError()
-
-
-def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[str]]:
-    """The features without a fault, and a sentence on each left out. What `features` names stays."""
-    used, warnings = {}, []
-    for name, profile in survey.features.items():
-        fault = profile.fault(name)
-        if fault and (name not in columns.features or profile.count == 0):
-            warnings.append(f"column `{name}` is left out: {fault}")
-            continue
-        used[name] = profile
-        if isinstance(profile, TextProfile) and len(profile.levels) > MAX_LEVELS:
-            warnings.append(
-                f"column `{name}` has {len(profile.levels)} levels: the {MAX_LEVELS} most frequent are kept, "
-                "the rest is `(other)`"
-            )
-    for name in columns.reference:
-        if not isinstance(used.get(name), TextProfile):
-            what = (
-                "a column of numbers: name it `categorical` too" if name in used else "not among the features"
-            )
-            raise DescendError(f"`reference` names `{name}`, which is {what}.")
-    if not used:
-        raise DataError(f"no column is left to learn from: {'; '.join(warnings)}.")
-    return used, warnings
-
-
-def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
-    if penalty is not None or not isinstance(loss, LogisticLoss | CrossEntropy):
-        return as_penalty(penalty)
-    what = (
-        "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"
-    )
-    notes.append(f"L2 penalty alpha = 1/{survey.weight:.10g} (one over {what}; --l2 0 turns it off)")
-    return L2(1.0 / survey.weight)
-
-
-def _counts(profile: Profile, goal: Target) -> Float:
-    """The training rows of each class, by weight."""
-    counts: Mapping[Any, float] = (
-        profile.levels if isinstance(profile, TextProfile) else profile.distinct or {}
-    )
-    return np.array(
-        [counts.get(label_text(c) if isinstance(c, bool) else c, 0.0) for c in goal.classes or ()]
-    )
-
-
 def _check_validation(valid: Any) -> None:
     """Raise `DataError` before anything is read where `valid` is neither a share of the rows nor a table."""
     if not is_table(valid):
@@ -420,17 +265,3 @@ def _validation(
     whole = EncodedTable(other, encoding, budget=options.memory, weight=columns.weight)
     opened.callback(whole.close)
     return whole.side(False), rows
-
-
-def summarise(rows: Mapping[str, int]) -> str:
-    """The counts of rows in a sentence.
-
-    >>> summarise({"training": 266, "validation": 76, "without_target": 2})
-    '266 rows to learn from, 76 held out, 2 without a target left out'
-    """
-    parts = [f"{rows['training']:,} rows to learn from"]
-    if rows.get("validation"):
-        parts.append(f"{rows['validation']:,} held out")
-    if rows.get("without_target"):
-        parts.append(f"{rows['without_target']:,} without a target left out")
-    return ", ".join(parts)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from descend.descent.first_order import Optimizer, check_first_order
-from descend.engines.blocks import ArraySource
+from descend.engines.arrays import ArraySource
 from descend.engines.engine import Threads
 from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.moments import Moments
@@ -20,8 +20,9 @@ from descend.objectives.batches import Batches
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.least_squares import shortest
 from descend.objectives.losses import Loss, SquaredError
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Quadratic
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.penalties import Penalty
+from descend.objectives.quadratic import Quadratic
 
 CHUNK_BATCH = 256
 """The batch size of a pass over a chunk where none is given."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from descend.runs.problem import Columns
+import numpy as np
+
+from descend.engines.matrix import Float
+from descend.engines.splits import AnySplit, LastRows, Split
+from descend.errors import DataError, DescendError
+from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
+from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.tables.csv_files import CsvFile
-from descend.tables.profiles import NumberProfile, Profile, TextProfile
+from descend.tables.encoding import MAX_LEVELS, Target, label_text
+from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile, is_usable
+from descend.tables.profiling import Question, Survey
 from descend.tables.table import Table
 
 
@@ -50,3 +60,266 @@ def rounded_numbers(used: Mapping[str, Profile], table: Table) -> list[str]:
         and table.schema[name].is_integer()
         and max(-profile.low, profile.high) > 2**53
     ]
+
+
+MAX_CLASSES = 100
+
+
+FEW_VALUES = 20
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table to use, and how, where the data should not decide.
+
+    `features` names those to use, `drop` those to leave out; `categorical` and `numeric` override
+    the role; `reference` maps a column to the level that its dummies are compared with; `missing`
+    replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
+    UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
+    together; neither is a feature.
+
+    >>> import descend
+    >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})
+    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", columns=columns, penalty=0)
+    >>> [name for name in run.coefficients if name.startswith("island")]
+    ['island=Biscoe', 'island=Dream']
+    """
+
+    features: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    numeric: Sequence[str] = ()
+    reference: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] | None = None
+    encoding: str | None = None
+    weight: str | None = None
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("features", "drop", "categorical", "numeric", "missing"):
+            if isinstance(given := getattr(self, name), str):
+                raise DescendError(f"`{name}` of Columns must be a list, got {given!r}: write [{given!r}].")
+
+    def named(self) -> set[str]:
+        """Every column that is mentioned."""
+        listed = {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
+        return listed | {name for name in (self.weight, self.group) if name is not None}
+
+
+def as_split(
+    valid: Any, seed: int, starts: Callable[[], tuple[tuple[int, ...], int]], group: str | None = None
+) -> AnySplit | None:
+    """What a fraction or "last:" and a fraction hold out; None where `valid` is something else.
+
+    `starts` gives the number of rows before each file and of all. Raises `DescendError` where a
+    `group` goes with neither.
+
+    >>> as_split("last:0.2", 0, lambda: ((0,), 10))
+    LastRows(fraction=0.2, starts=(0,), total=10)
+    """
+    if isinstance(valid, int | float):
+        return Split(float(valid), seed, group)
+    if group is not None:
+        raise DescendError(
+            f"`group` is held out by a fraction: give `valid` one, 0.2 for example, got {valid!r}."
+        )
+    if not (isinstance(valid, str) and valid.startswith("last:")):
+        return None
+    try:
+        fraction = float(valid.removeprefix("last:"))
+    except ValueError:
+        raise DescendError(
+            f'`valid` must be "last:" and a fraction, "last:0.2" for example, got {valid!r}.'
+        ) from None
+    return LastRows(fraction, *starts())
+
+
+def check_classes(classes: Sequence[Any] | None) -> Sequence[Any]:
+    """The classes. Raises `DescendError` where there are none to balance."""
+    if classes is None:
+        raise DescendError(
+            '`class_weight` "balanced" goes with classes: with the loss logistic or cross-entropy.'
+        )
+    return classes
+
+
+def balanced_weights(counts: Float, classes: Sequence[Any], notes: list[str]) -> Float:
+    """The weight `n / (K n_k)` of each of K classes with `n_k` training rows, and a note that says so.
+
+    Raises `DataError` where a class has no training rows.
+    """
+    if not counts.all():
+        raise DataError(
+            f"class {classes[int(counts.argmin())]!r} has no training rows, so it cannot be balanced."
+        )
+    weights = np.asarray(counts.sum() / (len(counts) * counts), dtype=np.float64)
+    listed = ", ".join(f"{label} {weight:.4g}" for label, weight in zip(classes, weights, strict=True))
+    notes.append(f"training rows are weighted by class: {listed}; validation rows are not")
+    return weights
+
+
+def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
+    """The columns that may become features, and warnings for those that cannot."""
+    unknown = [name for name in {target, *columns.named()} if name not in table.schema]
+    if unknown:
+        known = ", ".join(f"`{name}`" for name in table.names[:20]) or "none"
+        raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
+    apart = {columns.group: "groups", columns.weight: "weights", target: "target"}
+    for name, role in apart.items():
+        if name in columns.features or name in columns.drop:
+            raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
+    for name in filter(None, apart):
+        if not is_usable(dtype := table.schema[name]):
+            raise DataError(
+                f"`{name}` is the {apart[name]}, but its type {dtype} is neither number, text nor date."
+            )
+    if target in (columns.weight, columns.group) or (
+        columns.weight is not None and columns.weight == columns.group
+    ):
+        raise DescendError("the target, the weights and the groups must be columns of their own.")
+    if both := set(columns.numeric) & set(columns.categorical):
+        raise DescendError(f"`{min(both)}` is named both `numeric` and `categorical`: choose one.")
+    wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
+    names, warnings = [], []
+    for name in wanted:
+        dtype = table.schema[name]
+        if name in columns.drop:
+            continue
+        if is_usable(dtype):
+            names.append(name)
+        else:
+            warnings.append(f"column `{name}` is left out: its type {dtype} is neither number, text nor date")
+    if not names:
+        raise DataError(
+            ". ".join([f"{table.label!r} has no column to predict `{target}` from", *warnings]) + "."
+        )
+    return names, warnings
+
+
+def _lack(survey: Survey, question: Question) -> str:
+    """Why there is nothing to learn from."""
+    if survey.rows["validation"]:
+        return "no row left to learn from: every one is held out by `valid`"
+    if survey.rows["without_target"]:
+        return f"no row with a value of the target `{question.target}` to learn from"
+    return "no rows" if question.weight is None else f"no row of a weight `{question.weight}` above 0"
+
+
+def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str]) -> tuple[Loss, Target]:
+    """The loss that the target asks for, and the target's classes."""
+    classes = _classes(profile)
+    if loss is None:
+        loss = _infer_loss(name, profile, classes, notes)
+    if isinstance(loss, LogisticLoss | CrossEntropy):
+        low, high = (2, 2) if isinstance(loss, LogisticLoss) else (2, MAX_CLASSES)
+        if classes is None or not low <= len(classes) <= high:
+            found = f"more than {MAX_CLASSES}" if classes is None else str(len(classes))
+            raise DataError(
+                f"target `{name}` has {found} distinct values, but the loss {loss.name} takes "
+                f"{'exactly 2' if high == 2 else f'2 to {high}'}. "
+                "Numbers are fitted by squared-error, 3 to 100 classes by cross-entropy."
+            )
+        return loss, Target(name, classes)
+    if isinstance(profile, TextProfile):
+        raise DataError(f"target `{name}` holds text, which the loss {loss.name} cannot fit.")
+    if profile.infinite:
+        raise DataError(
+            f"target `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
+            "leave those rows out."
+        )
+    return loss, Target(name)
+
+
+def _classes(profile: Profile) -> tuple[Any, ...] | None:
+    if isinstance(profile, TextProfile):
+        return tuple(sorted(profile.levels)) if not profile.forgotten else None
+    if profile.distinct is None or not profile.whole:
+        return None
+    return tuple(int(value) for value in sorted(profile.distinct))
+
+
+def _infer_loss(name: str, profile: Profile, classes: tuple[Any, ...] | None, notes: list[str]) -> Loss:
+    if isinstance(profile, TextProfile):
+        if classes is None or len(classes) > MAX_CLASSES:
+            raise DataError(
+                f"target `{name}` holds {len(classes or ()) or 'too many'} distinct texts; "
+                f"a classification takes at most {MAX_CLASSES} classes. Is it the right column?"
+            )
+        if len(classes) < 2:
+            value = repr(classes[0]) if classes else "a missing one"
+            raise DataError(f"target `{name}` always has the same value, {value}: there is nothing to learn.")
+        return LogisticLoss() if len(classes) == 2 else CrossEntropy()
+    if profile.dated:
+        notes.append(f"`{name}` holds dates: taken as days since 1970-01-01")
+        return SquaredError()
+    if profile.low == profile.high:
+        notes.append(f"`{name}` always has the same value ({profile.low:g}): there is nothing to learn")
+    if classes is not None and len(classes) == 2:
+        notes.append(
+            f"`{name}` holds only {classes[0]} and {classes[1]}: taken as two classes (--loss squared-error for a number)"
+        )
+        return LogisticLoss()
+    if classes is not None and 3 <= len(classes) <= FEW_VALUES:
+        notes.append(
+            f"`{name}` holds {len(classes)} whole numbers: taken as a number (--loss cross-entropy for classes)"
+        )
+    return SquaredError()
+
+
+def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[str]]:
+    """The features without a fault, and a sentence on each left out. What `features` names stays."""
+    used, warnings = {}, []
+    for name, profile in survey.features.items():
+        fault = profile.fault(name)
+        if fault and (name not in columns.features or profile.count == 0):
+            warnings.append(f"column `{name}` is left out: {fault}")
+            continue
+        used[name] = profile
+        if isinstance(profile, TextProfile) and len(profile.levels) > MAX_LEVELS:
+            warnings.append(
+                f"column `{name}` has {len(profile.levels)} levels: the {MAX_LEVELS} most frequent are kept, "
+                "the rest is `(other)`"
+            )
+    for name in columns.reference:
+        if not isinstance(used.get(name), TextProfile):
+            what = (
+                "a column of numbers: name it `categorical` too" if name in used else "not among the features"
+            )
+            raise DescendError(f"`reference` names `{name}`, which is {what}.")
+    if not used:
+        raise DataError(f"no column is left to learn from: {'; '.join(warnings)}.")
+    return used, warnings
+
+
+def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
+    if penalty is not None or not isinstance(loss, LogisticLoss | CrossEntropy):
+        return as_penalty(penalty)
+    what = (
+        "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"
+    )
+    notes.append(f"L2 penalty alpha = 1/{survey.weight:.10g} (one over {what}; --l2 0 turns it off)")
+    return L2(1.0 / survey.weight)
+
+
+def _counts(profile: Profile, goal: Target) -> Float:
+    """The training rows of each class, by weight."""
+    counts: Mapping[Any, float] = (
+        profile.levels if isinstance(profile, TextProfile) else profile.distinct or {}
+    )
+    return np.array(
+        [counts.get(label_text(c) if isinstance(c, bool) else c, 0.0) for c in goal.classes or ()]
+    )
+
+
+def summarise(rows: Mapping[str, int]) -> str:
+    """The counts of rows in a sentence.
+
+    >>> summarise({"training": 266, "validation": 76, "without_target": 2})
+    '266 rows to learn from, 76 held out, 2 without a target left out'
+    """
+    parts = [f"{rows['training']:,} rows to learn from"]
+    if rows.get("validation"):
+        parts.append(f"{rows['validation']:,} held out")
+    if rows.get("without_target"):
+        parts.append(f"{rows['without_target']:,} without a target left out")
+    return ", ".join(parts)

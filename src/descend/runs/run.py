@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from descend.descent.first_order import Optimizer
 from descend.descent.history import History
 from descend.descent.stopping import Outcome
+from descend.doors import door
 from descend.engines.matrix import like_tensor
 from descend.errors import DescendError
+from descend.models.inference import Summary, summarise_model
 from descend.models.metrics import Metrics
 from descend.models.model import Model
-from descend.models.summary import Summary, summarise_model
-from descend.objectives.objective import Quadratic
+from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampling import Sample, sample_of
 from descend.runs.problem import Problem, ProblemOptions
 
@@ -198,9 +199,7 @@ class Run:
         >>> x, y = descend.make_line(100, seed=0)
         >>> descend.fit(x, y, intercept=False).report("line.html")
         """
-        from descend.diagnosis.report import write_report
-
-        write_report(self, path, command=command, label=label, diagnosis=diagnosis)
+        door("report")(self, path, command=command, label=label, diagnosis=diagnosis)
 
     @property
     def coefficients(self) -> dict[str, Any]:
@@ -237,9 +236,8 @@ class Run:
         >>> run.outcome.name, run.weights.shape
         ('ELSEWHERE', (2,))
         """
-        from descend.interfaces.torch_layers import run_of_layer
-
-        return run_of_layer(layer, x, y, loss, history)
+        run: Run = door("run_of_layer")(layer, x, y, loss, history)
+        return run
 
     def summary(self, level: float = 0.95) -> Summary:
         """Coefficients with standard errors, intervals at `level`, t or z statistics and p-values.

@@ -18,9 +18,8 @@ import polars as pl
 
 from descend.engines.matrix import Array, Float, Matrix, Mixed
 from descend.errors import DataError
-from descend.tables.cells import as_numbers, as_texts, strange
+from descend.tables.cells import Surprises, as_numbers, as_texts, strange
 from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile
-from descend.tables.surprises import Surprises
 from descend.tables.table import Table, open_table
 
 MAX_LEVELS = 1_000

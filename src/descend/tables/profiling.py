@@ -13,10 +13,12 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from descend.engines.blocks import AnySplit, Source, leaf_rows
-from descend.engines.cache import Shelf
+from descend.engines.blocks import Source, leaf_rows
 from descend.engines.engine import Engine
+from descend.engines.machine import memory_budget
 from descend.engines.matrix import Float
+from descend.engines.splits import AnySplit
+from descend.engines.worker import Shelf
 from descend.errors import DataError
 from descend.tables.cells import as_numbers, held_out_of, weights_of
 from descend.tables.leaf_sums import Cells
@@ -24,7 +26,6 @@ from descend.tables.partitions import RowRun, first_leaves, row_runs, unit_rows
 from descend.tables.profiles import HUGE, Profile, is_text
 from descend.tables.raw_moments import RawMoments
 from descend.tables.retained import Kept, Spooled, keeper
-from descend.tables.spool import memory_budget
 from descend.tables.table import Slice, Table
 
 KEPT_BYTES = 2**26

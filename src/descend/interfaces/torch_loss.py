@@ -1,0 +1,167 @@
+"""A loss from a function of torch tensors: its slope and curvature by automatic differentiation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from descend.engines.matrix import Array, Float
+from descend.errors import DataError, DescendError, MissingExtraError, check_whole
+
+try:
+    import torch as torch  # the other modules of torch take it from here
+except ImportError as error:
+    raise MissingExtraError("tensors and losses of torch need it: pip install 'descend[torch]'.") from error
+
+TRIED_ROWS = 1_000
+"""Rows of the target that a loss of one's own is tried on."""
+
+
+@dataclass(frozen=True)
+class TorchLoss:
+    """A loss written as a function of torch tensors: `function(y_hat, y)`, a mean or one value per row.
+
+    `y_hat` is the linear predictor, float64 of shape (rows,), or (rows, outputs) where `outputs` says how many;
+    `y` has shape (rows,) and is float64, or int64 where there are several outputs and `y` holds whole numbers. Gradient and curvature come
+    from autograd. A mean must be that of the rows: f(all) is compared with the row-weighted mean of two
+    parts before the first step, since a sum over blocks could not give anything else (RMSE, say).
+    `curvature_bound`, which "auto" learning rates go by, is the largest curvature found on the target.
+
+    >>> loss = TorchLoss.of(lambda y_hat, y: ((y_hat - y) ** 2).mean())
+    >>> loss.gradient(np.array([1.0, 4.0]), np.array([0.0, 2.0])).tolist()
+    [2.0, 4.0]
+    """
+
+    function: Callable[[Any, Any], Any]
+    mean_only: bool
+    outputs: int | None = None
+    name: ClassVar[str] = "your own loss"
+
+    @staticmethod
+    def of(function: Callable[[Any, Any], Any], outputs: int | None = None) -> Any:
+        """Find out whether it returns a mean or one value per row. Raises `DescendError` if neither.
+
+        >>> loss = TorchLoss.of(torch.nn.functional.cross_entropy, outputs=3)
+        >>> loss.gradient(np.zeros((1, 3)), np.array([2])).round(3).tolist()
+        [[0.333, 0.333, -0.667]]
+        """
+        outputs = None if outputs is None else check_whole("outputs", outputs)
+        z = torch.linspace(0.1, 0.7, 3 * (outputs or 1), dtype=torch.float64, requires_grad=True)
+        found, several = None, "" if outputs is None else f"; `y_hat` has shape (3, {outputs}) there"
+        for y in (torch.tensor([0.0, 0.0, 1.0]).double(), torch.tensor([0, 0, min(outputs or 2, 2) - 1])):
+            try:
+                found = function(z if outputs is None else z.reshape(3, outputs), y)
+                break
+            except Exception as error:
+                if outputs is None or not y.is_floating_point():
+                    raise DescendError(
+                        f"`loss` failed on tensors of 3 rows, (y_hat, y){several}: {error}."
+                    ) from error
+        if not isinstance(found, torch.Tensor) or found.shape not in ((), (3,)) or not found.requires_grad:
+            what = (
+                f"a tensor of shape {tuple(found.shape)}"
+                if isinstance(found, torch.Tensor)
+                else type(found).__name__
+            )
+            raise DescendError(
+                "`loss` must return a tensor that torch can differentiate, a mean or one value per row; "
+                f"of 3 rows it made {what}."
+            )
+        return TorchLoss(function, found.shape == (), outputs)
+
+    @property
+    def curvature_bound(self) -> float:
+        """The largest curvature found by `check_target`, 1 before that."""
+        return float(self.__dict__.get("_steepest", 1.0))
+
+    def value(self, z: Float, y: Array) -> Float:
+        with torch.no_grad():
+            found = self.function(*self._tensors(z, y))
+        return self._per_row(found, len(z))
+
+    def gradient(self, z: Float, y: Array) -> Float:
+        return self.value_and_gradient(z, y)[1]
+
+    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        zt, yt = self._tensors(z, y)
+        value, gradient = self.on_device(zt, yt)
+        return self._per_row(value, len(z)), gradient.numpy()
+
+    def on_device(self, z: Any, y: Any) -> tuple[Any, Any]:
+        """Tensors in, tensors out: what the function returned, and the derivative of the rows' sum."""
+        z = z.detach().requires_grad_()
+        value = self.function(z, y)
+        (gradient,) = torch.autograd.grad(value * len(z) if self.mean_only else value.sum(), z)
+        return value.detach(), gradient
+
+    def curvature(self, z: Float, y: Array) -> Float:
+        found: Float = self.curvature_on_device(*self._tensors(z, y)).numpy()
+        return found
+
+    def curvature_on_device(self, z: Any, y: Any) -> Any:
+        """The second derivative of each row's loss, as a tensor."""
+        z = z.detach().requires_grad_()
+        value = self.function(z, y)
+        total = value * len(z) if self.mean_only else value.sum()
+        (gradient,) = torch.autograd.grad(total, z, create_graph=True)
+        if self.outputs is not None:
+            columns = [self._second(gradient[:, k], z) for k in range(self.outputs)]
+            return torch.stack(columns, 1)
+        return self._second(gradient, z)
+
+    @staticmethod
+    def _second(gradient: Any, z: Any) -> Any:
+        second = None
+        if gradient.requires_grad:
+            (second,) = torch.autograd.grad(gradient.sum(), z, allow_unused=True, retain_graph=True)
+        return torch.zeros_like(z) if second is None else torch.zeros_like(z) + second
+
+    def _tensors(self, z: Float, y: Array) -> tuple[Any, Any]:
+        return torch.from_numpy(np.ascontiguousarray(z)), self.target(torch.from_numpy(np.array(y)))
+
+    def target(self, y: Any) -> Any:
+        """A target as the function gets it: float64, or int64 where whole numbers choose among several outputs."""
+        whole = self.outputs is not None and not (y.is_floating_point() and bool((y != y.floor()).any()))
+        return y.long() if whole else y.double()
+
+    def _per_row(self, value: Any, rows: int) -> Float:
+        value = value.detach().numpy()
+        return np.full(rows, float(value)) if self.mean_only else np.asarray(value, dtype=np.float64)
+
+    def inverse_link(self, z: Float) -> Float:
+        return z
+
+    def link(self, mean: Float) -> Float:
+        return mean
+
+    def check_target(self, y: Array) -> None:
+        """Try the loss on two parts of the target, and take its curvature."""
+        if y.dtype.kind not in "fiub":
+            raise DataError(f"`y` must hold numbers for a loss of your own, got dtype {y.dtype}.")
+        y = y[:TRIED_ROWS].astype(np.float64)
+        spread = float(y.std()) or 1.0
+        shape = len(y) if self.outputs is None else (len(y), self.outputs)
+        z = y.mean() + spread * np.random.default_rng(0).normal(size=shape)
+        cut = len(y) // 3
+        if cut:
+            try:
+                whole, first, second = (
+                    float(self.value(z[rows], y[rows]).mean())
+                    for rows in (slice(None), slice(cut), slice(cut, None))
+                )
+            except Exception as error:
+                raise DescendError(f"`loss` failed on {len(y)} rows of `y`: {error}") from error
+            expected = (cut * first + (len(y) - cut) * second) / len(y)
+            if not abs(whole - expected) <= 1e-8 * max(abs(whole), abs(expected)):
+                raise DescendError(
+                    f"`loss` must be a mean over rows: on {len(y)} rows it is {whole:.6g}, but the row-weighted "
+                    f"mean of its values on two parts of them is {expected:.6g}. A root of the mean (RMSE) or "
+                    "anything that compares rows cannot be summed over blocks; give the mean itself. A loss of "
+                    "several predictions a row says how many: `TorchLoss.of(loss, outputs=k)`."
+                )
+        curvature = self.curvature(z, y)
+        steepest = float(np.abs(curvature if curvature.ndim == 1 else np.linalg.eigvalsh(curvature)).max())
+        object.__setattr__(self, "_steepest", steepest or 1.0)
