@@ -30,3 +30,12 @@ def target_for(loss, signal):
     return np.digitize(
         signal + noise, np.quantile(signal + noise, [0.5] if loss == "logistic" else [0.3, 0.7])
     )
+
+
+def correlated(seed):
+    """`x` of correlated columns and a column of ones, and a real target."""
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(20, 200)), int(rng.integers(1, 8))
+    x = rng.normal(size=(n, p)) @ rng.normal(size=(p, p)) * 10.0 ** rng.uniform(-0.7, 0.7, size=p)
+    x = np.column_stack([x + rng.normal(size=p), np.ones(n)])
+    return x, x @ rng.normal(size=p + 1) + rng.normal(size=n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ill_scaled import correlated
 
 import descend
 from descend import DescendError, GradientDescent, Objective
@@ -26,14 +27,6 @@ def walked(x, y, rate, momentum, nesterov, steps, start):
     return np.array(losses), np.array(weights)
 
 
-def problem(seed):
-    rng = np.random.default_rng(seed)
-    n, p = int(rng.integers(20, 200)), int(rng.integers(1, 8))
-    x = rng.normal(size=(n, p)) @ rng.normal(size=(p, p)) * 10.0 ** rng.uniform(-0.7, 0.7, size=p)
-    x = np.column_stack([x + rng.normal(size=p), np.ones(n)])
-    return x, x @ rng.normal(size=p + 1) + rng.normal(size=n)
-
-
 def curvature(x):
     return np.linalg.eigvalsh(2 * x.T @ x / len(x))[-1]
 
@@ -42,7 +35,7 @@ def curvature(x):
 @pytest.mark.parametrize("intercept", [True, False])
 def test_the_path_is_that_of_a_plain_loop(way, intercept):
     for seed in range(8):
-        x, y = problem(seed)
+        x, y = correlated(seed)
         rate, start = 0.7 / curvature(x), np.linspace(-1, 1, x.shape[1])
         losses, weights = walked(x, y, rate, **way, steps=300, start=start)
         track = descend.path(
@@ -66,7 +59,7 @@ def test_critical_damping_has_a_path_too():
 
 
 def test_a_penalty_bends_the_path():
-    x, y = problem(3)
+    x, y = correlated(3)
     run = descend.fit(x, y, intercept=False, penalty=0.3, optimizer=GradientDescent(0.01), steps=200)
     track = descend.path(x, y, intercept=False, penalty=0.3, optimizer=GradientDescent(0.01), at=range(201))
     np.testing.assert_allclose(track.loss, run.history.loss, rtol=1e-9)
@@ -82,7 +75,7 @@ def test_a_table_walks_in_its_standardised_coordinates():
 @pytest.mark.parametrize("way", WAYS)
 def test_predicted_numbers_of_steps_are_the_actual_ones(way):
     for seed in range(12):
-        x, y = problem(seed)
+        x, y = correlated(seed)
         rate = 1.0 / curvature(x)
         track = descend.path(x, y, intercept=False, optimizer=GradientDescent(rate, **way))
         best = np.mean((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2)
@@ -119,13 +112,13 @@ def test_just_below_the_limit_it_converges_and_just_above_it_grows_without_end(w
 
 
 def test_step_one_million_is_as_cheap_as_step_one_hundred():
-    x, y = problem(1)
+    x, y = correlated(1)
     track = descend.path(x, y, intercept=False, optimizer=GradientDescent(momentum=0.9), at=[10**6, 2**59])
     np.testing.assert_allclose(track.weights[1], np.linalg.lstsq(x, y, rcond=None)[0], rtol=1e-8)
 
 
 def test_curvatures_of_duplicate_columns_are_flat():
-    x, y = problem(2)
+    x, y = correlated(2)
     track = descend.path(np.column_stack([x, x[:, 0]]), y, intercept=False)
     assert track.recurrence.curvatures.flat == 1
 

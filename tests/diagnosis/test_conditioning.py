@@ -8,7 +8,7 @@ import pytest
 import descend
 from descend import GradientDescent
 from descend.descent.curvature import Coordinates
-from descend.diagnosis.conditioning import SHARES, rounded_down, terrains
+from descend.diagnosis.conditioning import SHARES, conditionings, rounded_down
 from descend.diagnosis.diagnosis import _standardising
 
 RNG = np.random.default_rng(11)
@@ -20,7 +20,7 @@ CLASSES = (X @ [1.0, 0.1, -1.0] + RNG.logistic(size=300) > 0).astype(int)
 def met(objective, weights=None):
     start = objective.minimizer() if hasattr(objective, "minimizer") else weights
     ways = {"as given": Coordinates.given(3), "standardised": _standardising(objective)}
-    return terrains(objective, objective.moments, start, objective.value(start), weights, ways)
+    return conditionings(objective, objective.moments, start, objective.value(start), weights, ways)
 
 
 @pytest.mark.parametrize("standardize", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 import descend
-from descend.diagnosis.findings import Subject, about_columns, imbalance, inflation
+from descend.diagnosis.findings import ColumnStatistics, about_columns, imbalance, inflation
 from descend.engines.blocks import Block
 from descend.engines.moments import Moments
 
@@ -40,7 +40,7 @@ def subject(x, y=None, s=None, intercept=True, **more):
     numbers = range(x.shape[1])
     how = {"classes": None, "target": "y", "table": False, "low": x.min(axis=0), "high": x.max(axis=0)} | more
     names = tuple(f"x{i}" for i in numbers)
-    return Subject(
+    return ColumnStatistics(
         names, moments, units, centres, intercept, numbers=numbers, independent=numbers, owners=names, **how
     )
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from descend.engines import connections as links
-from descend.engines.connections import Link, LinkedPool, Reply
+from descend.engines.connections import ConnectedPool, Connection, Reply
 from descend.errors import EngineLostError
 
 pytestmark = pytest.mark.usefixtures("hard_timeout")
@@ -35,9 +35,9 @@ class Frozen:
 
 @contextmanager
 def pool_of(**exchanges):
-    pool = LinkedPool(timeout=5.0)
+    pool = ConnectedPool(timeout=5.0)
     for name, exchange in exchanges.items():
-        pool.links[name] = Link(exchange, pool.replies, threads=2)
+        pool.links[name] = Connection(exchange, pool.replies, threads=2)
     try:
         yield pool
     finally:
@@ -149,7 +149,7 @@ def test_waiting_for_nobody_is_told_at_once_but_not_before_the_last_reply():
 
 
 def test_what_was_handed_over_before_the_end_is_still_answered_and_the_thread_ends():
-    link = Link(echo, answers := queue.Queue())
+    link = Connection(echo, answers := queue.Queue())
     for i in range(5):
         link.send(f"t{i}", b"%d" % i)
     link.close(5.0)

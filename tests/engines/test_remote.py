@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from descend.engines import remote
 from descend.engines.arrays import ArraySource
-from descend.engines.connections import Link, LinkedPool
+from descend.engines.connections import ConnectedPool, Connection
 from descend.engines.engine import Threads, Tree
 from descend.engines.moments import Moments
 from descend.engines.remote import RemoteEngine, check_versions
@@ -43,7 +43,7 @@ class Fake(RemoteEngine):
         self.workers = {}
 
     def start(self):
-        pool = LinkedPool(self.timeout)
+        pool = ConnectedPool(self.timeout)
         self.current = pool
         for i in range(self.count):
             self.join(f"w{i}")
@@ -51,7 +51,7 @@ class Fake(RemoteEngine):
 
     def join(self, name):
         worker = self.workers[name] = Worker(self.threads, 10**9)
-        self.current.links[name] = Link(
+        self.current.links[name] = Connection(
             lambda message: self.exchange(worker, message), self.current.replies, self.threads
         )
 

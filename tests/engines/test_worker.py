@@ -22,9 +22,9 @@ from descend.engines.arrays import ArraySource
 from descend.engines.moments import Moments
 from descend.engines.worker import (
     Answer,
-    Order,
     Pulse,
     Task,
+    TaskSpec,
     Worker,
     aligned,
     environment,
@@ -43,7 +43,7 @@ ALL = tuple(PARTS)
 
 
 def ask(worker, verb, what=None, params=None, numbers=ALL, parts=PARTS, leaves=None, run="r", session="s"):
-    order = b"" if what is None else packed(Order.of(what, params, leaves))
+    order = b"" if what is None else packed(TaskSpec.of(what, params, leaves))
     return pickle.loads(worker.perform(pickle.dumps(Task(verb, run, session, numbers, order, parts))))
 
 
@@ -134,7 +134,7 @@ def test_what_goes_wrong_is_the_answer_and_the_worker_works_on():
         assert answer.verb == "failed"
         assert type(answer.value) is kind
         assert str(answer.value) == words
-    lost = Task("reduce", "r", "s", ALL, pickle.dumps(Order("no_such_module:Thing", {})))
+    lost = Task("reduce", "r", "s", ALL, pickle.dumps(TaskSpec("no_such_module:Thing", {})))
     answer = pickle.loads(worker.perform(pickle.dumps(lost)))
     assert isinstance(answer.value, DescendError)
     assert "in a module that every worker can import" in str(answer.value)

@@ -23,7 +23,7 @@ from descend.models.scoring import (
     predicted,
     write_predictions,
 )
-from descend.tables.cells import Surprises
+from descend.tables.cells import Unknowns
 from descend.tables.partitions import unit_rows
 from descend.tables.table import Slice, open_table
 
@@ -102,7 +102,7 @@ def test_what_could_not_be_taken_is_counted_over_all_slices():
     found = list(predicted(m, iter([Slice(0, 0, rows), Slice(0, 3, rows[1:])]), ["kind"], written))
     assert [len(columns["prediction"]) for columns in found] == [3, 2]
     assert found[1]["kind"].to_list() == ["w", "v"]
-    expected = Surprises().add("number", "b", 2, "x").add("level", "kind", 2, "w")
+    expected = Unknowns().add("number", "b", 2, "x").add("level", "kind", 2, "w")
     assert written == Written(5, expected)
 
 
@@ -115,10 +115,10 @@ def test_no_rows_give_one_part_with_a_header(tmp_path):
 
 
 def test_counts_of_parts_add_up():
-    one = Written(2, Surprises().add("level", "c", 1, "b"))
-    other = Written(3, Surprises().add("level", "c", 2, "a"))
+    one = Written(2, Unknowns().add("level", "c", 1, "b"))
+    other = Written(3, Unknowns().add("level", "c", 2, "a"))
     assert one.merge(other) is one
-    assert one == Written(5, Surprises().add("level", "c", 3, "a"))
+    assert one == Written(5, Unknowns().add("level", "c", 3, "a"))
 
 
 def test_a_folder_is_made_with_those_above_it_or_taken_where_it_is_empty(tmp_path, monkeypatch):

@@ -108,7 +108,7 @@ def test_unknown_levels_are_counted_and_predicted_as_the_reference(tmp_path):
     with pytest.warns(DescendWarning, match=f"count as its reference: {ROWS:,}"):
         assert m.predict(strange).tolist() == m.predict(reference).tolist()
     written = write_predictions(m, strange, tmp_path / "p.csv")
-    assert (written.rows, written.surprises.levels) == (ROWS, ROWS)
+    assert (written.rows, written.unknowns.levels) == (ROWS, ROWS)
 
 
 def test_what_a_model_cannot_take_is_said(tmp_path):
@@ -122,7 +122,7 @@ def test_what_a_model_cannot_take_is_said(tmp_path):
         "cells of `kind` with a level that the model has never seen count as its reference: 100, 'c'",
         "cells of `x` that are no numbers count as missing: 200, 'oops' for example",
     )
-    sentences = write_predictions(m, path, tmp_path / "p.csv").surprises.sentences()
+    sentences = write_predictions(m, path, tmp_path / "p.csv").unknowns.sentences()
     assert all(sentence.startswith(start) for sentence, start in zip(sentences, said, strict=True))
     found = score(m, path)
     assert found.rows == 200

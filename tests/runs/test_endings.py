@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ill_scaled import ill_scaled, target_for
+from ill_scaled import correlated, ill_scaled, target_for
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from test_trajectory import problem
 
 import descend
 from descend import Adam, DescendWarning, GradientDescent, Objective, Outcome
@@ -163,7 +162,7 @@ def test_a_run_at_its_step_limit_says_how_far_it_still_had_to_go(momentum):
 def test_the_steps_that_are_missing_are_those_that_it_takes(settings):
     told = 0
     for seed in range(12):
-        x, y = problem(seed)
+        x, y = correlated(seed)
         run = descend.fit(x, y, intercept=False, optimizer=GradientDescent(**settings), steps=20)
         found = re.search(r"another ([\d,]+) steps? would", run.message)
         best = descend.fit(x, y, intercept=False).loss

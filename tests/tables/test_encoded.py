@@ -114,7 +114,7 @@ def test_unknown_levels_are_counted_once_however_often_they_are_read(frame, budg
     whole = EncodedTable(open_table(new), encoding_of(frame, ("x", "c")), budget=budget)
     for _ in range(2):
         targets(whole.side(False))
-        assert whole.surprises.levels == 7
+        assert whole.unknowns.levels == 7
 
 
 @pytest.mark.parametrize("engine", [Serial(), Threads(1), Threads(2), Threads(5)], ids=repr)

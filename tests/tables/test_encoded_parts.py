@@ -14,7 +14,7 @@ from descend.engines import blocks
 from descend.engines.splits import Split
 from descend.engines.worker import Cache, Shelf
 from descend.errors import DataError
-from descend.tables.encoded import EncodedRun, EncodedTable, Recipe
+from descend.tables.encoded import EncodedRange, EncodedTable, Recipe
 from descend.tables.encoding import Encoding, Target
 from descend.tables.partitions import row_runs
 from descend.tables.profiles import NumberProfile
@@ -119,7 +119,7 @@ def runs(monkeypatch):
     table = open_table(pl.DataFrame({"a": np.arange(6_400.0), "y": np.arange(6_400.0)}))
     how = recipe(split=Split(0.3, 0))
     assert how.leaf_rows == 1_024
-    return [EncodedRun(run, 3 * i, how, False) for i, run in enumerate(row_runs(table, how.columns, 3_072))]
+    return [EncodedRange(run, 3 * i, how, False) for i, run in enumerate(row_runs(table, how.columns, 3_072))]
 
 
 TRAINING = np.arange(3_072.0)[~Split(0.3, 0).held_out(0, 0, 3_072)]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from descend.tables.encoding import MISSING_LEVEL
-from descend.tables.leaf_sums import MOST_COMBINED, Codes, Gap, Joint, indicator_sums
+from descend.tables.leaf_sums import MOST_COMBINED, Factor, Joint, MissingCells, indicator_sums
 
 RNG = np.random.default_rng(5)
 ROWS = 5_000
@@ -26,7 +26,7 @@ WEIGHTS = {"": None, "weighted": RNG.integers(0, 4, ROWS).astype(float)}
 @pytest.mark.parametrize("numbers", [NUMBERS, []], ids=["gaps", "no gaps"])
 @pytest.mark.parametrize("s", WEIGHTS.values(), ids=WEIGHTS)
 def test_sums_are_those_of_the_columns_written_out(s, numbers, texts):
-    codes = Codes.of(pl.DataFrame(texts), [series.name for series in texts])
+    codes = Factor.of(pl.DataFrame(texts), [series.name for series in texts])
     columns = [np.isnan(x) for x in numbers]
     columns += [
         (series.fill_null(MISSING_LEVEL) == level).to_numpy()
@@ -35,7 +35,7 @@ def test_sums_are_those_of_the_columns_written_out(s, numbers, texts):
     ]
     Z = np.asfortranarray(RNG.normal(size=(ROWS, 5)))
     Z[:, -1] = 1.0
-    found = indicator_sums([Gap.of(x.copy(), s) for x in numbers], codes, Z, s)
+    found = indicator_sums([MissingCells.of(x.copy(), s) for x in numbers], codes, Z, s)
     if not columns:
         assert found is None
         return
@@ -46,7 +46,7 @@ def test_sums_are_those_of_the_columns_written_out(s, numbers, texts):
 
 
 def test_texts_are_joined_while_there_is_room():
-    texts = Codes.of(pl.DataFrame(TEXTS), [series.name for series in TEXTS])
+    texts = Factor.of(pl.DataFrame(TEXTS), [series.name for series in TEXTS])
     joints = Joint.of(texts)
     assert [joint.places for joint in joints] == [(3, 0), (1, 2)]
     for joint in joints:
@@ -57,7 +57,7 @@ def test_texts_are_joined_while_there_is_room():
 
 
 def test_codes_name_the_level_of_every_row():
-    for series, text in zip(TEXTS, Codes.of(pl.DataFrame(TEXTS), [s.name for s in TEXTS]), strict=True):
+    for series, text in zip(TEXTS, Factor.of(pl.DataFrame(TEXTS), [s.name for s in TEXTS]), strict=True):
         assert text.levels == sorted(text.levels)
         assert [text.levels[code] for code in text.codes] == series.fill_null(MISSING_LEVEL).to_list()
         assert text.gaps == bool(series.null_count())
@@ -66,10 +66,10 @@ def test_codes_name_the_level_of_every_row():
 
 def test_a_gap_is_filled_by_a_neighbour_and_does_not_count_in_the_range():
     x = np.array([NAN, 4.0, NAN, -1.0])
-    gap = Gap.of(x, np.array([1.0, 1.0, 5.0, 1.0]))
+    gap = MissingCells.of(x, np.array([1.0, 1.0, 5.0, 1.0]))
     assert (gap.rows.tolist(), gap.weight, gap.low, gap.high) == ([0, 2], 6.0, -1.0, 4.0)
     assert not np.isnan(x).any()
     nothing = np.full(3, NAN)
-    gap = Gap.of(nothing, None)
+    gap = MissingCells.of(nothing, None)
     assert (gap.weight, gap.low, gap.high) == (3.0, np.inf, -np.inf)
     assert not np.isnan(nothing).any()

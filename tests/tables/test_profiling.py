@@ -11,7 +11,7 @@ from descend.engines.engine import Serial, Threads
 from descend.engines.splits import Split
 from descend.tables.encoding import Encoding, Target
 from descend.tables.profiles import TextProfile
-from descend.tables.profiling import Question, Survey
+from descend.tables.profiling import ProfileRequest, Profiling
 from descend.tables.table import open_table
 
 NAN = float("nan")
@@ -25,8 +25,8 @@ def test_a_survey_profiles_training_rows_and_counts_the_others():
     y = [None if i % 50 == 0 else NAN if i % 50 == 1 else float(i) for i in range(rows)]
     known = np.array([v is not None and v == v for v in y])
     frame = pl.DataFrame({"x": x, "c": c, "y": y, "k": range(rows)})
-    question = Question("y", ("x", "c", "k"), categorical=("k",), split=split)
-    survey = Survey.of(open_table(frame), question, Serial())
+    question = ProfileRequest("y", ("x", "c", "k"), categorical=("k",), split=split)
+    survey = Profiling.of(open_table(frame), question, Serial())
     assert survey.rows == {
         "training": int((known & ~held_out).sum()),
         "validation": int((known & held_out).sum()),
@@ -64,8 +64,8 @@ def mixed(rows, seed=0):
 def test_moments_mapped_from_raw_columns_are_those_of_the_encoded_columns(weight, reference):
     frame, split = mixed(200_000), Split(0.2, seed=1)
     table = open_table(frame)
-    question = Question("y", ("x", "whole", "kind"), split=split, weight=weight, sums=True)
-    survey = Survey.of(table, question, Threads(2))
+    question = ProfileRequest("y", ("x", "whole", "kind"), split=split, weight=weight, sums=True)
+    survey = Profiling.of(table, question, Threads(2))
     encoding = Encoding.learn(survey.features, Target("y"), {}, True)
     if reference:
         encoding = encoding.dropping_references()
@@ -99,8 +99,8 @@ def test_a_column_far_from_zero_may_begin_with_missing_cells():
 
 def test_a_survey_has_the_same_bits_for_any_number_of_threads():
     table = open_table(mixed(300_000))
-    question = Question("y", ("x", "whole", "kind"), split=Split(0.2), sums=True)
-    one, three = (Survey.of(table, question, engine) for engine in (Serial(), Threads(3)))
+    question = ProfileRequest("y", ("x", "whole", "kind"), split=Split(0.2), sums=True)
+    one, three = (Profiling.of(table, question, engine) for engine in (Serial(), Threads(3)))
     for a, b in zip(one.moments, three.moments, strict=True):
         np.testing.assert_array_equal(a.moments.cross, b.moments.cross)
         np.testing.assert_array_equal(a.moments.mean, b.moments.mean)
@@ -111,7 +111,7 @@ def test_columns_of_very_many_levels_are_read_again(monkeypatch):
     rng = np.random.default_rng(2)
     frame = pl.DataFrame({"k": rng.integers(0, 400, 5_000).astype(str)})
     frame = frame.with_columns(x=pl.Series(rng.normal(size=5_000)), y=pl.Series(rng.normal(size=5_000)))
-    survey = Survey.of(open_table(frame), Question("y", ("k", "x"), sums=True), Serial())
+    survey = Profiling.of(open_table(frame), ProfileRequest("y", ("k", "x"), sums=True), Serial())
     assert survey.moments[0].skipped == {"k"}
     run = descend.fit(frame, target="y")
     assert len(run.weights) == 401

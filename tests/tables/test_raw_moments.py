@@ -11,7 +11,7 @@ from descend.engines.blocks import Block
 from descend.engines.moments import Moments
 from descend.engines.splits import Split
 from descend.tables.encoding import Encoding, Target
-from descend.tables.profiling import Question, Survey
+from descend.tables.profiling import ProfileRequest, Profiling
 from descend.tables.raw_moments import FLAG, MOST_LABELS, RawMoments
 from descend.tables.table import open_table
 
@@ -33,8 +33,8 @@ FRAME = pl.DataFrame(
 
 def learned(frame, split=None, weight=None, names=("x", "z", "kind"), penalised=False):
     """The survey of a frame, and the encoding that follows."""
-    question = Question("y", names, split=split, weight=weight, sums=True)
-    survey = Survey.of(open_table(frame), question, Serial())
+    question = ProfileRequest("y", names, split=split, weight=weight, sums=True)
+    survey = Profiling.of(open_table(frame), question, Serial())
     encoding = Encoding.learn(survey.features, Target("y"), {}, True)
     return survey, encoding if penalised else encoding.dropping_references()
 
@@ -75,7 +75,7 @@ def test_a_gap_or_a_level_that_comes_late_needs_no_place_before():
     both = pl.concat([early, late])
     survey, encoding = learned(both)
     first, second = (
-        Survey.of(open_table(part), Question("y", ("x", "z", "kind"), sums=True), Serial())
+        Profiling.of(open_table(part), ProfileRequest("y", ("x", "z", "kind"), sums=True), Serial())
         for part in (early, late)
     )
     assert ("x", FLAG) not in first.moments[0].labels

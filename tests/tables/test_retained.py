@@ -10,14 +10,14 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import descend
-from descend.tables.retained import Kept, Spooled, keeper
+from descend.tables.retained import RetainedRows, SpooledRows, retain
 from descend.tables.table import open_table
 
 
 def test_what_is_kept_of_a_table_is_all_of_it_or_evenly_thinned():
     frame = pl.DataFrame({"a": range(100), "b": [float(i) for i in range(100)]})
     pieces = list(open_table(frame).slices(["a", "b"], 10))
-    whole, thin = Kept(10**6), Kept(16 * 96)  # of 16 * 100; a sample takes a quarter
+    whole, thin = RetainedRows(10**6), RetainedRows(16 * 96)  # of 16 * 100; a sample takes a quarter
     for index, piece in enumerate(pieces):
         whole.add(index, piece)
         thin.add(index, piece)
@@ -45,7 +45,7 @@ FRAME = pl.DataFrame(
 @pytest.mark.parametrize("budget", [0, 1_500, 1 << 30], ids=["file", "both", "memory"])
 def test_spooled_rows_come_out_as_they_went_in(budget, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    spooled = Spooled(budget)
+    spooled = SpooledRows(budget)
     assert not spooled.complete
     pieces = [piece for n in (0, 1) for piece in open_table(FRAME).slices(FRAME.columns, 10)]
     for index, piece in enumerate(pieces):
@@ -62,7 +62,7 @@ def test_spooled_rows_come_out_as_they_went_in(budget, tmp_path, monkeypatch):
 
 
 def test_a_file_without_rows_gives_one_empty_slice():
-    spooled = Spooled(1_000)
+    spooled = SpooledRows(1_000)
     spooled.add(0, next(open_table(FRAME[:0]).slices(["a", "b"], 10)))
     (piece,) = spooled.slices(["b"], 10)
     assert (piece.start, piece.frame.shape) == (0, (0, 1))
@@ -76,15 +76,19 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pl.DataFrame, "write_ipc", full)
     with pytest.raises(descend.DescendError, match=r"No space left on device.*TMPDIR"):
-        Spooled(0).add(0, next(open_table(FRAME).slices(["a"], 10)))
+        SpooledRows(0).add(0, next(open_table(FRAME).slices(["a"], 10)))
     assert not list(tmp_path.iterdir())
 
 
 def test_only_what_is_hard_to_parse_is_spooled(tmp_path):
     FRAME.write_csv(tmp_path / "a.csv")
     FRAME.write_parquet(tmp_path / "a.parquet")
-    for name, again, kind in (("a.csv", True, Spooled), ("a.csv", False, Kept), ("a.parquet", True, Kept)):
-        assert isinstance(keeper(open_table(tmp_path / name), 1_000, again), kind)
+    for name, again, kind in (
+        ("a.csv", True, SpooledRows),
+        ("a.csv", False, RetainedRows),
+        ("a.parquet", True, RetainedRows),
+    ):
+        assert isinstance(retain(open_table(tmp_path / name), 1_000, again), kind)
 
 
 def test_a_csv_larger_than_the_budget_is_parsed_once(tmp_path, monkeypatch):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from descend.tables.cells import Surprises
+from descend.tables.cells import Unknowns
 
 PARTS = [
-    Surprises().add("level", "kind", 2, "c").add("number", "x", 1, "oops"),
-    Surprises().add("level", "kind", 1_000, "a"),
-    Surprises().add("target", "y", 3, "maybe").add("number", "x", 0, ""),
+    Unknowns().add("level", "kind", 2, "c").add("number", "x", 1, "oops"),
+    Unknowns().add("level", "kind", 1_000, "a"),
+    Unknowns().add("target", "y", 3, "maybe").add("number", "x", 0, ""),
 ]
 
 
 def test_they_add_up_in_any_order():
     sums = []
     for order in permutations(range(3)):
-        total = Surprises()
+        total = Unknowns()
         for part in order:
             total.merge(PARTS[part])
         sums.append(total)
@@ -26,7 +26,7 @@ def test_they_add_up_in_any_order():
 
 
 def test_they_say_what_they_are():
-    total = Surprises().merge(PARTS[0]).merge(PARTS[1]).merge(PARTS[2])
+    total = Unknowns().merge(PARTS[0]).merge(PARTS[1]).merge(PARTS[2])
     levels, number, target = total.sentences()
     assert "`x` that are no numbers" in number
     assert levels.endswith("count as its reference: 1,002, 'a' for example")

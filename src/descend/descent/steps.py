@@ -77,7 +77,7 @@ def steps(
     check_seed(seed)
     w = objective.zeros() if start is None else objective.check_weights(start)
     chosen = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
-    watch = _Watch(objective, validation, patience, batch_size is not None, chosen, tolerance is None)
+    watch = _Monitor(objective, validation, patience, batch_size is not None, chosen, tolerance is None)
     if batch_size is None:
         limits = Limits.of(limit if epochs is None else epochs, tolerance, time_limit)
         return _whole(watch, chosen.planned(limits.steps), limits, w)
@@ -91,7 +91,7 @@ def steps(
     return _batched(watch, batches, chosen.planned(total), limits, w)
 
 
-class _Watch:
+class _Monitor:
     """What is evaluated on the way, and what ends a walk: time, divergence, patience."""
 
     def __init__(
@@ -227,7 +227,7 @@ def _is_bounded(objective: Objective, optimizer: Optimizer) -> bool:
     return isinstance(rate, str) or rate < optimizer.rate_limit(curvature)
 
 
-def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Iterator[Step]:
+def _whole(watch: _Monitor, optimizer: Optimizer, limits: Limits, w: Float) -> Iterator[Step]:
     """Every step sees all rows."""
     state = optimizer.init(w)
     for number in itertools.count():
@@ -248,7 +248,7 @@ def _whole(watch: _Watch, optimizer: Optimizer, limits: Limits, w: Float) -> Ite
 
 
 def _batched(
-    watch: _Watch, batches: Batches, optimizer: Optimizer, limits: Limits, w: Float
+    watch: _Monitor, batches: Batches, optimizer: Optimizer, limits: Limits, w: Float
 ) -> Iterator[Step]:
     """Every step sees one batch; all rows are evaluated at the start, at the end of epochs and at the end."""
     state, number, seen, rows = optimizer.init(w), 0, 0, batches.objective.rows

@@ -1,4 +1,4 @@
-"""The terrain that a descent meets: its curvatures, the learning rates that they allow, and the steps these need."""
+"""The conditioning that a descent meets: its curvatures, the learning rates that they allow, and the steps these need."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Plan:
         name: str,
         rate: float,
         momentum: float,
-        terrain: tuple[Curvatures, Float, float],
+        conditioning: tuple[Curvatures, Float, float],
     ) -> Plan:
         """From a rate, and the curvatures, the distance from the best weights along each, and the best loss.
 
         Rate and momentum are rounded to what is printed, the rate down, so that it stays below its limit.
         """
         rate, momentum = rounded_down(rate), 1.0 - float(f"{1.0 - momentum:.3g}")
-        way = Recurrence(*terrain, GradientDescent(rate, momentum=momentum, nesterov=momentum > 0), rate)
+        way = Recurrence(*conditioning, GradientDescent(rate, momentum=momentum, nesterov=momentum > 0), rate)
         return Plan(name, rate, momentum, tuple(way.steps_within(share) for share in SHARES), way)
 
     @property
@@ -65,7 +65,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Terrain:
+class Conditioning:
     """The loss in one set of coordinates."""
 
     name: str
@@ -118,22 +118,24 @@ class Terrain:
         return values
 
 
-def terrains(
+def conditionings(
     objective: Objective,
     moments: Moments,
     optimum: Float,
     best: float,
     weights: Float | None,
     coordinates: dict[str, Coordinates],
-) -> list[Terrain]:
-    """The terrain in each of some coordinates, by name: two passes at most, none for squared error.
+) -> list[Conditioning]:
+    """The conditioning in each of some coordinates, by name: two passes at most, none for squared error.
 
     `weights` are those of a run. Gradient descent is planned from zero weights.
     """
     exact, several = isinstance(objective, Quadratic), [*coordinates.values()]
     if optimum.size > NEWTON_LIMIT:
         bounds = [bound_of(objective, moments, to) for to in several]
-        return [Terrain(name, None, bound, exact) for name, bound in zip(coordinates, bounds, strict=True)]
+        return [
+            Conditioning(name, None, bound, exact) for name, bound in zip(coordinates, bounds, strict=True)
+        ]
     found = curvatures_in(objective, optimum, several)
     here: list[Any] = [None] * len(several)
     if weights is not None and not exact:
@@ -144,7 +146,7 @@ def terrains(
         bound = curvatures.largest if exact else bound_of(objective, moments, to)
         distance = -curvatures.directions.T @ to.weights(optimum, objective.intercept).ravel()
         plans = _plans(curvatures, distance, best, bound)
-        made.append(Terrain(name, curvatures, bound, exact, plans, at_weights))
+        made.append(Conditioning(name, curvatures, bound, exact, plans, at_weights))
     return made
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from descend.descent import steps as descent
 from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
 from descend.descent.curvature import Coordinates
-from descend.diagnosis.conditioning import Terrain, plain, terrains
-from descend.diagnosis.findings import Finding, Subject, about_columns, imbalance, separated_classes
+from descend.diagnosis.conditioning import Conditioning, conditionings, plain
+from descend.diagnosis.findings import ColumnStatistics, Finding, about_columns, imbalance, separated_classes
 from descend.diagnosis.forecast import Forecast, Scene, forecast, forecast_of_run, walked
 from descend.diagnosis.separation import separation
 from descend.engines.matrix import Float
@@ -32,7 +32,7 @@ GIVEN, STANDARDISED = "as given", "standardised"
 
 
 @dataclass(frozen=True)
-class Gap:
+class Suboptimality:
     """The best loss there is, how it was found, and how far a run is from it."""
 
     best: float
@@ -79,9 +79,9 @@ class Diagnosis:
     columns: int
     table: bool
     intercept: bool
-    given: Terrain
-    standardised: Terrain
-    gap: Gap
+    given: Conditioning
+    standardised: Conditioning
+    gap: Suboptimality
     findings: tuple[Finding, ...]
     ran: bool = False
     """Whether the gap is that of a run."""
@@ -94,7 +94,7 @@ class Diagnosis:
     scene: Scene | None = field(default=None, repr=False, compare=False)
 
     @property
-    def descent(self) -> Terrain:
+    def descent(self) -> Conditioning:
         """The coordinates that `fit` steps in: those given of arrays, standardised ones of a table."""
         return self.standardised if self.standardises else self.given
 
@@ -255,12 +255,12 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
     other = Coordinates(*encoding.units) if encoding else _standardising(objective)
     ways = {STANDARDISED: own, GIVEN: other} if encoding else {GIVEN: own, STANDARDISED: other}
     weights = None if run is None else run.model.weights
-    met = {t.name: t for t in terrains(objective, moments, optimum, gap.best, weights, ways)}
+    met = {t.name: t for t in conditionings(objective, moments, optimum, gap.best, weights, ways)}
     standardises = encoding is not None or (run is not None and run.standardises)
-    terrain = met[STANDARDISED if standardises else GIVEN]
-    expected = forecast(terrain, gap.best, steps)
+    conditioning = met[STANDARDISED if standardises else GIVEN]
+    expected = forecast(conditioning, gap.best, steps)
     if run is not None:
-        expected = forecast_of_run(run, terrain, ways[terrain.name], optimum, gap.best) or expected
+        expected = forecast_of_run(run, conditioning, ways[conditioning.name], optimum, gap.best) or expected
     elif expected is not None:
         gap = replace(gap, loss=float(expected.curves["automatic"][-1]), steps=steps)
     return Diagnosis(
@@ -280,7 +280,7 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
         standardises,
         (*made.warnings, *made.notes),
         expected,
-        _scene(made, moments, run, terrain, optimum, gap.best, steps),
+        _scene(made, moments, run, conditioning, optimum, gap.best, steps),
     )
 
 
@@ -290,7 +290,7 @@ def _standardising(objective: Objective) -> Coordinates:
     return Coordinates(1.0 / units.scale, -units.centre / units.scale)
 
 
-def _best(objective: Objective, run: Run | None) -> tuple[Float, Gap]:
+def _best(objective: Objective, run: Run | None) -> tuple[Float, Suboptimality]:
     """The weights of the best loss: exact for squared error, else where Newton or L-BFGS arrives."""
     began, way = time.perf_counter(), auto_optimizer(objective)
     start = run.model.weights if run is not None and run.outcome.converged else None
@@ -309,21 +309,21 @@ def _best(objective: Objective, run: Run | None) -> tuple[Float, Gap]:
             best, optimum = loss, run.model.weights
     penalty = objective.penalty.value(objective._penalised(optimum))
     constant, reached = objective.constant_loss, last.outcome.converged
-    return optimum, Gap(best, constant, penalty, way.name, seconds, reached, **found)
+    return optimum, Suboptimality(best, constant, penalty, way.name, seconds, reached, **found)
 
 
 def _scene(
     made: Problem,
     moments: Moments,
     run: Run | None,
-    terrain: Terrain,
+    conditioning: Conditioning,
     optimum: Float,
     best: float,
     steps: int,
 ) -> Scene | None:
     """What the loss surface needs; no rows of squared error, of other losses a sample."""
     objective = made.objective
-    if terrain.curvatures is None or optimum.size < 2:
+    if conditioning.curvatures is None or optimum.size < 2:
         return None
     about: Quadratic | SampledLoss
     if isinstance(objective, Quadratic):
@@ -342,7 +342,7 @@ def _scene(
     if optimum.ndim == 2:
         scale = np.repeat(scale, optimum.shape[1])
         names = [f"{name} ({label})" for name in names for label in made.classes or ()]
-    return Scene(about, optimum, scale, tuple(names), *walked(run, terrain, optimum, best, steps))
+    return Scene(about, optimum, scale, tuple(names), *walked(run, conditioning, optimum, best, steps))
 
 
 def _findings(made: Problem, moments: Moments) -> list[Finding]:
@@ -353,7 +353,7 @@ def _findings(made: Problem, moments: Moments) -> list[Finding]:
     units, centres = encoding.units if encoding else (np.ones(columns), np.zeros(columns))
     target = encoding.target.name if encoding else "y"
     low, high, splitting = _extremes(made, columns, len(numbers))
-    subject = Subject(
+    subject = ColumnStatistics(
         tuple(made.feature_names),
         moments,
         units,

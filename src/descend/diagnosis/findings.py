@@ -39,7 +39,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ColumnStatistics:
     """The columns to look at: their moments in the coordinates of the descent, and the way to their own units."""
 
     names: tuple[str, ...]
@@ -90,7 +90,7 @@ class Subject:
         return (m.cross if self.intercept else m.uncentred()) / m.weight
 
 
-def about_columns(s: Subject) -> list[Finding]:
+def about_columns(s: ColumnStatistics) -> list[Finding]:
     """Every finding that the moments and the extremes tell."""
     few = too_few_rows(s)
     if few:  # so few rows are collinear, and correlate with the target, by chance
@@ -98,7 +98,7 @@ def about_columns(s: Subject) -> list[Finding]:
     return [*constant_target(s), *constant(s), *collinear(s), *scales(s), *leakage(s), *heavy_tails(s)]
 
 
-def constant_target(s: Subject) -> list[Finding]:
+def constant_target(s: ColumnStatistics) -> list[Finding]:
     """A target with one value."""
     mean = float((s.moments.mean + s.moments.mean_low)[-1])
     if s.classes is not None or s.moments.cross[-1, -1] > 1e-26 * s.moments.weight * mean**2:
@@ -111,7 +111,7 @@ def constant_target(s: Subject) -> list[Finding]:
     ]
 
 
-def constant(s: Subject) -> list[Finding]:
+def constant(s: ColumnStatistics) -> list[Finding]:
     """Columns with one value; without an intercept one such column, if it is not zero, stands in for it."""
     same = [i for i in range(len(s.names)) if s.spread[i] == 0]
     if not s.intercept:
@@ -129,7 +129,7 @@ def constant(s: Subject) -> list[Finding]:
     ]
 
 
-def collinear(s: Subject) -> list[Finding]:
+def collinear(s: ColumnStatistics) -> list[Finding]:
     """Duplicates and exact combinations; then columns that others nearly explain, with their inflation factors."""
     found = relations(s.moments, s.names, s.units, s.centres, intercept=s.intercept, among=[*s.independent])
     copies: dict[str, list[str]] = {}
@@ -161,7 +161,7 @@ def collinear(s: Subject) -> list[Finding]:
     return duplicates[:MOST] + findings[:MOST] + _nearly_collinear(s, dependent)
 
 
-def _superfluous(s: Subject, names: Sequence[str]) -> str:
+def _superfluous(s: ColumnStatistics, names: Sequence[str]) -> str:
     """What to do about columns that others determine."""
     way = s.left_out(names)
     if way is None:
@@ -169,7 +169,7 @@ def _superfluous(s: Subject, names: Sequence[str]) -> str:
     return f"Leave {'it' if len(names) == 1 else 'them'} out, {way}: the best predictions stay the same."
 
 
-def _nearly_collinear(s: Subject, dependent: set[str]) -> list[Finding]:
+def _nearly_collinear(s: ColumnStatistics, dependent: set[str]) -> list[Finding]:
     S = s.cross[:-1, :-1]
     scale = np.sqrt(np.maximum(S.diagonal(), 0.0))
     kept = np.array(
@@ -207,7 +207,7 @@ def _nearly_collinear(s: Subject, dependent: set[str]) -> list[Finding]:
     return findings
 
 
-def _apart(s: Subject, name: str) -> str:
+def _apart(s: ColumnStatistics, name: str) -> str:
     """What to do about a column that others nearly determine."""
     way = s.left_out([name])
     give = "`--l2 0.01`" if s.table else "`penalty=0.01`"
@@ -228,7 +228,7 @@ def inflation(S: Float, kept: Any) -> tuple[Float, Float] | None:
     return P.diagonal().copy(), P
 
 
-def scales(s: Subject) -> list[Finding]:
+def scales(s: ColumnStatistics) -> list[Finding]:
     """Columns of very different size, and columns far from zero: what makes descent in raw units slow."""
     numbers = [i for i in s.numbers if s.spread[i] > 0]
     if not numbers:
@@ -265,7 +265,7 @@ def scales(s: Subject) -> list[Finding]:
     return findings
 
 
-def leakage(s: Subject) -> list[Finding]:
+def leakage(s: ColumnStatistics) -> list[Finding]:
     """Single columns that explain the target almost alone."""
     S, names = s.cross, s.names
     if len(names) < 2 or S[-1, -1] <= 0:
@@ -291,13 +291,13 @@ def leakage(s: Subject) -> list[Finding]:
     return findings
 
 
-def known_before(s: Subject, name: str) -> str:
+def known_before(s: ColumnStatistics, name: str) -> str:
     """What to do about a column that may hold the answer."""
     way = s.left_out([name])
     return f"Ask whether it is known before `{s.target}` is. If not, leave it out{f', {way}' if way else ''}."
 
 
-def heavy_tails(s: Subject) -> list[Finding]:
+def heavy_tails(s: ColumnStatistics) -> list[Finding]:
     """Columns with values so far out that a few rows decide their weight."""
     if s.low is None or s.high is None:
         return []
@@ -323,7 +323,7 @@ def heavy_tails(s: Subject) -> list[Finding]:
     ]
 
 
-def too_few_rows(s: Subject) -> list[Finding]:
+def too_few_rows(s: ColumnStatistics) -> list[Finding]:
     """Fewer rows than weights: the loss can be brought to zero by chance."""
     weights = len(s.independent) + s.intercept
     if s.moments.rows > weights:
@@ -340,7 +340,7 @@ def too_few_rows(s: Subject) -> list[Finding]:
 
 
 def separated_classes(
-    s: Subject, splitting: Sequence[int], apart: Separation | None, penalised: bool
+    s: ColumnStatistics, splitting: Sequence[int], apart: Separation | None, penalised: bool
 ) -> list[Finding]:
     """Classes that can be told apart without a mistake, by one of the columns `splitting` or by several."""
     found = [

@@ -11,7 +11,7 @@ from descend.descent.first_order import GradientDescent
 from descend.descent.history import History
 from descend.descent.schedules import Constant
 from descend.descent.trajectory import Recurrence
-from descend.diagnosis.conditioning import Terrain
+from descend.diagnosis.conditioning import Conditioning
 from descend.engines.matrix import Array, Float
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampling import SampledLoss
@@ -35,22 +35,22 @@ class Forecast:
     """Whether the prediction is exact, rather than of the quadratic about the best weights."""
 
 
-def forecast(terrain: Terrain, best: float, steps: int) -> Forecast | None:
+def forecast(conditioning: Conditioning, best: float, steps: int) -> Forecast | None:
     """Of each of the planned settings, from zero weights; None where none is planned."""
-    if not terrain.plans:
+    if not conditioning.plans:
         return None
     at = _thinned(np.arange(steps + 1))
-    curves = {plan.name: best + plan.recurrence.excess(at) for plan in terrain.plans}
-    return Forecast(at.astype(np.float64), curves, best, None, terrain.exact)
+    curves = {plan.name: best + plan.recurrence.excess(at) for plan in conditioning.plans}
+    return Forecast(at.astype(np.float64), curves, best, None, conditioning.exact)
 
 
 def forecast_of_run(
-    run: Run, terrain: Terrain, to: Coordinates, optimum: Float, best: float
+    run: Run, conditioning: Conditioning, to: Coordinates, optimum: Float, best: float
 ) -> Forecast | None:
     """Of gradient descent from where a run began, at its rate; None of other optimizers, schedules and batches."""
     optimizer, history = run.optimizer, run.history
     constant = isinstance(optimizer, GradientDescent) and isinstance(optimizer.schedule, Constant)
-    if not constant or terrain.curvatures is None or not in_full(history) or len(history) < 2:
+    if not constant or conditioning.curvatures is None or not in_full(history) or len(history) < 2:
         return None
     assert isinstance(optimizer, GradientDescent)
     known = np.flatnonzero(np.isfinite(history.loss))
@@ -58,11 +58,13 @@ def forecast_of_run(
     intercept = run.model.intercept
     distance = (to.weights(history.weights[0], intercept) - to.weights(optimum, intercept)).ravel()
     rate = float(history.learning_rate[0])
-    way = Recurrence(terrain.curvatures, terrain.curvatures.directions.T @ distance, best, optimizer, rate)
+    way = Recurrence(
+        conditioning.curvatures, conditioning.curvatures.directions.T @ distance, best, optimizer, rate
+    )
     at = history.number[rows]
     curve = best + way.excess(at.astype(np.int64))
     actual = history.loss[rows]
-    return Forecast(at, {"predicted": curve}, best, actual, terrain.exact)
+    return Forecast(at, {"predicted": curve}, best, actual, conditioning.exact)
 
 
 def in_full(history: History) -> bool:
@@ -98,14 +100,14 @@ class Scene:
 
 
 def walked(
-    run: Run | None, terrain: Terrain, optimum: Float, best: float, steps: int
+    run: Run | None, conditioning: Conditioning, optimum: Float, best: float, steps: int
 ) -> tuple[Float, Float, Float]:
     """Numbers of steps, weights and losses along the way: those of a run, or predicted from zero weights."""
     if run is not None:
         frames = recorded(run.history)
         losses = dict(zip(run.history.number.tolist(), run.history.loss.tolist(), strict=True))
         return frames.steps, frames.weights, np.array([losses[step] for step in frames.steps.tolist()])
-    way, at = terrain.plans[0].recurrence, np.arange(steps + 1)
+    way, at = conditioning.plans[0].recurrence, np.arange(steps + 1)
     if len(at) > MAX_FRAMES:
         at = np.unique(np.geomspace(1, len(at), MAX_FRAMES).round().astype(np.int64)) - 1
     weights = optimum.ravel() + way.distances(at) @ way.curvatures.directions.T

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Any, TypeAlias
 
-from descend.diagnosis.conditioning import MOMENTUM, SHARES, Terrain
-from descend.diagnosis.diagnosis import Diagnosis, Gap
+from descend.diagnosis.conditioning import MOMENTUM, SHARES, Conditioning
+from descend.diagnosis.diagnosis import Diagnosis, Suboptimality
 from descend.runs.endings import above
 
 WIDTH = 96
@@ -183,7 +183,7 @@ def _wrong(d: Diagnosis, loss: float, more: str, penalty: float = 0.0) -> str:
     return f"will have a loss of {loss:.6g}{more}"
 
 
-def _distance(d: Diagnosis, gap: Gap) -> str:
+def _distance(d: Diagnosis, gap: Suboptimality) -> str:
     name, steps = gap.optimizer.replace("-", " "), _count(gap.steps, "step")
     assert gap.loss is not None
     start = (
@@ -199,7 +199,7 @@ def _distance(d: Diagnosis, gap: Gap) -> str:
     return f"{start} with a loss {about}{above(gap.best, gap.loss - gap.best)} ({gap.loss:.6g})."
 
 
-def _arrived(gap: Gap) -> bool:
+def _arrived(gap: Suboptimality) -> bool:
     return gap.loss is not None and (
         gap.loss <= 1e-12 * gap.constant if gap.excess is None else gap.excess < 1e-6
     )
@@ -244,9 +244,9 @@ def _terrain_table(d: Diagnosis) -> Table:
 def _plans_table(d: Diagnosis) -> Table:
     """Settings, and the steps that they need."""
     rows: list[tuple[str, ...]] = []
-    for terrain in (d.given, d.standardised):
-        rows.append((_place(d, terrain),))
-        for plan in terrain.plans:
+    for conditioning in (d.given, d.standardised):
+        rows.append((_place(d, conditioning),))
+        for plan in conditioning.plans:
             momentum = f"{plan.momentum:.10g}" if plan.momentum else ""
             rows.append((f"  {plan.name}", f"{plan.learning_rate:.4g}", momentum, *map(_steps, plan.steps)))
     return Table(
@@ -254,8 +254,8 @@ def _plans_table(d: Diagnosis) -> Table:
     )
 
 
-def _place(d: Diagnosis, terrain: Terrain) -> str:
-    return f"{terrain.name}{' (where fit steps)' if terrain is d.descent else ''}"
+def _place(d: Diagnosis, conditioning: Conditioning) -> str:
+    return f"{conditioning.name}{' (where fit steps)' if conditioning is d.descent else ''}"
 
 
 def _reading(d: Diagnosis) -> list[str]:

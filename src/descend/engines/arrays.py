@@ -14,7 +14,7 @@ from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.splits import AnySplit
 from descend.errors import DataError, ShapeError
 
-MOST_RUNS = 4_096  # an array is sent to other processes in at most so many runs
+MOST_RANGES = 4_096  # an array is sent to other processes in at most so many runs
 
 
 HUGE = 1e150
@@ -68,12 +68,12 @@ class ArraySource:
     def parts(self) -> list[ArrayPart]:
         return [ArrayPart(self)]
 
-    def handles(self) -> list[ArrayRun]:
+    def handles(self) -> list[ArrayRange]:
         """The same leaves as runs that hold their own rows, for other processes."""
         size = leaf_rows(self.leaf_columns)
-        unit = size * max(1, -(-self.leaf_count // MOST_RUNS))
+        unit = size * max(1, -(-self.leaf_count // MOST_RANGES))
         return [
-            ArrayRun(self._rows(start, min(start + unit, self.rows)), start // size, start)
+            ArrayRange(self._rows(start, min(start + unit, self.rows)), start // size, start)
             for start in range(0, self.rows, unit)
         ]
 
@@ -111,7 +111,7 @@ class ArrayPart:
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayRun:
+class ArrayRange:
     """Some consecutive rows with everything they need, the first of them in leaf `first`."""
 
     source: ArraySource

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from descend.engines.connections import Link, LinkedPool, Reply
+from descend.engines.connections import ConnectedPool, Connection, Reply
 from descend.engines.engine import cores
 from descend.engines.machine import as_bytes, processor
 from descend.engines.remote import RemoteEngine, broadcast, check_versions
@@ -186,7 +186,7 @@ async def perform(message: bytes, budget: int | None, dask_worker: Any) -> bytes
     return await loop.run_in_executor(dask_worker.executors["default"], worker.perform, message)
 
 
-class ClusterPool(LinkedPool):
+class ClusterPool(ConnectedPool):
     """The workers that the scheduler knows, and a link to each."""
 
     def __init__(
@@ -216,7 +216,7 @@ class ClusterPool(LinkedPool):
             self.links.pop(name).close(0.0)
         new = {name: threads for name, threads in there.items() if name not in self.links}
         for name, threads in new.items():
-            self.links[name] = Link(partial(self._exchange, name), self.replies, threads)
+            self.links[name] = Connection(partial(self._exchange, name), self.replies, threads)
         if new:
             self._greet(list(new))
         return super().members()
@@ -297,10 +297,10 @@ class _Plain:
         self.send, self.suspect, self.close, self.silence = pool.send, pool.suspect, pool.close, pool.silence
 
     def members(self) -> dict[str, int]:
-        return LinkedPool.members(self.pool)
+        return ConnectedPool.members(self.pool)
 
     def wait(self, seconds: float) -> list[Reply]:
-        return LinkedPool.wait(self.pool, seconds)
+        return ConnectedPool.wait(self.pool, seconds)
 
 
 class LocalProcesses:

@@ -22,7 +22,7 @@ class Reply(NamedTuple):
     content: bytes | None
 
 
-class Link:
+class Connection:
     """A worker as seen from here; `exchange` takes it a message and returns the answer, None if it is gone."""
 
     def __init__(
@@ -73,13 +73,13 @@ class Link:
             self._thread.join(seconds)
 
 
-class LinkedPool:
+class ConnectedPool:
     """Workers behind links; a `Pool`."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.replies: queue.Queue[Reply] = queue.Queue()
-        self.links: dict[str, Link] = {}
+        self.links: dict[str, Connection] = {}
 
     def members(self) -> dict[str, int]:
         """The workers that are there and answer, each with its number of threads."""
@@ -116,15 +116,15 @@ class LinkedPool:
             link.close(max(end - time.monotonic(), 0.0))
 
 
-class Shares:
+class Assignment:
     """Which worker has which parts: contiguous runs at first, and as few moves as may be afterwards.
 
-    >>> shares = Shares([1] * 8)
-    >>> shares.over({"a": 1, "b": 1})
+    >>> assignment = Assignment([1] * 8)
+    >>> assignment.over({"a": 1, "b": 1})
     {'a': (0, 1, 2, 3), 'b': (4, 5, 6, 7)}
-    >>> shares.over({"b": 1, "c": 1})
+    >>> assignment.over({"b": 1, "c": 1})
     {'b': (4, 5, 6, 7), 'c': (0, 1, 2, 3)}
-    >>> shares.over({"b": 1, "c": 1, "d": 2})
+    >>> assignment.over({"b": 1, "c": 1, "d": 2})
     {'b': (4, 5), 'c': (0, 1), 'd': (2, 3, 6, 7)}
     """
 

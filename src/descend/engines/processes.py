@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 
-from descend.engines.connections import Link, LinkedPool
+from descend.engines.connections import ConnectedPool, Connection
 from descend.engines.engine import cores
 from descend.engines.machine import as_bytes, memory_budget
 from descend.engines.remote import RemoteEngine
@@ -57,13 +57,15 @@ class Processes(RemoteEngine):
         return ProcessPool(self.count, self.memory, self.timeout)
 
 
-class ProcessPool(LinkedPool):
+class ProcessPool(ConnectedPool):
     """Some worker processes and the links to them."""
 
     def __init__(self, count: int, memory: int, timeout: float) -> None:
         super().__init__(timeout)
         self.processes = {f"process {i}": WorkerProcess(memory, min(timeout / 4, 1.0)) for i in range(count)}
-        self.links = {name: Link(worker.exchange, self.replies) for name, worker in self.processes.items()}
+        self.links = {
+            name: Connection(worker.exchange, self.replies) for name, worker in self.processes.items()
+        }
         self._end = weakref.finalize(self, _end, list(self.processes.values()), list(self.links.values()))
 
     def members(self) -> dict[str, int]:
@@ -120,7 +122,7 @@ class WorkerProcess:
                 pipe.close()  # type: ignore[union-attr]
 
 
-def _end(workers: Sequence[WorkerProcess], links: Sequence[Link]) -> None:
+def _end(workers: Sequence[WorkerProcess], links: Sequence[Connection]) -> None:
     for worker in workers:
         worker.end()
     for worker, link in zip(workers, links, strict=True):

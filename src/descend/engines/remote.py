@@ -22,9 +22,9 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from descend.engines import machine as blas
 from descend.engines.blocks import Block, Leaf, Source
-from descend.engines.connections import Reply, Shares
+from descend.engines.connections import Assignment, Reply
 from descend.engines.engine import Engine, Statistic, Tree
-from descend.engines.worker import Answer, Order, Task, packed
+from descend.engines.worker import Answer, Task, TaskSpec, packed
 from descend.errors import DataError, DescendError, EngineLostError
 
 V = TypeVar("V")
@@ -98,7 +98,7 @@ class RemoteSession:
             blas.single_threaded.hold()  # what is solved here has the same bits then as beside threads
             self.processors |= getattr(self._pool, "processors", set())
             self._sent: dict[str, set[int]] = {}
-            self._shares: Shares | None = None
+            self._assignment: Assignment | None = None
         return self._pool
 
     def close(self) -> None:
@@ -129,14 +129,14 @@ class RemoteSession:
 
     def _shared(self, pool: Pool) -> dict[str, tuple[int, ...]]:
         """The parts of each worker that is there; what is new of it is told."""
-        if self._shares is None:
-            self._shares = Shares([_rows_of(part) for part in self.parts])
-        shares = self._shares.over(present(pool))
-        held = {worker: len(numbers) for worker, numbers in shares.items()}
+        if self._assignment is None:
+            self._assignment = Assignment([_rows_of(part) for part in self.parts])
+        assignment = self._assignment.over(present(pool))
+        held = {worker: len(numbers) for worker, numbers in assignment.items()}
         if held != self.engine.told:
             self.engine.told = held
             log.info("parts: %s", ", ".join(f"{worker} {count}" for worker, count in held.items()))
-        return shares
+        return assignment
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         tree = Tree(statistic.merge)
@@ -145,25 +145,27 @@ class RemoteSession:
             for (level, index), value in branches.items():
                 tree.add(index, value, level)
 
-        self._round("reduce", Order.of(statistic, params, None if leaves is None else frozenset(leaves)), add)
+        self._round(
+            "reduce", TaskSpec.of(statistic, params, None if leaves is None else frozenset(leaves)), add
+        )
         total: V = tree.result()
         return total
 
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         found: dict[int, V] = {}
-        self._round("map", Order.of(writer), found.update)
+        self._round("map", TaskSpec.of(writer), found.update)
         yield from (found[index] for index in sorted(found))
 
     def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
         values: list[V] = []
-        self._round("chain", Order.of(step, value), values.extend)
+        self._round("chain", TaskSpec.of(step, value), values.extend)
         return values
 
-    def _round(self, verb: str, order: Order, take: Callable[[Any], None]) -> None:
+    def _round(self, verb: str, order: TaskSpec, take: Callable[[Any], None]) -> None:
         """One task for every worker; `take` gets their answers as they come."""
         pool = self._take()
-        shares = self._shared(pool)  # the handles are made, which may add to what a statistic knows
-        Round(pool, self, Task(verb, self.run, self.key, order=packed(order))).go(shares, take)
+        assignment = self._shared(pool)  # the handles are made, which may add to what a statistic knows
+        Round(pool, self, Task(verb, self.run, self.key, order=packed(order))).go(assignment, take)
 
 
 class Round:
@@ -176,9 +178,9 @@ class Round:
         self.deadline: float | None = None
         self.began, self.handed_over = time.monotonic(), False
 
-    def go(self, shares: dict[str, tuple[int, ...]], take: Callable[[Any], None]) -> None:
+    def go(self, assignment: dict[str, tuple[int, ...]], take: Callable[[Any], None]) -> None:
         """Send all tasks and wait until every part is answered for."""
-        for worker, numbers in shares.items():
+        for worker, numbers in assignment.items():
             self._send(worker, numbers)
         while self.flights:
             replies = self.pool.wait(self._patience())
@@ -237,7 +239,7 @@ class Round:
         self.handed_over = True
         self.session._sent.pop(flight.worker, None)
         members = present(self.pool, f"worker {flight.worker} {why}")
-        shares = Shares([_rows_of(self.session.parts[number]) for number in flight.numbers])
+        assignment = Assignment([_rows_of(self.session.parts[number]) for number in flight.numbers])
         log.warning(
             "worker %s %s: its %d parts go to %d others",
             flight.worker,
@@ -245,7 +247,7 @@ class Round:
             len(flight.numbers),
             len(members),
         )
-        for worker, places in shares.over(members).items():
+        for worker, places in assignment.over(members).items():
             self._send(worker, tuple(flight.numbers[place] for place in places))
 
 

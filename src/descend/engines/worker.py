@@ -42,7 +42,7 @@ class Task(NamedTuple):
     numbers: tuple[int, ...] = ()
     """The parts to work on, in order."""
     order: bytes = b""
-    """The `Order` in bytes: the same for every worker."""
+    """The `TaskSpec` in bytes: the same for every worker."""
     parts: dict[int, Any] = {}  # noqa: RUF012  a message is never changed
     """Handles that the worker may not have seen yet."""
 
@@ -330,7 +330,7 @@ class Shelf:
         return self.cache.pop(self.run, key)
 
 
-class Order(NamedTuple):
+class TaskSpec(NamedTuple):
     """What to do, at which parameters, on which leaves."""
 
     name: str
@@ -342,11 +342,11 @@ class Order(NamedTuple):
     """All unless named."""
 
     @staticmethod
-    def of(what: Any, params: Any = None, leaves: frozenset[int] | None = None) -> Order:
+    def of(what: Any, params: Any = None, leaves: frozenset[int] | None = None) -> TaskSpec:
         """The order for a dataclass, or for one of its instances. Raises `DescendError` for anything else.
 
         >>> from descend.objectives.statistics import TargetSum
-        >>> Order.of(TargetSum(classes=3))[:2]
+        >>> TaskSpec.of(TargetSum(classes=3))[:2]
         ('descend.objectives.statistics:TargetSum', {'classes': 3})
         """
         kind = what if isinstance(what, type) else type(what)
@@ -356,7 +356,7 @@ class Order(NamedTuple):
                 "Write statistics as dataclasses at the top of a module, not as a function or a lambda."
             )
         settings = None if what is kind else {f.name: getattr(what, f.name) for f in fields(kind) if f.init}
-        return Order(f"{kind.__module__}:{kind.__qualname__}", settings, params, leaves)
+        return TaskSpec(f"{kind.__module__}:{kind.__qualname__}", settings, params, leaves)
 
     def made(self) -> Any:
         """The class, or an instance of it with these settings."""
@@ -379,7 +379,7 @@ def packed(message: Any) -> bytes:
 def unpacked(message: bytes) -> tuple[Any, Any, frozenset[int] | None]:
     """What to do, parameters and leaves. Raises `DescendError` where this process lacks the code that is named."""
     try:
-        order: Order = pickle.loads(message)
+        order: TaskSpec = pickle.loads(message)
         return order.made(), order.params, order.leaves
     except (ImportError, AttributeError) as error:
         raise DescendError(

@@ -163,7 +163,7 @@ def predict(
     if out:
         check_apart(out, _read(*hyphens(data)))
     written = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
-    for sentence in written.surprises.sentences():
+    for sentence in written.unknowns.sentences():
         print(f"note: {sentence}", file=sys.stderr)
     if out:
         print(f"{written.rows:,} predictions in {out}", file=sys.stderr)

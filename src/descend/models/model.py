@@ -90,7 +90,7 @@ class Model:
             for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
                 yield self.linear_predictor(take_rows(X, slice(start, start + leaf_rows(X.shape[1]))))
             return
-        from descend.tables.cells import Surprises
+        from descend.tables.cells import Unknowns
         from descend.tables.encoding import open_encoded
         from descend.tables.table import is_table
 
@@ -100,12 +100,12 @@ class Model:
                 f"this model was fitted on a table: give a file or a frame with the columns {listed}, "
                 f"got {type(data).__name__}."
             )
-        table, surprises = open_encoded(data, self.encoding, self.facts.get("missing")), Surprises()
+        table, unknowns = open_encoded(data, self.encoding, self.facts.get("missing")), Unknowns()
         for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
             X, found = self.encoding.transform(piece.frame)
-            surprises.merge(found)
+            unknowns.merge(found)
             yield self.linear_predictor(X)
-        for sentence in surprises.sentences():
+        for sentence in unknowns.sentences():
             warnings.warn(sentence, DescendWarning, stacklevel=4)
 
     def _check(self, data: Any) -> Matrix:

@@ -18,11 +18,11 @@ from descend.engines.remote import RemoteEngine
 from descend.errors import DataError, DescendError
 from descend.models.metrics import Metrics, evaluate
 from descend.models.model import Model
-from descend.tables.cells import Surprises
+from descend.tables.cells import Unknowns
 from descend.tables.encoded import EncodedTable
 from descend.tables.encoding import Encoding, label_text, open_encoded
 from descend.tables.files import URL
-from descend.tables.partitions import RowRun, row_runs, unit_rows
+from descend.tables.partitions import RowRange, row_runs, unit_rows
 from descend.tables.table import Slice, Table, write_frames
 
 
@@ -53,7 +53,7 @@ def score(
         try:
             constant = np.array(model.facts["constant"])
             metrics = evaluate(session, model.loss, model.weights, model.intercept, constant)
-            notes = [metrics.note, *whole.surprises.sentences()]
+            notes = [metrics.note, *whole.unknowns.sentences()]
             return replace(metrics, note="; ".join(note for note in notes if note) or None)
         finally:
             session.close()
@@ -119,12 +119,12 @@ class Written:
     """How many rows were predicted, and what of them could not be taken as it is."""
 
     rows: int = 0
-    surprises: Surprises = field(default_factory=Surprises)
+    unknowns: Unknowns = field(default_factory=Unknowns)
 
     def merge(self, other: Written) -> Written:
         """Both together, in the memory of this one."""
         self.rows += other.rows
-        self.surprises.merge(other.surprises)
+        self.unknowns.merge(other.unknowns)
         return self
 
 
@@ -134,25 +134,25 @@ def predicted(
     """Columns of predictions, a slice at a time; what they are made of is added to `written`."""
     for piece in pieces:
         assert model.encoding is not None
-        X, surprises = model.encoding.transform(piece.frame)
+        X, unknowns = model.encoding.transform(piece.frame)
         z = model.linear_predictor(X)
         columns: dict[str, Any] = {name: piece.frame[name] for name in keep}
         columns["prediction"] = model.decide(z)
         if model.classes is not None:
             p = model.probabilities(z)
             columns |= {f"probability:{label_text(c)}": p[:, i] for i, c in enumerate(model.classes)}
-        written.merge(Written(len(z), surprises))
+        written.merge(Written(len(z), unknowns))
         yield columns
 
 
 @dataclass(frozen=True)
-class PredictionRun:
+class PredictionRange:
     """A run of rows that becomes one file: a part of one leaf."""
 
     index: int
-    rows: RowRun
+    rows: RowRange
 
-    def leaves(self) -> Iterator[PredictionRun]:
+    def leaves(self) -> Iterator[PredictionRange]:
         """The run itself."""
         yield self
 
@@ -168,11 +168,11 @@ class PredictionSource:
     columns: tuple[str, ...]
     feature_names: tuple[str, ...] = ()
 
-    def handles(self) -> list[PredictionRun]:
+    def handles(self) -> list[PredictionRange]:
         """One run for each file to write."""
         unit = PART_UNITS * unit_rows(self.table.starts()[1], len(self.columns))
         runs = row_runs(self.table, self.columns, unit)
-        return [PredictionRun(index, run) for index, run in enumerate(runs)]
+        return [PredictionRange(index, run) for index, run in enumerate(runs)]
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,9 @@ class Coordinates:
         return X
 
     @property
-    def norms(self) -> There:
+    def norms(self) -> InCoordinates:
         """The statistic of the squared lengths of rows in these coordinates."""
-        return There(RowNorms(self.intercept), self)
+        return InCoordinates(RowNorms(self.intercept), self)
 
     def applied(self, objective: Objective) -> Objective:
         """The same objective as a function of weights of the descent."""
@@ -139,7 +139,7 @@ class ColumnSums:
 
 
 @dataclass(frozen=True)
-class There:
+class InCoordinates:
     """A statistic of the rows in other coordinates."""
 
     statistic: Any
@@ -228,7 +228,7 @@ class Standardised(Objective):
         assert self.session is not None
         if matrix.is_sparse(getattr(self.session.source, "X", None)):  # whose rows cannot be centred
             return self._from_data_units(w)
-        statistic = There(HessianSum(self.loss, self.intercept), self.coordinates)
+        statistic = InCoordinates(HessianSum(self.loss, self.intercept), self.coordinates)
         H: Float = self.session.reduce(statistic, w) / self.weight
         H[np.diag_indices_from(H)] += self._penalty_curvature(w)
         return H

@@ -40,7 +40,7 @@ CURVES = ("loss", "validation_loss", "batch_loss")
 
 
 @dataclass(frozen=True)
-class Meaning:
+class Legend:
     """What the weights of a history mean."""
 
     loss: Loss | None
@@ -90,7 +90,7 @@ def film_of_run(run: Run, interval: float | None = None) -> Film:
     model, sample = run.model, run.sample
     penalty = run.model.facts.get("penalty") or {}
     encoding = model.encoding
-    meaning = Meaning(
+    meaning = Legend(
         model.loss,
         model.intercept,
         model.feature_names,
@@ -161,7 +161,7 @@ def film_of_history(
         names = history.names if history.names and len(history.names) == size else None
         named = names or tuple(f"w{i}" for i in range(size))
         flat = replace(frames, weights=frames.weights.reshape(len(frames.weights), -1))
-        return _film(Meaning(None, False, named), flat, None, None, interval)
+        return _film(Legend(None, False, named), flat, None, None, interval)
     x, y = (value.detach().cpu().numpy() if hasattr(value, "detach") else value for value in (x, y))
     x = np.asarray(x)
     x = check_matrix(x.reshape(-1, 1) if x.ndim == 1 else x)
@@ -173,7 +173,7 @@ def film_of_history(
     frames = replace(frames, weights=weights)
     names = history.names if history.names and len(history.names) >= x.shape[1] else None
     labels = tuple(map(str, classes)) or (tuple(map(str, range(K or 2))) if K or _two(chosen) else ())
-    meaning = Meaning(
+    meaning = Legend(
         chosen,
         intercept,
         (names or tuple(f"x{i}" for i in range(x.shape[1])))[: x.shape[1]],
@@ -274,7 +274,7 @@ def _steps(count: int) -> str:
 
 
 def _film(
-    meaning: Meaning,
+    meaning: Legend,
     frames: Frames,
     sample: Sample | None,
     about: Quadratic | SampledLoss | None,
@@ -325,7 +325,7 @@ def _at_frames(frames: Frames) -> Float:
     return np.array([known.get(step, np.nan) for step in frames.steps.tolist()])
 
 
-def _scales(meaning: Meaning, sample: Sample | None, shape: tuple[int, ...]) -> Float:
+def _scales(meaning: Legend, sample: Sample | None, shape: tuple[int, ...]) -> Float:
     """The standard deviation of each weight's column, 1 for the intercept: how much a weight matters."""
     if sample is None:
         return np.ones(int(np.prod(shape)))
@@ -348,7 +348,7 @@ def _two(loss: Loss) -> bool:
     return isinstance(loss, LogisticLoss)
 
 
-def _film_sample(meaning: Meaning, weights: Float, sample: Sample) -> FilmSample | None:
+def _film_sample(meaning: Legend, weights: Float, sample: Sample) -> FilmSample | None:
     """The sample's varying columns, and the weights of each frame for them, the intercept last."""
     X, y = sample.X, sample.y
     varying = np.ptp(X, axis=0) > 1e-12 * np.abs(X).max(axis=0)

@@ -34,7 +34,7 @@ from descend.runs.roles import (
     rounded_numbers,
     stray_texts,
 )
-from descend.tables.cells import Surprises, strange, weights_of
+from descend.tables.cells import Unknowns, strange, weights_of
 from descend.tables.csv_files import TypeConflict
 from descend.tables.encoded import EncodedSource, EncodedTable
 from descend.tables.encoding import Encoding, Target, open_encoded
@@ -45,8 +45,8 @@ from descend.tables.profiles import (
     is_boolean,
     profile_for,
 )
-from descend.tables.profiling import Question, Survey
-from descend.tables.retained import Kept, Spooled
+from descend.tables.profiling import ProfileRequest, Profiling
+from descend.tables.retained import RetainedRows, SpooledRows
 from descend.tables.table import Rows, Table, is_table, open_table
 
 FIRST_CELLS = 1_000
@@ -76,74 +76,74 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
         _check_validation(options.valid)
     notes: list[str] = []
     roles = columns.categorical, columns.numeric
-    question = Question(target, tuple(names), *roles, split, columns.weight, memory=options.memory // 2)
+    request = ProfileRequest(target, tuple(names), *roles, split, columns.weight, memory=options.memory // 2)
     narrow = table
-    table, survey = _survey(table, question, columns, options, notes)
-    if split is not None and not survey.rows["validation"]:
+    table, profiling = _profile(table, request, columns, options, notes)
+    if split is not None and not profiling.rows["validation"]:
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
-    if not survey.rows["training"]:
-        raise DataError(f"{table.label!r} has {_lack(survey, question)}.")
-    hints = stray_texts({target: survey.target, **survey.features}, narrow, columns)
+    if not profiling.rows["training"]:
+        raise DataError(f"{table.label!r} has {_lack(profiling, request)}.")
+    hints = stray_texts({target: profiling.target, **profiling.features}, narrow, columns)
     try:
-        loss, goal = _infer_target(target, survey.target, options.loss, notes)
+        loss, goal = _infer_target(target, profiling.target, options.loss, notes)
     except DataError as error:
-        widened = narrow.schema[target].is_numeric() and isinstance(survey.target, TextProfile)
+        widened = narrow.schema[target].is_numeric() and isinstance(profiling.target, TextProfile)
         more = f" Its {notes[0]}." if widened else f" {hints[target]}." if target in hints else ""
         raise DataError(f"{error}{more}") from error
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
-    used, dropped = _usable(survey, columns)
+    used, dropped = _usable(profiling, columns)
     dropped += [hint for name, hint in hints.items() if name in used or name == target]
     dropped += rounded_numbers(used, narrow)
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
-    penalty = _penalty(options.penalty, loss, survey, notes)
+    penalty = _penalty(options.penalty, loss, profiling, notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
-    kept: Rows = survey.kept if survey.kept.complete else table
+    kept: Rows = profiling.retained if profiling.retained.complete else table
     whole = EncodedTable(kept, encoding, split, options.memory // 2, weight=columns.weight)
     opened.callback(whole.close)
     whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
     if options.balanced:
         whole.class_weights = balanced_weights(
-            _counts(survey.target, goal), check_classes(goal.classes), notes
+            _counts(profiling.target, goal), check_classes(goal.classes), notes
         )
-    held_out, rows = (whole.side(True) if split else None), survey.rows
+    held_out, rows = (whole.side(True) if split else None), profiling.rows
     if not own:
         held_out, count = _validation(options.valid, encoding, columns, options, opened, notes)
         rows = {**rows, "validation": count}
-    moments = _moments(survey, encoding, loss, options.balanced)
+    moments = _moments(profiling, encoding, loss, options.balanced)
     if not own:
         moments = moments[0], None
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
-    if survey.kept.partial:
-        problem.sampled = _sampled(survey.kept, table, whole, problem, options, opened)
+    if profiling.retained.partial:
+        problem.sampled = _sampled(profiling.retained, table, whole, problem, options, opened)
     if loss.name not in LOSSES:
-        sample = sample_of(problem.session.source, survey.rows["training"])
+        sample = sample_of(problem.session.source, profiling.rows["training"])
         loss.check_target(np.zeros(1) if sample is None else sample.y)
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
-    problem.profiles = {**used, target: survey.target}
+    problem.profiles = {**used, target: profiling.target}
     return problem
 
 
-def _survey(
-    table: Table, question: Question, columns: Columns, options: Any, notes: list[str]
-) -> tuple[Table, Survey]:
+def _profile(
+    table: Table, request: ProfileRequest, columns: Columns, options: Any, notes: list[str]
+) -> tuple[Table, Profiling]:
     """Read the table once, or once again with wider types where a cell did not fit; a note says so."""
-    read = [*question.names, question.target, *filter(None, [columns.weight])]
-    binary = _looks_binary(table, question)
+    read = [*request.names, request.target, *filter(None, [columns.weight])]
+    binary = _looks_binary(table, request)
     table = table.as_floats(read)
-    numeric = isinstance(profile_for(table.schema[question.target], False), NumberProfile)
+    numeric = isinstance(profile_for(table.schema[request.target], False), NumberProfile)
     squared = isinstance(options.loss, SquaredError) or (options.loss is None and not binary)
-    question = replace(question, sums=numeric and squared)
-    unmarked = table.unmarked(question.columns)
+    request = replace(request, sums=numeric and squared)
+    unmarked = table.unmarked(request.columns)
     if unmarked is not None:
         with suppress(TypeConflict):
-            return unmarked, Survey.of(unmarked, question, options.engine)
+            return unmarked, Profiling.of(unmarked, request, options.engine)
     try:
-        return table, Survey.of(table, question, options.engine)
+        return table, Profiling.of(table, request, options.engine)
     except TypeConflict as conflict:
         narrow, table = table, table.widened()
         changed = {*read, columns.group}
@@ -157,23 +157,23 @@ def _survey(
             else "the rows were read again"
         )
         notes.append(f"{again}; {str(conflict).rstrip('.')}")
-        numeric = isinstance(profile_for(table.schema[question.target], False), NumberProfile)
-        return table, Survey.of(table, replace(question, sums=question.sums and numeric), options.engine)
+        numeric = isinstance(profile_for(table.schema[request.target], False), NumberProfile)
+        return table, Profiling.of(table, replace(request, sums=request.sums and numeric), options.engine)
 
 
-def _looks_binary(table: Table, question: Question) -> bool:
+def _looks_binary(table: Table, request: ProfileRequest) -> bool:
     """Whether the target looks like two classes, where that saves a parse: moments would be of no use."""
-    if not (table.parsed and table.schema[question.target].is_integer()):
+    if not (table.parsed and table.schema[request.target].is_integer()):
         return False
-    with suppress(TypeConflict):  # some releases of polars look further ahead; the survey deals with it
-        return table.head(question.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
+    with suppress(TypeConflict):  # some releases of polars look further ahead; the profiling deals with it
+        return table.head(request.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
     return False
 
 
 def _moments(
-    survey: Survey, encoding: Encoding, loss: Loss, balanced: bool
+    profiling: Profiling, encoding: Encoding, loss: Loss, balanced: bool
 ) -> tuple[Moments | None, Moments | None]:
-    """The moments of the encoded columns, where the survey has summed what they are made of.
+    """The moments of the encoded columns, where the profiling has summed what they are made of.
 
     It knows neither weights of classes nor their codes, where these are not the numbers of the target.
     """
@@ -181,14 +181,19 @@ def _moments(
     if balanced or (classes is not None and classes != tuple(range(len(classes)))):
         return None, None
     training, validation = (
-        raw.encoded(encoding, survey.origins) if raw is not None and raw.serves(encoding) else None
-        for raw in survey.moments
+        raw.encoded(encoding, profiling.origins) if raw is not None and raw.serves(encoding) else None
+        for raw in profiling.moments
     )
     return training, validation
 
 
 def _sampled(
-    kept: Kept | Spooled, table: Table, whole: EncodedTable, problem: Problem, options: Any, opened: ExitStack
+    kept: RetainedRows | SpooledRows,
+    table: Table,
+    whole: EncodedTable,
+    problem: Problem,
+    options: Any,
+    opened: ExitStack,
 ) -> dict[str, Session]:
     """Sessions over the rows that are kept of each side, where no others need be read again.
 
@@ -254,14 +259,14 @@ def _validation(
     if absent:
         what = "the target" if absent[0] == encoding.target.name else "the weights"
         raise DataError(f"{other.label!r} has no column `{absent[0]}`, {what}.")
-    rows, target, surprises = 0, encoding.target, Surprises()
+    rows, target, unknowns = 0, encoding.target, Unknowns()
     for piece in other.slices(needed, 1 << 17):
         counted = ~np.isnan(target.encode(piece.frame[target.name]))
-        surprises.add("target", target.name, *strange(piece.frame[target.name], counted))
+        unknowns.add("target", target.name, *strange(piece.frame[target.name], counted))
         if columns.weight is not None:
             counted &= weights_of(piece, columns.weight) > 0
         rows += int(counted.sum())
-    notes += [f"validation {sentence}" for sentence in surprises.sentences()]
+    notes += [f"validation {sentence}" for sentence in unknowns.sentences()]
     whole = EncodedTable(other, encoding, budget=options.memory, weight=columns.weight)
     opened.callback(whole.close)
     return whole.side(False), rows

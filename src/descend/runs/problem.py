@@ -85,7 +85,7 @@ class Problem:
     warnings: list[str] = field(default_factory=list)
     """What was left out."""
     profiles: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What the survey of a table found out about its raw columns."""
+    """What the profiling of a table found out about its raw columns."""
     sampled: dict[str, Session] = field(default_factory=dict, repr=False)
     """Sessions over some rows of each side, where the rest would have to be read once more for the metrics."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)

@@ -16,7 +16,7 @@ from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.tables.csv_files import CsvFile
 from descend.tables.encoding import MAX_LEVELS, Target, label_text
 from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile, is_usable
-from descend.tables.profiling import Question, Survey
+from descend.tables.profiling import ProfileRequest, Profiling
 from descend.tables.table import Table
 
 
@@ -196,13 +196,13 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
     return names, warnings
 
 
-def _lack(survey: Survey, question: Question) -> str:
+def _lack(profiling: Profiling, request: ProfileRequest) -> str:
     """Why there is nothing to learn from."""
-    if survey.rows["validation"]:
+    if profiling.rows["validation"]:
         return "no row left to learn from: every one is held out by `valid`"
-    if survey.rows["without_target"]:
-        return f"no row with a value of the target `{question.target}` to learn from"
-    return "no rows" if question.weight is None else f"no row of a weight `{question.weight}` above 0"
+    if profiling.rows["without_target"]:
+        return f"no row with a value of the target `{request.target}` to learn from"
+    return "no rows" if request.weight is None else f"no row of a weight `{request.weight}` above 0"
 
 
 def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str]) -> tuple[Loss, Target]:
@@ -266,10 +266,10 @@ def _infer_loss(name: str, profile: Profile, classes: tuple[Any, ...] | None, no
     return SquaredError()
 
 
-def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[str]]:
+def _usable(profiling: Profiling, columns: Columns) -> tuple[dict[str, Profile], list[str]]:
     """The features without a fault, and a sentence on each left out. What `features` names stays."""
     used, warnings = {}, []
-    for name, profile in survey.features.items():
+    for name, profile in profiling.features.items():
         fault = profile.fault(name)
         if fault and (name not in columns.features or profile.count == 0):
             warnings.append(f"column `{name}` is left out: {fault}")
@@ -291,14 +291,16 @@ def _usable(survey: Survey, columns: Columns) -> tuple[dict[str, Profile], list[
     return used, warnings
 
 
-def _penalty(penalty: Penalty | float | None, loss: Loss, survey: Survey, notes: list[str]) -> Penalty:
+def _penalty(penalty: Penalty | float | None, loss: Loss, profiling: Profiling, notes: list[str]) -> Penalty:
     if penalty is not None or not isinstance(loss, LogisticLoss | CrossEntropy):
         return as_penalty(penalty)
     what = (
-        "the training rows" if survey.weight == survey.rows["training"] else "the weight of the training rows"
+        "the training rows"
+        if profiling.weight == profiling.rows["training"]
+        else "the weight of the training rows"
     )
-    notes.append(f"L2 penalty alpha = 1/{survey.weight:.10g} (one over {what}; --l2 0 turns it off)")
-    return L2(1.0 / survey.weight)
+    notes.append(f"L2 penalty alpha = 1/{profiling.weight:.10g} (one over {what}; --l2 0 turns it off)")
+    return L2(1.0 / profiling.weight)
 
 
 def _counts(profile: Profile, goal: Target) -> Float:

@@ -134,24 +134,24 @@ SENTENCES = {
 
 
 @dataclass
-class Surprises:
+class Unknowns:
     """Counts and examples by kind and column; they add up, in whatever order they come.
 
-    >>> found = Surprises().add("number", "age", 2, "old").add("number", "age", 1, "n/a")
+    >>> found = Unknowns().add("number", "age", 2, "old").add("number", "age", 1, "n/a")
     >>> found.sentences()
     ["cells of `age` that are no numbers count as missing: 3, 'n/a' for example"]
     """
 
     found: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
 
-    def add(self, kind: str, column: str, count: int, example: str) -> Surprises:
+    def add(self, kind: str, column: str, count: int, example: str) -> Unknowns:
         """Note `count` cells, if there are any; of all examples the first in order of the alphabet stays."""
         if count:
             known = self.found.get((kind, column), (0, example))
             self.found[kind, column] = known[0] + count, min(known[1], example)
         return self
 
-    def merge(self, other: Surprises) -> Surprises:
+    def merge(self, other: Unknowns) -> Unknowns:
         """Both together, in the memory of this one."""
         for (kind, column), (count, example) in other.found.items():
             self.add(kind, column, count, example)

@@ -19,10 +19,10 @@ from descend.engines.machine import memory_budget
 from descend.engines.matrix import Array, Float
 from descend.engines.splits import AnySplit
 from descend.engines.worker import Shelf
-from descend.tables.cells import Surprises, held_out_of, strange, weights_of
+from descend.tables.cells import Unknowns, held_out_of, strange, weights_of
 from descend.tables.encoding import Encoding
-from descend.tables.partitions import RowRun, first_leaves, leaves_of, row_runs, unit_rows
-from descend.tables.retained import Pair, Spool, Spooled, pair_bytes
+from descend.tables.partitions import RowRange, first_leaves, leaves_of, row_runs, unit_rows
+from descend.tables.retained import Pair, Spool, SpooledRows, pair_bytes
 from descend.tables.table import Rows, Slice, Table, regular
 
 
@@ -41,7 +41,7 @@ class EncodedTable:
     """The column of sample weights."""
     class_weights: Float | None = None
     """Factors to the weights of training rows, by class."""
-    surprises: Surprises = field(default_factory=Surprises)
+    unknowns: Unknowns = field(default_factory=Unknowns)
     """What of the last read could not be taken as it is."""
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class EncodedTable:
     def slices(self) -> Iterator[Slice]:
         """The raw rows of each leaf."""
         recipe = self.recipe
-        self.surprises, count = Surprises(), 0
+        self.unknowns, count = Unknowns(), 0
         for piece in self.table.slices(recipe.columns, recipe.leaf_rows):
             yield piece
             count += 1
@@ -89,9 +89,9 @@ class EncodedTable:
 
         Rows without a target or of weight zero are in neither.
         """
-        pair, surprises = self.recipe.pair(piece)
+        pair, unknowns = self.recipe.pair(piece)
         with self._lock:
-            self.surprises.merge(surprises)
+            self.unknowns.merge(unknowns)
         self._keep(index, pair)
         return pair
 
@@ -121,7 +121,7 @@ class EncodedTable:
 
     def let_go(self) -> None:
         """Forget the rows as they were read, if they were kept only to be encoded."""
-        if self.complete and isinstance(self.table, Spooled):
+        if self.complete and isinstance(self.table, SpooledRows):
             self.table.close()
 
     def empty(self) -> Block:
@@ -167,14 +167,14 @@ class EncodedSource:
     def parts(self) -> list[EncodedPart]:
         return [EncodedPart(self)]
 
-    def handles(self) -> list[EncodedRun]:
+    def handles(self) -> list[EncodedRange]:
         """The same leaves as runs that other processes can open."""
         recipe, table = self.whole.recipe, self.whole.table
         assert isinstance(table, Table)  # rows are kept where they are read, which is on the workers
         unit = max(unit_rows(table.starts()[1], len(recipe.encoding.names)), recipe.leaf_rows)
         runs = row_runs(table, recipe.columns, unit)
         places = zip(runs, first_leaves(runs, recipe.leaf_rows), strict=True)
-        return [EncodedRun(run, first, recipe, self.held_out) for run, first in places]
+        return [EncodedRange(run, first, recipe, self.held_out) for run, first in places]
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
         blocks = (self.whole.kept(int(leaf))[self.held_out] for leaf in leaves)
@@ -250,15 +250,15 @@ class Recipe:
     def leaf_rows(self) -> int:
         return leaf_rows(len(self.encoding.columns))
 
-    def pair(self, piece: Slice) -> tuple[Pair, Surprises]:
+    def pair(self, piece: Slice) -> tuple[Pair, Unknowns]:
         """Training and validation rows of a slice, and what of it could not be taken as it is.
 
         Rows without a target or of weight zero are in neither.
         """
         target = self.encoding.target
         y = target.encode(piece.frame[target.name])
-        X, surprises = self.encoding.transform(piece.frame)
-        surprises.add("target", target.name, *strange(piece.frame[target.name], ~np.isnan(y)))
+        X, unknowns = self.encoding.transform(piece.frame)
+        unknowns.add("target", target.name, *strange(piece.frame[target.name], ~np.isnan(y)))
         counted, held_out, weights = ~np.isnan(y), held_out_of(piece, self.split), None
         if self.weight is not None:
             weights = weights_of(piece, self.weight)
@@ -268,7 +268,7 @@ class Recipe:
             None if not m.any() else whole if m.all() else whole.take(m)
             for m in (counted & ~held_out, counted & held_out)
         )
-        return (self._balanced(training), validation), surprises
+        return (self._balanced(training), validation), unknowns
 
     def _balanced(self, block: Block | None) -> Block | None:
         if block is None or self.class_weights is None:
@@ -280,44 +280,44 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedRun:
+class EncodedRange:
     """One side of some consecutive rows, the first of them in leaf `first`: a handle of a part."""
 
-    rows: RowRun
+    rows: RowRange
     first: int
     recipe: Recipe
     held_out: bool
 
-    def open(self, shelf: Shelf) -> OpenRun:
+    def open(self, shelf: Shelf) -> OpenRange:
         """The part, whose blocks are kept on `shelf`."""
-        return OpenRun(self, shelf)
+        return OpenRange(self, shelf)
 
-    def joined(self, other: Any) -> EncodedRun | None:
+    def joined(self, other: Any) -> EncodedRange | None:
         """Both as one where `other` goes on where this ends."""
         rows = self.rows.joined(other.rows)
         return None if rows is None else replace(self, rows=rows)
 
 
 @dataclass(frozen=True, eq=False)
-class OpenRun:
-    """The leaves of an `EncodedRun`: from the shelf, from raw rows that a survey has left there, or read."""
+class OpenRange:
+    """The leaves of an `EncodedRun`: from the shelf, from raw rows that a profiling has left there, or read."""
 
-    handle: EncodedRun
+    handle: EncodedRange
     shelf: Shelf
 
-    def leaves(self) -> Iterator[RunLeaf]:
+    def leaves(self) -> Iterator[RangeLeaf]:
         """Every leaf in order; only the rows of those that are not kept are read."""
         h = self.handle
         numbers = range(h.first, h.first + leaves_of(h.rows.rows, h.recipe.leaf_rows))
         absent = [n for n in numbers if self.kept(n) is None]
         for n in range(h.first, absent[0] if absent else numbers.stop):
-            yield RunLeaf(n, self, None)
+            yield RangeLeaf(n, self, None)
         if not absent:
             return
         for n, piece in zip(range(absent[0], absent[-1] + 1), self.pieces(absent[0]), strict=False):
-            yield RunLeaf(n, self, piece)
+            yield RangeLeaf(n, self, piece)
         for n in range(absent[-1] + 1, numbers.stop):
-            yield RunLeaf(n, self, None)
+            yield RangeLeaf(n, self, None)
 
     def kept(self, leaf: int) -> Pair | None:
         """Both sides of a leaf, where they are on the shelf."""
@@ -337,7 +337,7 @@ class OpenRun:
             start += frame.height
 
     def _raw(self) -> Iterator[Any] | None:
-        """The raw rows that the survey has left on the shelf, taken from it; None unless all are there."""
+        """The raw rows that the profiling has left on the shelf, taken from it; None unless all are there."""
         rows, place, starts = self.handle.rows, self.handle.rows.start, []
         while place < rows.stop:
             piece = self.shelf.get((*rows.key, "raw", place))
@@ -360,11 +360,11 @@ class OpenRun:
 
 
 @dataclass(frozen=True, eq=False)
-class RunLeaf:
+class RangeLeaf:
     """One leaf: raw rows still to encode, or None where its blocks are on the shelf."""
 
     index: int
-    part: OpenRun
+    part: OpenRange
     piece: Slice | None
 
     def block(self) -> Block | None:

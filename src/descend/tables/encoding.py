@@ -18,7 +18,7 @@ import polars as pl
 
 from descend.engines.matrix import Array, Float, Matrix, Mixed
 from descend.errors import DataError
-from descend.tables.cells import Surprises, as_numbers, as_texts, strange
+from descend.tables.cells import Unknowns, as_numbers, as_texts, strange
 from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile
 from descend.tables.table import Table, open_table
 
@@ -53,12 +53,12 @@ class Number:
         centre = profile.mean if centred else 0.0
         return Number(name, profile.mean, profile.scale, centre, profile.missing > 0, share, profile.dated)
 
-    def encode(self, series: pl.Series, out: Float, surprises: Surprises) -> Array | None:
+    def encode(self, series: pl.Series, out: Float, unknowns: Unknowns) -> Array | None:
         """Fill one column of `X`; return the mask of missing cells where there are any."""
         x = as_numbers(series, self.dated)
         absent = np.isnan(x)
         if series.dtype == pl.String:
-            surprises.add("number", self.name, *strange(series, ~absent))
+            unknowns.add("number", self.name, *strange(series, ~absent))
         np.subtract(x, self.centre, out=out)
         out /= self.scale
         if not absent.any():
@@ -102,7 +102,7 @@ class Category:
         """The levels that have a column in `X`."""
         return tuple(level for level in self.levels if not (self.dropped and level == self.reference))
 
-    def encode(self, series: pl.Series, surprises: Surprises) -> Array:
+    def encode(self, series: pl.Series, unknowns: Unknowns) -> Array:
         """The column of `X` of each row, -1 for the dropped reference."""
         texts = as_texts(series)
         if BOOLEANS.issuperset(self.levels):  # a CSV may write them True, TRUE or true
@@ -113,7 +113,7 @@ class Category:
         if codes.null_count():
             unseen = texts.filter(codes.is_null()).fill_null(MISSING_LEVEL)
             if OTHER not in self.levels:
-                surprises.add("level", self.name, len(unseen), unseen[0])
+                unknowns.add("level", self.name, len(unseen), unseen[0])
             codes = codes.fill_null(self.levels.index(OTHER if OTHER in self.levels else self.reference))
         columns = {level: i for i, level in enumerate(self.dummies)}
         lookup = np.array([columns.get(level, -1) for level in self.levels], dtype=np.int32)
@@ -260,26 +260,26 @@ class Encoding:
         spare = {f"{c.name}={c.reference}" for c in self.categories if self.intercept and not c.dropped}
         return [i for i, name in enumerate(self.feature_names) if name not in spare]
 
-    def transform(self, frame: pl.DataFrame) -> tuple[Matrix, Surprises]:
+    def transform(self, frame: pl.DataFrame) -> tuple[Matrix, Unknowns]:
         """Rows of raw columns as a block's `X`, and what could not be taken as it is."""
-        surprises = Surprises()
+        unknowns = Unknowns()
         numbers = self.numbers
         flags = [c.name for c in numbers if c.flagged]
         dense = np.zeros((frame.height, len(numbers) + len(flags)), order="F")
         for j, column in enumerate(numbers):
-            absent = column.encode(frame[column.name], dense[:, j], surprises)
+            absent = column.encode(frame[column.name], dense[:, j], unknowns)
             if absent is not None and column.flagged:
                 dense[:, len(numbers) + flags.index(column.name)] = absent
         if not self.positions[-1]:
-            return dense, surprises
-        return Mixed(dense, self._dummies(frame, surprises)), surprises
+            return dense, unknowns
+        return Mixed(dense, self._dummies(frame, unknowns)), unknowns
 
-    def _dummies(self, frame: pl.DataFrame, surprises: Surprises) -> Any:
+    def _dummies(self, frame: pl.DataFrame, unknowns: Unknowns) -> Any:
         from scipy.sparse import csr_array
 
         codes = np.empty((frame.height, len(self.categories)), dtype=np.int32)
         for j, column in enumerate(self.categories):
-            local = column.encode(frame[column.name], surprises)
+            local = column.encode(frame[column.name], unknowns)
             codes[:, j] = np.where(local < 0, -1, local + self.positions[j])
         present = codes >= 0
         indptr = np.zeros(frame.height + 1, dtype=np.int32)

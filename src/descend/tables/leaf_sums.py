@@ -38,7 +38,7 @@ class Cells:
     """The columns of numbers."""
     chunks: tuple[tuple[Array, ...], ...]
     """Each of them in pieces as they lie in memory, NaN where a cell is missing; not to be written to."""
-    texts: tuple[Codes, ...]
+    texts: tuple[Factor, ...]
     dated: frozenset[str]
     height: int
     weights: Float | None = None
@@ -52,7 +52,7 @@ class Cells:
         """Some columns of a frame."""
         numbers = [name for name in names if name not in texts]
         chunks = tuple(map(_chunks, complete(frame[numbers])))
-        codes = Codes.of(frame, [name for name in names if name in texts])
+        codes = Factor.of(frame, [name for name in names if name in texts])
         schema = frame.schema
         dated = frozenset(name for name in names if schema[name].is_temporal())
         return Cells(tuple(numbers), chunks, codes, dated, frame.height, weights)
@@ -159,7 +159,7 @@ class Centred:
     low: float
     high: float
     whole: bool
-    gap: Gap | None
+    gap: MissingCells | None
 
     @staticmethod
     def of(x: Float, s: Float | None, origin: float) -> Centred | None:
@@ -171,7 +171,7 @@ class Centred:
         gap = None
         low, high = float(np.minimum.reduce(x, initial=np.inf)), float(np.maximum.reduce(x, initial=-np.inf))
         if math.isnan(low):
-            gap = Gap.of(x, s)
+            gap = MissingCells.of(x, s)
             low, high = gap.low, gap.high
         if max(-low, high) > HUGE:
             return None
@@ -202,7 +202,7 @@ MOST_COMBINED = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class Codes:
+class Factor:
     """A column of texts as places in the list of its levels; missing cells are a level of their own."""
 
     name: str
@@ -213,7 +213,7 @@ class Codes:
     """Whether cells are missing."""
 
     @staticmethod
-    def of(frame: pl.DataFrame, names: Sequence[str]) -> tuple[Codes, ...]:
+    def of(frame: pl.DataFrame, names: Sequence[str]) -> tuple[Factor, ...]:
         """The codes of some columns, by a single expression: every call of polars has its price."""
         books = {}  # a category is forgotten when no series has it
         for name in names:
@@ -224,23 +224,23 @@ class Codes:
             for name, book in books.items()
         ]
         places = frame.select_seq(wanted) if wanted else frame
-        return tuple(Codes._ranked(places[name], book) for name, book in books.items())
+        return tuple(Factor._ranked(places[name], book) for name, book in books.items())
 
     @staticmethod
-    def _ranked(places: pl.Series, book: pl.Series) -> Codes:
+    def _ranked(places: pl.Series, book: pl.Series) -> Factor:
         """The same places in the list of levels when it is sorted."""
         known: Any = book.dtype
         levels, codes = known.categories.to_series().to_list(), places.to_numpy()
         if len(levels) > MOST_LEVELS:
-            return Codes(places.name, levels, codes, len(book) > 0)
+            return Factor(places.name, levels, codes, len(book) > 0)
         order = sorted(range(len(levels)), key=levels.__getitem__)
         ranks = np.empty(len(order), dtype=np.int32)
         ranks[order] = np.arange(len(order))
-        return Codes(places.name, [levels[i] for i in order], ranks.take(codes), len(book) > 0)
+        return Factor(places.name, [levels[i] for i in order], ranks.take(codes), len(book) > 0)
 
-    def take(self, rows: Array) -> Codes:
+    def take(self, rows: Array) -> Factor:
         """Some of the rows."""
-        return Codes(self.name, self.levels, self.codes[rows], self.gaps)
+        return Factor(self.name, self.levels, self.codes[rows], self.gaps)
 
     @property
     def known(self) -> Array:
@@ -265,7 +265,7 @@ class Codes:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class MissingCells:
     """The missing cells of a column of numbers, and the range of the others."""
 
     rows: Array
@@ -274,16 +274,16 @@ class Gap:
     high: float
 
     @staticmethod
-    def of(column: Float, s: Float | None) -> Gap:
+    def of(column: Float, s: Float | None) -> MissingCells:
         """The gap of one column, whose missing cells become one of the others."""
         absent = np.isnan(column)
         rows = np.flatnonzero(absent)
         weight = float(len(rows) if s is None else s[rows].sum())
         if len(rows) == len(column):
             column[:] = 0.0
-            return Gap(rows, weight, math.inf, -math.inf)
+            return MissingCells(rows, weight, math.inf, -math.inf)
         column[rows] = column[absent.argmin()]
-        return Gap(rows, weight, float(column.min()), float(column.max()))
+        return MissingCells(rows, weight, float(column.min()), float(column.max()))
 
     def leave_out(self, profile: NumberProfile, moments: Moments, place: int, origin: float) -> None:
         """Take the missing cells out of a profile.
@@ -304,7 +304,7 @@ class Gap:
 
 
 def indicator_sums(
-    gaps: Sequence[Gap], texts: Sequence[Codes], Z: Float, s: Float | None
+    gaps: Sequence[MissingCells], texts: Sequence[Factor], Z: Float, s: Float | None
 ) -> tuple[Float, Float, Float] | None:
     """Sums over the rows of each gap, then of each level: of `Z`, of all these indicators, and of 1; by weight.
 
@@ -333,7 +333,7 @@ class Joint:
     codes: Array
 
     @staticmethod
-    def of(texts: Sequence[Codes]) -> list[Joint]:
+    def of(texts: Sequence[Factor]) -> list[Joint]:
         """All texts, those of most levels first, each with the first others that have room for it."""
         joints: list[Joint] = []
         for place in sorted(range(len(texts)), key=lambda i: -len(texts[i].levels)):
@@ -373,7 +373,7 @@ def _products(indicators: csr_array, Z: Float) -> Float:
     return np.column_stack([indicators @ z for z in Z.T])
 
 
-def _flags(gaps: Sequence[Gap], rows: int, s: Float | None = None) -> csr_array:
+def _flags(gaps: Sequence[MissingCells], rows: int, s: Float | None = None) -> csr_array:
     """A row for each gap, 1 where it is, or the weight."""
     indices = np.concatenate([*(gap.rows for gap in gaps), np.empty(0, np.intp)])
     ends = np.cumsum([0, *(len(gap.rows) for gap in gaps)])
@@ -392,7 +392,7 @@ def _levels(joints: Sequence[Joint], rows: int, s: Float | None) -> csc_array:
     return csc_array((ones.ravel(), indices.ravel(), ends), shape=(int(starts[-1]), rows))
 
 
-def _flag_levels(gaps: Sequence[Gap], joints: Sequence[Joint], s: Float | None) -> Float:
+def _flag_levels(gaps: Sequence[MissingCells], joints: Sequence[Joint], s: Float | None) -> Float:
     """How often each level of the joints occurs in each gap, by weight, of shape (levels, gaps)."""
     rows = np.concatenate([*(gap.rows for gap in gaps), np.empty(0, np.intp)])
     owners = np.repeat(np.arange(len(gaps)), [len(gap.rows) for gap in gaps])
@@ -403,7 +403,7 @@ def _flag_levels(gaps: Sequence[Gap], joints: Sequence[Joint], s: Float | None) 
     return np.vstack(found)
 
 
-def _level_pairs(texts: Sequence[Codes], joints: Sequence[Joint], counts: Float, s: Float | None) -> Float:
+def _level_pairs(texts: Sequence[Factor], joints: Sequence[Joint], counts: Float, s: Float | None) -> Float:
     """How often each two levels occur in a row, by weight; `counts` has those of the levels of the joints."""
     ends = np.cumsum([0, *(len(text.levels) for text in texts)])
     spans = [slice(a, b) for a, b in pairwise(ends)]
@@ -420,7 +420,7 @@ def _level_pairs(texts: Sequence[Codes], joints: Sequence[Joint], counts: Float,
     return gram
 
 
-def _pairs(a: Codes, b: Codes, s: Float | None) -> Float:
+def _pairs(a: Factor, b: Factor, s: Float | None) -> Float:
     """How often a level of `a` and one of `b` occur in a row, by weight."""
     shape = len(a.levels), len(b.levels)
     counts = np.bincount(a.codes * np.int32(shape[1]) + b.codes, s, math.prod(shape))

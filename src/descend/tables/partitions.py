@@ -20,12 +20,12 @@ from descend.tables.csv_files import CsvFile
 from descend.tables.files import TableFile
 from descend.tables.table import Slice, Table, regular, sliced
 
-MOST_RUNS = 65_536
+MOST_RANGES = 65_536
 """A table is cut into at most about so many runs: the list of them is sent to the workers."""
 
 
 @dataclass(frozen=True, eq=False)
-class RowRun:
+class RowRange:
     """Rows `start` to `stop` of one file or frame."""
 
     table: str
@@ -72,7 +72,7 @@ class RowRun:
             lazy = lazy.slice(start)
         yield from sliced(self.place, self.file.label, lazy, schema, rows, start)
 
-    def joined(self, other: RowRun) -> RowRun | None:
+    def joined(self, other: RowRange) -> RowRange | None:
         """Both as one run where `other` goes on where this ends; one scan then reads both."""
         if (*self.key, self.stop) != (*other.key, other.start) or not self.rows:
             return None
@@ -86,12 +86,12 @@ def unit_rows(total: int, columns: int) -> int:
     (65536, 262144)
     """
     unit = 4 * leaf_rows(columns)
-    while total > MOST_RUNS * unit:
+    while total > MOST_RANGES * unit:
         unit *= 2
     return unit
 
 
-def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRun]:
+def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRange]:
     """All rows of a table as runs of `unit` rows, the last of a file shorter; one for a file without rows.
 
     Raises `DataError` where a file cannot be read.
@@ -101,7 +101,7 @@ def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRun]:
         runs = []
         for piece in table.slices(columns, unit):
             stop = piece.start + piece.frame.height
-            runs.append(RowRun(table.key, 0, piece.start, stop, schema, None, (piece.frame,)))
+            runs.append(RowRange(table.key, 0, piece.start, stop, schema, None, (piece.frame,)))
         return runs
     runs = []
     for file, place, rows in zip(table.files, table.places, table.file_rows, strict=True):
@@ -110,7 +110,7 @@ def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRun]:
         step = max(rows, 1) if isinstance(file, CsvFile) else unit
         for start in range(0, max(rows, 1), step):
             runs.append(
-                RowRun(
+                RowRange(
                     table.key,
                     place,
                     start,
@@ -124,11 +124,11 @@ def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRun]:
     return runs
 
 
-def first_leaves(runs: Sequence[RowRun], leaf: int) -> list[int]:
+def first_leaves(runs: Sequence[RowRange], leaf: int) -> list[int]:
     """The number of the first leaf of each run, leaves of `leaf` rows being counted through all files.
 
     >>> schema = {}
-    >>> first_leaves([RowRun("t", 0, 0, 8, schema), RowRun("t", 0, 8, 9, schema), RowRun("t", 1, 0, 5, schema)], 4)
+    >>> first_leaves([RowRange("t", 0, 0, 8, schema), RowRange("t", 0, 8, 9, schema), RowRange("t", 1, 0, 5, schema)], 4)
     [0, 2, 3]
     """
     counts = (leaves_of(run.rows, leaf) for run in runs)

@@ -1,4 +1,4 @@
-"""The survey: one read of a table that finds profiles of its columns and, for squared error, their moments.
+"""The profiling: one read of a table that finds profiles of its columns and, for squared error, their moments.
 
 It is a statistic over raw leaves, so that decoding, profiling and summing share the cores.
 """
@@ -22,10 +22,10 @@ from descend.engines.worker import Shelf
 from descend.errors import DataError
 from descend.tables.cells import as_numbers, held_out_of, weights_of
 from descend.tables.leaf_sums import Cells
-from descend.tables.partitions import RowRun, first_leaves, row_runs, unit_rows
+from descend.tables.partitions import RowRange, first_leaves, row_runs, unit_rows
 from descend.tables.profiles import HUGE, Profile, is_text
 from descend.tables.raw_moments import RawMoments
-from descend.tables.retained import Kept, Spooled, keeper
+from descend.tables.retained import RetainedRows, SpooledRows, retain
 from descend.tables.table import Slice, Table
 
 KEPT_BYTES = 2**26
@@ -34,7 +34,7 @@ ORIGIN_ROWS = 4_096
 
 
 @dataclass(frozen=True)
-class Question:
+class ProfileRequest:
     """What to find out about a table, and of which rows."""
 
     target: str
@@ -62,7 +62,7 @@ class Question:
 
 
 @dataclass
-class Survey:
+class Profiling:
     """What the read found: profiles over the training rows, and the counts of rows.
 
     Rows of weight zero are left out, as if they were not there.
@@ -76,38 +76,38 @@ class Survey:
     moments: tuple[RawMoments | None, RawMoments | None] = (None, None)
     """Of the training and the validation rows, None where they were not summed."""
     origins: dict[str, float] = field(default_factory=dict)
-    kept: Kept | Spooled = field(default_factory=lambda: Kept(0))
+    retained: RetainedRows | SpooledRows = field(default_factory=lambda: RetainedRows(0))
     """The rows themselves, as far as they fit."""
 
     @staticmethod
-    def of(table: Table, question: Question, engine: Engine) -> Survey:
+    def of(table: Table, request: ProfileRequest, engine: Engine) -> Profiling:
         """Read the table once."""
-        budget = min(KEPT_BYTES, question.memory) if question.sums else question.memory
-        source = RawSource(table, question, keeper(table, budget, again=not question.sums))
+        budget = min(KEPT_BYTES, request.memory) if request.sums else request.memory
+        source = RawSource(table, request, retain(table, budget, again=not request.sums))
         session = engine.open(cast(Source, source))  # it has the leaves of one, and nothing else is asked
         try:
-            survey: Survey = session.reduce(Scan(question, source.texts, source.origins))
+            profiling: Profiling = session.reduce(ProfileStatistic(request, source.texts, source.origins))
         except DataError:
-            source.kept.close()
+            source.retained.close()
             raise
         finally:
             session.close()
-        survey.origins, survey.kept = source.origins, source.kept
-        return survey
+        profiling.origins, profiling.retained = source.origins, source.retained
+        return profiling
 
 
 @dataclass(frozen=True)
-class Scan:
-    """The statistic: the survey of one raw leaf, and of two surveys together."""
+class ProfileStatistic:
+    """The statistic: the profiling of one raw leaf, and of two surveys together."""
 
-    question: Question
+    request: ProfileRequest
     texts: frozenset[str]
     """The columns to read as texts."""
     origins: dict[str, float]
 
-    def of(self, piece: Any, params: Any = None) -> Survey:
-        """The survey of the rows of a slice."""
-        q = self.question
+    def of(self, piece: Any, params: Any = None) -> Profiling:
+        """The profiling of the rows of a slice."""
+        q = self.request
         held_out = held_out_of(piece, q.split)
         weights = None if q.weight is None else weights_of(piece, q.weight)
         cells = Cells.of(piece.frame, (*q.names, q.target), self.texts, weights)
@@ -129,10 +129,10 @@ class Scan:
             moments = raw, held
         else:
             profiles = training.profiled(q.target)
-        return Survey(profiles[q.target], {name: profiles[name] for name in q.names}, rows, total, moments)
+        return Profiling(profiles[q.target], {name: profiles[name] for name in q.names}, rows, total, moments)
 
-    def merge(self, a: Survey, b: Survey) -> Survey:
-        """The survey of the rows of both, in the memory of `a`."""
+    def merge(self, a: Profiling, b: Profiling) -> Profiling:
+        """The profiling of the rows of both, in the memory of `a`."""
         a.target.merge(b.target)  # type: ignore[arg-type]
         for name, profile in a.features.items():
             profile.merge(b.features[name])  # type: ignore[arg-type]
@@ -147,14 +147,14 @@ class RawSource:
     """The raw leaves of a table; its first leaf fixes the origins that stand for missing numbers."""
 
     table: Table
-    question: Question
-    kept: Kept | Spooled
+    request: ProfileRequest
+    retained: RetainedRows | SpooledRows
     origins: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def texts(self) -> frozenset[str]:
         """The columns that are read as texts."""
-        return self.question.texts(self.table)
+        return self.request.texts(self.table)
 
     def parts(self) -> list[RawSource]:
         return [self]
@@ -162,25 +162,25 @@ class RawSource:
     def leaves(self) -> Iterator[RawLeaf]:
         """Every leaf in order."""
         for index, piece in enumerate(
-            self.table.slices(self.question.columns, 4 * leaf_rows(len(self.question.names)))
+            self.table.slices(self.request.columns, 4 * leaf_rows(len(self.request.names)))
         ):
-            if index == 0 and self.question.sums:
+            if index == 0 and self.request.sums:
                 self._set_origins(piece.frame)
-            self.kept.add(index, piece)
+            self.retained.add(index, piece)
             yield RawLeaf(index, piece)
 
-    def handles(self) -> list[RawRun]:
+    def handles(self) -> list[RawRange]:
         """The same leaves as runs that other processes can open; the first rows are read for the origins."""
-        columns, leaf = self.question.columns, 4 * leaf_rows(len(self.question.names))
-        if self.question.sums:
+        columns, leaf = self.request.columns, 4 * leaf_rows(len(self.request.names))
+        if self.request.sums:
             self._set_origins(next(self.table.slices(columns, leaf)).frame)
-        runs = row_runs(self.table, columns, unit_rows(self.table.starts()[1], len(self.question.names)))
+        runs = row_runs(self.table, columns, unit_rows(self.table.starts()[1], len(self.request.names)))
         places = zip(runs, first_leaves(runs, leaf), strict=True)
-        return [RawRun(run, first, tuple(columns), leaf) for run, first in places]
+        return [RawRange(run, first, tuple(columns), leaf) for run, first in places]
 
     def _set_origins(self, frame: pl.DataFrame) -> None:
         """The mean of each column of numbers in its first rows: near all of them, so nothing cancels."""
-        for name in (*self.question.names, self.question.target):
+        for name in (*self.request.names, self.request.target):
             if name not in self.texts:
                 few = _known(frame[name].head(ORIGIN_ROWS))
                 x = few if len(few) else _known(frame[name])
@@ -201,25 +201,25 @@ class RawLeaf:
     piece: Slice
 
     def block(self) -> Any:
-        """The rows as they are: a survey reads cells, not numbers."""
+        """The rows as they are: a profiling reads cells, not numbers."""
         return self.piece
 
 
 @dataclass(frozen=True, eq=False)
-class RawRun:
+class RawRange:
     """Some consecutive raw rows, the first of them in leaf `first`: a handle of a part."""
 
-    rows: RowRun
+    rows: RowRange
     first: int
     columns: tuple[str, ...]
     leaf: int
     shelf: Shelf | None = None
 
-    def open(self, shelf: Shelf) -> RawRun:
+    def open(self, shelf: Shelf) -> RawRange:
         """The part, whose rows are left on `shelf` for those who encode them."""
         return replace(self, shelf=shelf)
 
-    def joined(self, other: Any) -> RawRun | None:
+    def joined(self, other: Any) -> RawRange | None:
         """Both as one where `other` goes on where this ends."""
         rows = self.rows.joined(other.rows)
         return None if rows is None else replace(self, rows=rows)

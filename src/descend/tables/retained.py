@@ -24,7 +24,7 @@ SAMPLED = 4
 
 
 @dataclass
-class Kept:
+class RetainedRows:
     """What is kept in memory of a table while it is read: all of it, or evenly spaced runs of rows.
 
     While the slices outgrow `budget` bytes every second one is dropped, so `every` of 4 says that one in
@@ -36,11 +36,11 @@ class Kept:
     _slices: dict[int, Slice] = field(default_factory=dict)
 
     @staticmethod
-    def of(table: Table, budget: int) -> Kept:
+    def of(table: Table, budget: int) -> RetainedRows:
         """Nothing kept yet; of files that are much too large a quarter of the budget is meant to be filled."""
         if table.file_bytes <= 2 * budget:
-            return Kept(budget)
-        return Kept(budget, 1 << (SAMPLED * table.file_bytes // max(budget, 1)).bit_length())
+            return RetainedRows(budget)
+        return RetainedRows(budget, 1 << (SAMPLED * table.file_bytes // max(budget, 1)).bit_length())
 
     def add(self, index: int, piece: Slice) -> None:
         """Keep the slice of this number, unless it is between those that are kept."""
@@ -90,7 +90,7 @@ class Kept:
 
 
 @dataclass
-class Spooled:
+class SpooledRows:
     """Every row of a table, decoded: in memory while `budget` bytes last, beyond it in a temporary folder.
 
     Writing and reading them costs a fifth of parsing a CSV again. Raises `DataError` on a full disk.
@@ -155,9 +155,9 @@ class Spooled:
             self._folder.cleanup()
 
 
-def keeper(table: Table, budget: int, again: bool) -> Kept | Spooled:
+def retain(table: Table, budget: int, again: bool) -> RetainedRows | SpooledRows:
     """What keeps the rows of `table` in so many bytes: all of them if they are read `again` and hard to parse."""
-    return Spooled(budget) if again and table.parsed else Kept.of(table, budget)
+    return SpooledRows(budget) if again and table.parsed else RetainedRows.of(table, budget)
 
 
 def _cut(run: Iterator[Slice], columns: Sequence[str], rows: int) -> Iterator[Slice]:
