@@ -96,7 +96,7 @@ def lesson():
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seed", [None, *range(50)])
 def test_just_below_the_limit_it_converges_and_just_above_it_grows_without_end(way, seed):
-    x, y = lesson() if seed is None else problem(seed)
+    x, y = lesson() if seed is None else correlated(seed)
     objective = Objective.of(x, y, intercept=False)
     limit = GradientDescent(**way).rate_limit(objective.curvature_bound)
     below = descend.path(objective, optimizer=GradientDescent(0.99 * limit, **way), at=[0, 10**9])
