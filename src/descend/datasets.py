@@ -15,8 +15,9 @@ def make_line(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The lesson's data: `y = x @ weights + U(0, 1)`, one column of x uniform on [-1, 1], the last all ones.
 
-    Returns `x` of shape (rows, len(weights)) and `y` of shape (rows,). With more than two weights
-    there are more uniform columns. The same seed gives the same data.
+    Returns `x` of shape (rows, len(weights)) and `y` of shape (rows,), `rows` being at least 1. With more than two
+    `weights` there are more uniform columns. The same `seed` gives the same data; without one they differ from call
+    to call. Raises `DescendError` where an argument is none of these.
 
     >>> x, y = make_line(100, weights=(3, 2), seed=0)
     >>> x.shape, y.shape, x[:, 1].min()

@@ -97,7 +97,8 @@ class GradientDescent(_Scheduled):
     number, a schedule, or "auto": 1 / (largest curvature), for squared error exactly that, for other
     losses a bound, at which every step lowers the loss (Nesterov, Introductory Lectures on Convex
     Optimization, 2004, 1.2.3); for mini-batches `Batches.safe_rate`, from the curvature of the worst row
-    (Gower et al., 2019), times 1 - momentum.
+    (Gower et al., 2019), times 1 - momentum. `momentum` is at least 0 and below 1. Raises `DescendError` for
+    another one, for a rate that is not above 0, and for `nesterov` without momentum.
 
     >>> from descend.objectives.objective import Objective
     >>> objective = Objective.of(np.array([[1.0], [-1.0]]), np.array([2.0, -2.0]), intercept=False)
@@ -132,7 +133,7 @@ class GradientDescent(_Scheduled):
         return Update(w - rate * move, Velocity(state.number + 1, velocity), rate)
 
     def rate(self, objective: Objective, number: int = 0) -> float:
-        """The learning rate of step `number` on this objective."""
+        """The learning rate of step `number` on this `objective`."""
         rate = self.learning_rate
         if isinstance(rate, float):
             return rate
@@ -141,7 +142,7 @@ class GradientDescent(_Scheduled):
         return (highest if schedule.rate == "auto" else schedule.rate) * schedule.factor(number)
 
     def rate_limit(self, curvature: float) -> float:
-        """The learning rate above which a quadratic of this largest curvature is left for infinity.
+        """The learning rate above which a quadratic of this largest `curvature` is left for infinity.
 
         `2 (1 + m) / curvature` with momentum m, and `2 (1 + m) / ((1 + 2 m) curvature)` with
         Nesterov's: where a root of the recurrence along the steepest direction passes -1.
@@ -163,11 +164,12 @@ class AdamState(NamedTuple):
 class Adam(_Scheduled):
     """Adam: `m = b1 m + (1 - b1) g; s = b2 s + (1 - b2) g**2; w = w - rate m^ / (sqrt(s^) + epsilon)`.
 
-    `m^` and `s^` are corrected for their start at zero. Kingma and Ba (2015); the same numbers as
-    torch.optim.Adam. A learning rate of "auto" is a tenth of the length of gradient descent's first
-    step (that moves anything) in its largest weight, at the rate that is safe there, so that it has the
-    units of the weights. No step of Adam is much longer than its rate (Kingma and Ba, section 2.1), so
-    the weights cannot run away.
+    `m^` and `s^` are corrected for their start at zero; `beta1` and `beta2`, b1 and b2, are at least 0 and below 1,
+    `epsilon` is above 0, and `DescendError` is raised where they are not. Kingma and Ba (2015); the same numbers as
+    torch.optim.Adam. `learning_rate` is a number, a schedule or "auto": a tenth of the length of gradient descent's
+    first step (that moves anything) in its largest weight, at the rate that is safe there, so that it has the units
+    of the weights. No step of Adam is much longer than its rate (Kingma and Ba, section 2.1), so the weights cannot
+    run away.
 
     >>> from descend.objectives.objective import Objective
     >>> objective = Objective.of(np.array([[1.0], [-1.0]]), np.array([2.0, -2.0]), intercept=False)

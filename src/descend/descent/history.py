@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 class Step(NamedTuple):
     """One row of a history: the state of a run after `number` steps.
 
-    `loss` includes the penalty and is over all training rows (None in the middle of a mini-batch
-    epoch); `batch_loss` that of the batch about to be stepped on; `seconds` since the start;
-    `outcome` is set on the last one.
+    `epoch` counts passes over the rows. `loss` includes the penalty and is over all training rows (None in the
+    middle of a mini-batch epoch); `batch_loss` is that of the batch about to be stepped on, `validation_loss` that of
+    the validation rows. `gradient_norm` is the Euclidean length of the gradient at `weights`, of shape (features,) or
+    (features, outputs), the intercept last. `learning_rate` is the rate of the step that led here, `seconds` the time
+    since the start, `rows_seen` how many rows were read for updates; `outcome` is set on the last step alone.
 
     >>> import descend
     >>> objective = descend.Objective.of([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
@@ -58,10 +60,12 @@ NUMBERS = Step._fields[:9]
 class History:
     """The steps of a run in columns; filled by `fit`, or by anyone's loop through `record`.
 
-    At most `frames` weight vectors are kept: when full, every second one is dropped, so that a
-    million steps cost bounded memory. Numbers are kept for every step up to a million `rows`; then
-    every second row is dropped too, but for those with weights, the last, and in a mini-batch run the
-    losses over all rows. `number` tells which step a row is of.
+    `names` are those of the weights, one each. At most `frames` weight vectors are kept: when full, every second one
+    is dropped, so that a million steps cost bounded memory. Numbers are kept for every step up to a million `rows`;
+    then every second row is dropped too, but for those with weights, the last, and in a mini-batch run the losses
+    over all rows. `number` tells which step a row is of. Each number of a `Step` is a column, an array of shape
+    (rows,) with NaN where a step has none: `history.loss`, `history.gradient_norm`. Raises `DescendError` for fewer
+    than 2 `frames` or 16 `rows`.
 
     >>> history = History()
     >>> for a in (4.0, 2.0, 1.0):
@@ -107,7 +111,9 @@ class History:
         """Add a row. `loss` is a number, a NumPy scalar or a tensor; `weights` is copied.
 
         `weights` is anything array-like, a tensor or a Parameter, or several of them, as in
-        `model.parameters()`, which are laid end to end. Costs 1 to 2 microseconds for a few weights.
+        `model.parameters()`, which are laid end to end. `number`, that of the step, counts up unless given; `epoch`,
+        `batch_loss`, `validation_loss`, `gradient_norm`, `learning_rate`, `seconds` and `rows_seen` are as in
+        `Step`. Costs 1 to 2 microseconds for a few weights.
         Raises `ShapeError` where their shape is not that of the rows before.
         """
         if weights is not None:
@@ -127,7 +133,7 @@ class History:
         )
 
     def add(self, step: Step) -> None:
-        """Add a row from a Step; its weights are kept as they are, not copied."""
+        """Add a row from `step`, a Step; its weights are kept as they are, not copied."""
         self._keep(step.weights)
         self._append(step[:9])
 
@@ -209,8 +215,10 @@ class History:
     def animate(self, x: Any = None, y: Any = None, **how: Any) -> Film:
         """The history as a film on the data `(x, y)`: shows itself in a notebook; `save` writes a page, GIF or video.
 
-        The keyword arguments are those of `filming.film_of_history`: `loss`, "squared-error" unless
-        given, `classes`, `target` and `interval`. Without data losses and weights are shown.
+        `x` has shape (rows, features), `y` (rows,); the weights recorded have an entry for each column of `x`, or one
+        more, the intercept, last. The keyword arguments in `how` are `loss`, "squared-error" unless given, `classes`,
+        the names of the classes, `target`, that of `y`, and `interval`, milliseconds a frame. Without data losses and
+        weights are shown. Raises `DescendError` where nothing was recorded, `ShapeError` where shapes do not fit.
 
         >>> history = History(names=("slope",))
         >>> for a in (4.0, 2.0, 1.0):
@@ -222,14 +230,14 @@ class History:
         return film
 
     def plot(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
-        """The data `(x, y)`, the start and the model of the last weights; returns the Axes.
+        """The data `(x, y)`, the start and the model of the last weights; drawn on `ax` where given, returns the Axes.
 
-        The keyword arguments in `how` are those of `animate`.
+        `x`, `y` and the keyword arguments in `how` are those of `animate`.
         """
         return door("plots").plot_model(self.animate(x, y, **how), ax=ax)
 
     def plot_loss(self, *, ax: Any = None) -> Any:
-        """The losses step by step, on a log scale where they are above zero; returns the Axes.
+        """The losses step by step, on a log scale where they are above zero; drawn on `ax` or new Axes, returns them.
 
         >>> history = History()
         >>> for a in (4.0, 2.0, 1.0):
@@ -240,14 +248,14 @@ class History:
         return door("plots").plot_loss(self, ax=ax)
 
     def plot_coefficients(self, *, ax: Any = None) -> Any:
-        """The weights step by step, the eight that move most, with their names; returns the Axes."""
+        """The weights step by step, the eight that move most, named; drawn on `ax` or new Axes, returns them."""
         return door("plots").plot_coefficients(self, ax=ax)
 
     def surface(self, x: Any, y: Any, *, ax: Any = None, **how: Any) -> Any:
-        """Contours of the loss over two weights and the path there; returns the Axes.
+        """Contours of the loss over two weights and the path there; drawn on `ax` or new Axes, returns them.
 
         Of more than two weights a slice through the two that moved most is drawn, and said to be one.
-        The keyword arguments in `how` are those of `animate`.
+        `x`, `y` and the keyword arguments in `how` are those of `animate`.
         """
         return door("plots").plot_surface(self.animate(x, y, **how), ax=ax)
 
@@ -267,7 +275,10 @@ class History:
         return table
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `.csv` or `.parquet`: one row per step, `weight:NAME` columns, empty where not kept."""
+        """Write `path`, `.csv` or `.parquet`: one row per step, `weight:NAME` columns, empty where not kept.
+
+        Raises `DataError` for another ending.
+        """
         kind, table = Path(path).suffix.lower(), self.columns()
         if kind not in (".csv", ".parquet"):
             raise DataError(f"a history is saved as .csv or .parquet, got {str(path)!r}.")
@@ -285,7 +296,7 @@ class History:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> History:
-        """Read what `save` wrote."""
+        """Read what `save` wrote to `path`. Raises `DataError` where the file is something else."""
         if Path(path).suffix.lower() == ".parquet":
             from descend.tables.table import read_columns
 

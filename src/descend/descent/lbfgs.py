@@ -42,6 +42,8 @@ class Trial(NamedTuple):
 class LBFGS:
     """`w = w - t H g`, with `H` the inverse Hessian that the last `memory` steps suggest.
 
+    `memory` is a whole number of at least 1; raises `DescendError` for another.
+
     `H g` by the two-loop recursion (Nocedal, 1980); t by a line search for the strong Wolfe
     conditions (Nocedal and Wright, Numerical Optimization, algorithms 3.5, 3.6 and 7.5).
 

@@ -33,7 +33,8 @@ class LocalSteps:
     Stochastic descent where rows are spread over machines: mini-batches of all rows would take a message
     per batch, local ones take one per pass. With one worker it is stochastic descent. `batch_size` rows
     make a local step; rows are shuffled within their leaf by `seed`. A `learning_rate` of "auto" is that of
-    mini-batches, halved whenever a round has not lowered the loss; a number stays as it is. The result
+    mini-batches, halved whenever a round has not lowered the loss; a number stays as it is. Raises `DescendError`
+    for another rate or size. The result
     depends on which worker has which rows, so it is not bitwise the same on other numbers of workers.
 
     It comes near the minimum in few rounds and does not settle on it: give `steps` or a `time_limit`.

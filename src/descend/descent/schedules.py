@@ -30,7 +30,9 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """The same learning rate at every step.
+    """The same learning rate at every step: `rate`, a number above 0 or "auto", what the optimizer finds to be safe.
+
+    Raises `DescendError` for another `rate`.
 
     >>> Constant(0.1).factor(7)
     1.0
@@ -53,7 +55,8 @@ class Constant:
 class InverseTime:
     """`rate / (1 + decay * number)`: the decay under which stochastic descent settles down.
 
-    Robbins and Monro (1951); Bottou, Curtis and Nocedal (2018), section 4.
+    `number` counts steps from 0. `rate` is a number above 0 or "auto", `decay` at least 0; raises `DescendError`
+    otherwise. Robbins and Monro (1951); Bottou, Curtis and Nocedal (2018), section 4.
 
     >>> InverseTime(0.1, decay=0.5).factor(2)
     0.5
@@ -105,7 +108,8 @@ class _Planned:
 class Cosine(_Planned):
     """From `rate` to zero along half a cosine: `rate (1 + cos(pi number / steps)) / 2`.
 
-    Loshchilov and Hutter, SGDR (2017), without restarts.
+    `rate` is a number above 0 or "auto"; `steps` the length of the run, which `fit` fills in; raises
+    `DescendError` for others. Loshchilov and Hutter, SGDR (2017), without restarts.
 
     >>> Cosine(0.1, steps=100).factor(50)
     0.5
@@ -121,7 +125,8 @@ class Cosine(_Planned):
 class OneCycle(_Planned):
     """Up to `rate` in the first quarter of the run, then down to nearly zero, both along half cosines.
 
-    Starts at `rate / 25` and ends at `rate / 1e5`, as fastai's fit_one_cycle. Smith and Topin (2018).
+    Starts at `rate / 25` and ends at `rate / 1e5`, as fastai's fit_one_cycle. `rate` is a number above 0 or "auto";
+    `steps` the length of the run, which `fit` fills in; raises `DescendError` for others. Smith and Topin (2018).
 
     >>> cycle = OneCycle(0.1, steps=100)
     >>> cycle.factor(0), cycle.factor(25)

@@ -50,12 +50,15 @@ def steps(
 ) -> Iterator[Step]:
     """Walk downhill, one Step at a time: row 0 is the start, the last row has an `outcome`.
 
-    `limit` updates or `epochs` passes are made; without either the walk ends where the gradient norm
-    is at most `tolerance` (1e-6, and then only if the loss is at its minimum to six digits: in raw units a
-    small gradient alone proves little), or after 10,000 steps (10 epochs with `batch_size`). `time_limit`
-    is in seconds. Step k holds the weights after k updates and the loss there. `validation` adds its
-    own loss; with `patience` the walk ends when that has not fallen so many evaluations in a row, and
-    the last row holds the best weights.
+    `objective` is what is minimised, `optimizer` one of the package's objects, its name, or "auto", which takes what
+    the objective allows. `start` holds the first weights, zeros unless given, in the shape of `objective.shape`.
+    `limit` updates or `epochs` passes are made; without either the walk ends where the gradient norm is at most
+    `tolerance` (1e-6, and then only if the loss is at its minimum to six digits: in raw units a small gradient alone
+    proves little), or after 10,000 steps (10 epochs with `batch_size`, which steps on so many rows at a time, in an
+    order that `seed` decides). `time_limit` is in seconds. Step k holds the weights after k updates and the loss
+    there. `validation` adds its own loss; with `patience` the walk ends when that has not fallen so many evaluations
+    in a row, and the last row holds the best weights. Raises `DescendError` where settings do not go together and
+    `ShapeError` where `start` does not fit, before the first step.
 
     >>> from descend import GradientDescent, Objective, make_line
     >>> x, y = make_line(100, seed=0)

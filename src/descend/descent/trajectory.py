@@ -107,7 +107,9 @@ class Recurrence:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where gradient descent on squared error is at the steps `at`, and what it will take; see `path`.
+    """Where gradient descent on squared error is at the steps `at`, and what it will take; made by `path`.
+
+    `recurrence` holds the curvatures, the distances to the minimum along their directions and the rate.
 
     >>> import descend
     >>> track = descend.path(*descend.make_line(100, seed=0), intercept=False, at=[10**6])
@@ -128,7 +130,7 @@ class Trajectory:
 
     @cached_property
     def loss(self) -> Float:
-        """The loss at each point."""
+        """The loss at each of the steps `at`, shape (points,)."""
         return self.recurrence.best + self.recurrence.excess(self.at)
 
     @property
@@ -138,6 +140,7 @@ class Trajectory:
 
     @property
     def learning_rate(self) -> float:
+        """The constant rate of the walk."""
         return self.recurrence.rate
 
     @property
@@ -148,7 +151,8 @@ class Trajectory:
     def steps_within(self, share: float = 0.01) -> int | None:
         """The first step whose loss is at most `1 + share` times the best; None where none ever is.
 
-        Where the best loss is zero, it is the first below `share` times the loss at the start.
+        Where the best loss is zero, it is the first below `share` times the loss at the start. Raises `DescendError`
+        for a share that is not above 0.
         """
         if not share > 0:
             raise DescendError(f"`share` must be above 0, 0.01 for one percent, got {share!r}.")

@@ -66,6 +66,11 @@ class Suboptimality:
 class Diagnosis:
     """What `diagnose` finds; prints as a page. `given` are the coordinates of the data, `standardised` the others.
 
+    `target`, `loss` and `penalty` (its alpha) say what is minimised, over `rows` rows and `columns` columns, of a
+    `table` or of arrays, with or without an `intercept`. `gap` is how good the loss can get and how far a run is from
+    that; `findings` are what is remarkable about the columns; `notes` what a reader should know. `forecast` and
+    `scene` are what `plot` and `surface` draw.
+
     >>> import descend
     >>> d = descend.diagnose(*descend.make_line(100, seed=0), intercept=False)
     >>> print(str(d).splitlines()[0])
@@ -143,11 +148,12 @@ class Diagnosis:
         }
 
     def plot(self, *, ax: Any = None) -> Any:
-        """The loss as it is predicted, step by step, beside that of the run where there is one; returns the Axes.
+        """The loss as it is predicted, step by step, beside that of the run where there is one.
 
-        For squared error both lie on each other. For other losses the prediction is that of the quadratic
-        about the best weights, which holds near them. Without a run of gradient descent on all rows at a
-        constant rate every planned setting has its curve. Raises `DescendError` where nothing is planned.
+        Drawn on `ax` or new Axes, which are returned. For squared error both lie on each other. For other losses the
+        prediction is that of the quadratic about the best weights, which holds near them. Without a run of gradient
+        descent on all rows at a constant rate every planned setting has its curve. Raises `DescendError` where
+        nothing is planned.
 
         >>> import descend
         >>> x, y = descend.make_line(100, seed=0)
@@ -166,12 +172,12 @@ class Diagnosis:
         return plot_forecast(self.forecast, ax=ax)
 
     def surface(self, *, ax: Any = None) -> Any:
-        """Contours of the loss over two weights, with the curvature's principal directions; returns the Axes.
+        """Contours of the loss over two weights, with the curvature's principal directions.
 
-        The surface goes through the best weights. Each line lies along an eigenvector of the second
-        derivatives there, in the two coordinates shown, as long as the half-axis of one contour: long where the
-        loss is flat. The path is that of the run, or of gradient descent as predicted. Raises `DescendError`
-        where there is one weight alone.
+        Drawn on `ax` or new Axes, which are returned. The surface goes through the best weights. Each line lies
+        along an eigenvector of the second derivatives there, in the two coordinates shown, as long as the half-axis
+        of one contour: long where the loss is flat. The path is that of the run, or of gradient descent as
+        predicted. Raises `DescendError` where there is one weight alone.
 
         >>> import descend
         >>> x, y = descend.make_line(100, seed=0)

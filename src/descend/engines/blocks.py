@@ -48,14 +48,16 @@ class Block:
 
     @property
     def rows(self) -> int:
+        """The number of rows."""
         return int(self.X.shape[0])
 
     @property
     def nbytes(self) -> int:
+        """The memory that its arrays take, in bytes."""
         return sum(int(matrix_bytes(part)) for part in (self.X, self.y, self.sample_weight, self.offset))
 
     def take(self, rows: Array) -> Block:
-        """The rows that a mask or an index array names."""
+        """The `rows` that a mask, of shape (rows,), or an array of indices names."""
 
         def pick(column: Array | None) -> Array | None:
             return None if column is None else column[rows]
@@ -66,7 +68,7 @@ class Block:
 
     @staticmethod
     def joined(blocks: Sequence[Block]) -> Block:
-        """The rows of several blocks, in order."""
+        """The rows of several `blocks`, in order."""
         if len(blocks) == 1:
             return blocks[0]
         columns = ([getattr(b, name) for b in blocks] for name in ("y", "sample_weight", "offset"))

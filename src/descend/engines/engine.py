@@ -109,6 +109,8 @@ class Serial:
 class Threads:
     """Leaves shared by threads, one per core unless `count` says otherwise. Any `count` gives the same bits.
 
+    Raises `DescendError` for a `count` below 1.
+
     >>> import descend
     >>> x, y = descend.make_line(100_000, seed=0)
     >>> runs = [descend.fit(x, y, engine=Threads(count)) for count in (1, 2, 3)]

@@ -24,7 +24,8 @@ class Moments:
     """Count, means and centred cross products of `[X | y]`; itself a Statistic without parameters.
 
     `weight` is the sum of the sample weights, `rows` the number of rows with weight. `mean` plus
-    `mean_low` is the mean of each column, y last; `cross` is `sum_i s_i (v_i - mean)(v_i - mean)'`.
+    `mean_low` is the mean of each column, y last, shape (features + 1,); `cross` is
+    `sum_i s_i (v_i - mean)(v_i - mean)'`, shape (features + 1, features + 1).
 
     >>> block = Block(np.array([[0.0], [2.0]]), np.array([1.0, 5.0]))
     >>> m = Moments.of(block)
@@ -54,7 +55,10 @@ class Moments:
 
     @staticmethod
     def of_columns(Z: Float, sparse: Any = None, s: Float | None = None) -> Moments:
-        """The moments of `Z = [dense | y | 1]`, which is overwritten, and of sparse columns before y."""
+        """The moments of `Z = [dense | y | 1]`, which is overwritten, and of `sparse` columns before y.
+
+        `s` holds the sample weights, shape (rows,), where there are any.
+        """
         weight = float(len(Z) if s is None else s.sum())
         each = np.ones(len(Z)) if s is None else s  # s @ Z: five times faster than Z.sum(0)
         mean = (each @ Z[:, :-1]) / (weight or 1.0)
@@ -72,9 +76,9 @@ class Moments:
         sparse: tuple[Float, Float, Float] | None = None,
         s: Float | None = None,
     ) -> Moments:
-        """The same where `Z` is less numbers near its means already.
+        """The same where `Z` is less numbers near its means already, `mean`; `weight` is the sum of `s`.
 
-        Of sparse columns `S` come `S.T @ Z`, `S.T @ S` and the sums, all of them by weight.
+        `sparse`, of sparse columns `S`, are `S.T @ Z`, `S.T @ S` and the sums, all of them by weight.
 
         What is left, the mean of the columns of `Z`, is added to `mean` as an unevaluated sum: exact to the
         last bits even far from zero.

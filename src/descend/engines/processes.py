@@ -29,7 +29,8 @@ class Processes(RemoteEngine):
     the machine's memory for all together unless given. The parts of a process that is killed, that
     gives no sign of life for `timeout` seconds, or that is as much and twice the time of the round behind, go to
     the others. A `with` block around
-    several fits keeps the processes between them, which saves starting them again.
+    several fits keeps the processes between them, which saves starting them again. Raises `DescendError` for a
+    `count` below 1 and a `timeout` that is not above 0, and later `EngineLostError` where all processes are gone.
 
     >>> from descend.objectives.objective import Objective
     >>> x, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]

@@ -27,13 +27,16 @@ from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, as_loss
 class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     """Linear regression: minimises `mean((X @ w + b - y)**2) + alpha / 2 * sum(w**2)`.
 
-    `X` has shape (rows, features), dense, CSR or a frame; `y` (rows,). `penalty` is "l2" or None, `alpha`
-    its strength ("auto" is 0 here). `optimizer` is "auto" (exact), exact, newton, lbfgs,
-    gradient-descent, adam or one of the package's objects. The run ends where the gradient norm is at
-    most `tol`, or after `steps` updates or `epochs` passes where given; `batch_size` makes mini-batches.
-    `early_stopping` (True, or how many evaluations to wait) watches the loss on `validation_fraction` of
-    the rows, or on `eval_set`. `standardize` sets the coordinates of the descent. Of collinear columns without a
-    penalty the solution of minimum norm is taken, in the units of the data, as LinearRegression's. `verbose` prints the loss
+    `X` has shape (rows, features), dense, CSR or a frame; `y` (rows,). `loss` is "squared-error", the name of
+    another loss of numbers, an object or a function of torch tensors. `penalty` is "l2" or None, `alpha` its
+    strength ("auto" is 0 here). `optimizer` is "auto" (exact), exact, newton, lbfgs, gradient-descent, adam or one
+    of the package's objects; `learning_rate` is that of gradient descent and Adam, a number, a schedule or "auto".
+    `fit_intercept` adds an intercept; with `warm_start` a fit begins at the weights of the one before;
+    `random_state` decides which rows are held out and the order of mini-batches. The run ends where the gradient
+    norm is at most `tol`, or after `steps` updates or `epochs` passes where given; `batch_size` makes mini-batches.
+    `early_stopping` (True, or how many evaluations to wait) watches the loss on `validation_fraction` of the rows,
+    or on `eval_set`. `standardize` sets the coordinates of the descent. Of collinear columns without a penalty the
+    solution of minimum norm is taken, in the units of the data, as LinearRegression's. `verbose` prints the loss
     every so many steps. Raises `DescendError`, a ValueError, on bad input.
 
     Learned: `coef_` (features,), `intercept_`, `n_iter_`, `history_`, `outcome_`, `run_` (by `fit`). Of float32 rows
@@ -76,7 +79,11 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         self.random_state, self.verbose = random_state, verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> LinearRegressor:
-        """Fit; `eval_set=(X, y)` holds rows to validate on."""
+        """Fit to `X` of shape (rows, features) and `y` (rows,); returns itself.
+
+        `sample_weight` has shape (rows,), weights of at least 0; `eval_set=(X, y)` holds rows to validate on. Raises
+        `DescendError` on bad input.
+        """
         X, y = self._valid_data(X, y)
         made: LinearRegressor = self._fit(
             X, y, self._weights(sample_weight, X), self._loss(), self._valid_rows(eval_set)
@@ -86,14 +93,15 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearRegressor:
         """Learn from more rows: for squared error exactly, as if all rows so far had been given to `fit`.
 
-        Another loss takes one pass of the optimizer, which goes on from its state.
+        Another loss takes one pass of the optimizer, which goes on from its state. `X`, `y` and `sample_weight` are
+        those of `fit`.
         """
         X, y = self._valid_data(X, y, reset=not hasattr(self, "coef_"))
         made: LinearRegressor = self._partial(X, y, self._weights(sample_weight, X), self._loss(), None)
         return made
 
     def predict(self, X: Any) -> Array:
-        """One number per row."""
+        """One number for each row of `X`, shape (rows,)."""
         return self._predictor(X)
 
     def _loss(self) -> Loss:
@@ -118,9 +126,10 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
 class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
     """Logistic regression, of two classes or more: minimises the mean cross entropy plus `alpha / 2 * sum(w**2)`.
 
-    As LinearRegressor, but: `loss` is "auto" (logistic for two classes, else cross-entropy over all of
-    them), `alpha` "auto" is 1 / (weight of the training rows), scikit-learn's `C=1`, since separable classes
-    have no optimum without a penalty; and `class_weight` is None, "balanced" or a dict of weights.
+    The parameters are those of `LinearRegressor`, but: `loss` is "auto" (logistic for two classes, else
+    cross-entropy over all of them), `alpha` "auto" is 1 / (weight of the training rows), scikit-learn's `C=1`, since
+    separable classes have no optimum without a penalty; and `class_weight` is None, "balanced" or a dict of weights.
+    `y` holds labels of any kind, shape (rows,).
 
     Learned: `classes_`, `coef_` (1, features) or (classes, features), `intercept_` (1,) or (classes,),
     and those of LinearRegressor.
@@ -162,7 +171,11 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         self.class_weight, self.random_state, self.verbose = class_weight, random_state, verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> LinearClassifier:
-        """Fit; `eval_set=(X, y)` holds rows to validate on."""
+        """Fit to `X` of shape (rows, features) and `y` (rows,); returns itself.
+
+        `sample_weight` has shape (rows,), weights of at least 0; `eval_set=(X, y)` holds rows to validate on. Raises
+        `DescendError` on bad input.
+        """
         X, y = self._valid_data(X, y)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
@@ -178,7 +191,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         """One pass of the optimizer over more rows; it goes on from its state and schedule.
 
         The first call needs `classes`, all labels that will ever come. Optimizers that work on all rows
-        make one step on those given.
+        make one step on those given. `X`, `y` and `sample_weight` are those of `fit`. Raises `DescendError` where
+        `classes` are missing or change, and where `class_weight` is "balanced".
         """
         first = not hasattr(self, "classes_")
         if first and classes is None:
@@ -203,24 +217,24 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         return made
 
     def decision_function(self, X: Any) -> Float:
-        """The linear predictor, (rows,) of the second of two classes, or (rows, classes)."""
+        """The linear predictor of the rows of `X`, (rows,) of the second of two classes, or (rows, classes)."""
         return self._predictor(X)
 
     def predict(self, X: Any) -> Array:
-        """One label per row: the most probable."""
+        """One label for each row of `X`, the most probable, shape (rows,)."""
         z = self.decision_function(X)
         codes = (z > 0).astype(int) if z.ndim == 1 else z.argmax(axis=1)
         return np.asarray(self.classes_[codes])
 
     def predict_proba(self, X: Any) -> Float:
-        """One probability per class, shape (rows, classes), in the order of `classes_`."""
+        """One probability per class for each row of `X`, shape (rows, classes), in the order of `classes_`."""
         z = self.decision_function(X)
         if z.ndim == 2:
             return CrossEntropy().inverse_link(z)
         return np.column_stack([LogisticLoss().inverse_link(z) for z in (-z, z)])
 
     def predict_log_proba(self, X: Any) -> Float:
-        """The logarithms of `predict_proba`."""
+        """The logarithms of `predict_proba` for the rows of `X`."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.predict_proba(X)))
 

@@ -37,10 +37,11 @@ CHUNK_CELLS = 2**26
 
 @dataclass(frozen=True)
 class Torch:
-    """An engine: rows live on a torch device, "cpu", "cuda", "cuda:1" or "mps", and are summed there.
+    """An engine: rows live on a torch `device`, "cpu", "cuda", "cuda:1" or "mps", and are summed there.
 
     `fit(x, y)` takes it by itself where `x` is a tensor on a GPU. Sums are in float64 (float32 on mps,
-    which has no other), in a fixed order, but their last bits may differ from those of Threads.
+    which has no other), in a fixed order, but their last bits may differ from those of Threads. A fit raises
+    `DescendError` where the device is not to be had, and for tables and sparse rows, which take Threads.
 
     >>> import descend
     >>> x, y = descend.make_line(100, seed=0)

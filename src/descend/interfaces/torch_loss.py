@@ -24,11 +24,12 @@ TRIED_ROWS = 1_000
 class TorchLoss:
     """A loss written as a function of torch tensors: `function(y_hat, y)`, a mean or one value per row.
 
-    `y_hat` is the linear predictor, float64 of shape (rows,), or (rows, outputs) where `outputs` says how many;
-    `y` has shape (rows,) and is float64, or int64 where there are several outputs and `y` holds whole numbers. Gradient and curvature come
-    from autograd. A mean must be that of the rows: f(all) is compared with the row-weighted mean of two
-    parts before the first step, since a sum over blocks could not give anything else (RMSE, say).
-    `curvature_bound`, which "auto" learning rates go by, is the largest curvature found on the target.
+    Make one with `TorchLoss.of`, which finds out whether it is a mean (`mean_only`). `y_hat` is the linear
+    predictor, float64 of shape (rows,), or (rows, outputs) where `outputs` says how many; `y` has shape (rows,) and
+    is float64, or int64 where there are several outputs and `y` holds whole numbers. Gradient and curvature come
+    from autograd. A mean must be that of the rows: f(all) is compared with the row-weighted mean of two parts before
+    the first step, since a sum over blocks could not give anything else (RMSE, say). `curvature_bound`, which "auto"
+    learning rates go by, is the largest curvature found on the target.
 
     >>> loss = TorchLoss.of(lambda y_hat, y: ((y_hat - y) ** 2).mean())
     >>> loss.gradient(np.array([1.0, 4.0]), np.array([0.0, 2.0])).tolist()
@@ -42,7 +43,9 @@ class TorchLoss:
 
     @staticmethod
     def of(function: Callable[[Any, Any], Any], outputs: int | None = None) -> Any:
-        """Find out whether it returns a mean or one value per row. Raises `DescendError` if neither.
+        """Find out whether `function` returns a mean or one value per row. Raises `DescendError` if neither.
+
+        `outputs` is the number of predictions a row, None for a single one.
 
         >>> loss = TorchLoss.of(torch.nn.functional.cross_entropy, outputs=3)
         >>> loss.gradient(np.zeros((1, 3)), np.array([2])).round(3).tolist()
@@ -91,7 +94,7 @@ class TorchLoss:
         return self._per_row(value, len(z)), gradient.numpy()
 
     def on_device(self, z: Any, y: Any) -> tuple[Any, Any]:
-        """Tensors in, tensors out: what the function returned, and the derivative of the rows' sum."""
+        """Tensors `z` and `y` in, tensors out: what the function returned, and the derivative of the rows' sum."""
         z = z.detach().requires_grad_()
         value = self.function(z, y)
         (gradient,) = torch.autograd.grad(value * len(z) if self.mean_only else value.sum(), z)
@@ -102,7 +105,7 @@ class TorchLoss:
         return found
 
     def curvature_on_device(self, z: Any, y: Any) -> Any:
-        """The second derivative of each row's loss, as a tensor."""
+        """The second derivative with respect to `z` of each row's loss, as a tensor; `z` and `y` are tensors."""
         z = z.detach().requires_grad_()
         value = self.function(z, y)
         total = value * len(z) if self.mean_only else value.sum()
@@ -123,7 +126,7 @@ class TorchLoss:
         return torch.from_numpy(np.ascontiguousarray(z)), self.target(torch.from_numpy(np.array(y)))
 
     def target(self, y: Any) -> Any:
-        """A target as the function gets it: float64, or int64 where whole numbers choose among several outputs."""
+        """A target `y` as the function gets it: float64, or int64 where whole numbers choose among several outputs."""
         whole = self.outputs is not None and not (y.is_floating_point() and bool((y != y.floor()).any()))
         return y.long() if whole else y.double()
 

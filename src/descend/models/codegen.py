@@ -168,7 +168,7 @@ class Linear(torch.nn.Module):
 
 
 def export(model: Model, to: str, path: str | os.PathLike[str] | None = None) -> str | bytes:
-    """The model as `to`: "python", "torch", "sql" (text) or "onnx" (bytes); written to `path` where given.
+    """`model` as `to`: "python", "torch", "sql" (text) or "onnx" (bytes); written to `path` where given.
 
     Raises `DescendError` for another `to`, `MissingExtraError` where ONNX is not installed.
 

@@ -32,8 +32,10 @@ FORMAT, VERSION = "descend-model", 1
 class Model:
     """Weights and what they mean: enough to predict, to be shown and to be saved.
 
-    `weights` are those of the descent (standardised where there is an `encoding`); `classes` the
-    labels in the order of their codes; `facts` what is worth keeping about the fit, plain values.
+    `loss` is what was minimised. `weights`, of shape (features,) or (features, outputs), are those of the descent
+    (standardised where there is an `encoding` of a table), one for each of `feature_names` and, with `intercept`, one
+    more, the last; `classes` are the labels in the order of their codes; `facts` what is worth keeping about the
+    fit, plain values.
 
     >>> import descend
     >>> model = descend.fit("examples/penguins.csv", target="species").model
@@ -62,21 +64,24 @@ class Model:
         return like_tensor(found, empty_like(data))
 
     def predict_probabilities(self, data: Any) -> Any:
-        """One probability per class, shape (rows, classes), columns in the order of `classes`."""
+        """One probability per class for each row of `data`, shape (rows, classes), in the order of `classes`.
+
+        Raises `DescendError` where the model predicts numbers.
+        """
         if self.classes is None:
             raise DescendError("`predict_probabilities` needs a classification; this model predicts numbers.")
         found = np.concatenate([self.probabilities(z) for z in self._predictors(data)])
         return like_tensor(found, empty_like(data))
 
     def decide(self, z: Float) -> Array:
-        """Predictions from the linear predictor."""
+        """Predictions from the linear predictor `z`, of shape (rows,) or (rows, classes)."""
         if self.classes is None:
             return self.loss.inverse_link(z)
         codes = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
         return np.asarray(np.array(self.classes)[codes])
 
     def probabilities(self, z: Float) -> Float:
-        """Class probabilities from the linear predictor."""
+        """Class probabilities from the linear predictor `z`, of shape (rows,) or (rows, classes)."""
         p = self.loss.inverse_link(z)
         return np.column_stack([1.0 - p, p]) if p.ndim == 1 else p
 
@@ -134,7 +139,10 @@ class Model:
         return door("to_linear")(w, self.intercept)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as JSON, whole or not at all."""
+        """Write the model to `path` as JSON, whole or not at all.
+
+        Raises `DescendError` where the loss is one of your own, which has no name to be found by.
+        """
         if self.loss.name not in LOSSES:
             raise DescendError(f"a model with the loss {self.loss.name} of your own cannot be saved as JSON.")
         content = {
@@ -155,7 +163,7 @@ class Model:
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """Read a model that `save` wrote. Raises `ModelFileError` where the file is something else.
+    """Read a model that `save` wrote to `path`. Raises `ModelFileError` where the file is something else.
 
     >>> import descend
     >>> run = descend.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])

@@ -235,7 +235,7 @@ def check_weighted(loss: Loss, weighted: Any) -> None:
 def mse(y_hat: Any, y: Any) -> float:
     """Mean squared error `((y_hat - y)**2).mean()`, with no half.
 
-    Both have the same shape. Raises `ShapeError` where they differ.
+    `y_hat`, the predictions, and `y` have the same shape. Raises `ShapeError` where they differ.
 
     >>> mse([1.0, 2.0], [1.0, 4.0])
     2.0

@@ -76,7 +76,8 @@ class Objective(ABC):
     ) -> Objective:
         """The objective of arrays: `x` of shape (rows, features), `y` and `sample_weight` (rows,).
 
-        Raises `ShapeError` where shapes do not fit and `DataError` where `y` is no target of the loss.
+        `loss`, `penalty`, `intercept` and `engine` are those of `fit`; of cross entropy `y` holds class numbers from
+        0 on. Raises `ShapeError` where shapes do not fit and `DataError` where `y` is no target of the loss.
         """
         loss, x = as_loss(loss), check_matrix(x)
         y = check_column(y, "y", x.shape[0])
@@ -99,9 +100,10 @@ class Objective(ABC):
         outputs: int | None = None,
         moments: Moments | None = None,
     ) -> Objective:
-        """The objective of an open session; `outputs` columns of weights where the loss has several.
+        """The objective of an open `session`; `outputs` columns of weights where the loss has several.
 
-        `moments` are those of the columns where they have been summed already.
+        `loss` and `penalty` are objects; with `intercept` the last weight is one. `moments` are those of the columns
+        where they have been summed already.
         """
         from descend.objectives.quadratic import Quadratic  # which is an Objective
 
@@ -116,7 +118,7 @@ class Objective(ABC):
         return made
 
     def value(self, w: Float) -> float:
-        """`F(w)`; at the weights of the last evaluation it costs nothing."""
+        """`F(w)` at `w`, of shape `shape`; at the weights of the last evaluation it costs nothing."""
         w = self._as_weights(w)
         for last in (self._last, self._last_value):
             if last is not None and np.array_equal(last[0], w):
@@ -140,7 +142,7 @@ class Objective(ABC):
         """`F(w)` and its gradient."""
 
     def gradient(self, w: Float) -> Float:
-        """The gradient alone; a copy that the caller may change."""
+        """The gradient at `w` alone, shaped as `w`; a copy that the caller may change."""
         return self.value_and_gradient(w)[1]
 
     @property
@@ -167,7 +169,10 @@ class Objective(ABC):
         return np.zeros(self.shape)
 
     def check_weights(self, weights: Any, name: str = "start") -> Float:
-        """A float64 copy of `weights`, or a `ShapeError` where its shape is not that of the weights."""
+        """A float64 copy of `weights`, which an error calls `name`.
+
+        Raises `ShapeError` where the shape is not `shape`, `DescendError` where it does not hold finite numbers.
+        """
         try:
             w: Float = np.array(weights, dtype=np.float64)
         except (TypeError, ValueError):

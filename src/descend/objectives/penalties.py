@@ -41,7 +41,7 @@ class L2:
     """Ridge penalty `alpha / 2 * sum(w**2)`, added to the mean loss.
 
     With n rows, `alpha` here is scikit-learn's `2 * alpha / n` of Ridge and `1 / (C n)` of
-    LogisticRegression. `L2(0)` is no penalty.
+    LogisticRegression. `L2(0)` is no penalty. Raises `DescendError` where `alpha` is below 0 or no number.
 
     >>> L2(0.5).value(np.array([1.0, 2.0]))
     1.25

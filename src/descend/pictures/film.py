@@ -131,10 +131,12 @@ class Surface:
 class Film:
     """A run as data for the screen: made by `run.animate()`, saved by `save`, read by `Film.load`.
 
-    `weights` has shape (frames, coefficients), one path for each of `names`; `steps`, the step's
-    number, and `learning_rate` (frames,). `curves` maps "loss", "validation_loss" and "batch_loss" to
-    arrays of shape (2, points), the step's numbers above the values; every frame whose loss is
-    known is among them. Where a run has thousands of weights `names` are the largest few of them.
+    `weights` has shape (frames, coefficients), one path for each of `names`; `steps`, the step's number, and
+    `learning_rate` (frames,). `curves` maps "loss", "validation_loss" and "batch_loss" to arrays of shape (2,
+    points), the step's numbers above the values; every frame whose loss is known is among them. Where a run has
+    thousands of weights `names` are the largest few of them. `sample` holds some of the rows and what predicts them
+    at every frame, `surface` the loss over two weights, None where there is none. `title` and `target` are the names
+    of the data and of what is predicted.
 
     >>> film = Film("regression", np.array([0, 1]), np.array([[0.5], [3.0]]), ("slope",))
     >>> film.frames, film.picture, Film.from_json(film.to_json()).names
@@ -184,7 +186,7 @@ class Film:
         }.get(self.model, "none")
 
     def loss(self, frame: int, curve: str = "loss") -> float:
-        """The value of a curve at a frame, NaN where there is none."""
+        """The value of a `curve`, one of `curves`, at a `frame`, counted from 0; NaN where there is none."""
         steps, values = self.curves.get(curve, np.empty((2, 0)))
         at = np.flatnonzero(steps == self.steps[frame])
         return float(values[at[0]]) if len(at) else math.nan
@@ -214,7 +216,7 @@ class Film:
 
     @staticmethod
     def from_json(text: str) -> Film:
-        """The inverse of `to_json`. Raises `DataError` where the text is something else."""
+        """The inverse of `to_json`. Raises `DataError` where `text` is something else."""
         try:
             content = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
@@ -233,7 +235,7 @@ class Film:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Film:
-        """Read what `save("NAME.json")` wrote. Raises `DataError` where the file is something else."""
+        """Read what `save("NAME.json")` wrote to `path`. Raises `DataError` where the file is something else."""
         try:
             text = Path(path).read_text("utf-8")
         except OSError as error:
@@ -252,7 +254,7 @@ class Film:
         return page(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the film as `.html`, `.json`, `.gif`, `.mp4` or `.png` (the last frame).
+        """Write the film to `path`, which ends in `.html`, `.json`, `.gif`, `.mp4` or `.png` (the last frame).
 
         Raises `DescendError` for another kind of file, or where a video needs a program that is missing.
 

@@ -26,7 +26,7 @@ _active: ContextVar[Style | None] = ContextVar("style", default=None)
 
 @contextmanager
 def style(name: Style | str) -> Iterator[Style]:
-    """Draw everything inside in the look "light" or "dark"; matplotlib's settings are put back after.
+    """Draw everything inside in the look `name`, "light" or "dark"; matplotlib's settings are put back after.
 
     Raises `DescendError` for another name.
 
@@ -110,7 +110,7 @@ def _suiting(ax: Axes) -> Style:
 
 
 def plot(x: Any, y: Any, weights: Any = None, *, ax: Axes | None = None) -> Axes:
-    """Data, and the line of some weights; no run needed. Returns the Axes.
+    """Data, and the line of some weights; no run needed. Drawn on `ax` or new Axes, which are returned.
 
     `x` has shape (rows,) or (rows, features), `y` (rows,); `weights` one number per column of `x`, or
     one more, the intercept, last. Columns of `x` that are constant, the lesson's ones, are no

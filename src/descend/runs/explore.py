@@ -24,7 +24,10 @@ SPAN, STOP = 1e6, 4.0
 
 @dataclass(frozen=True)
 class LearningRates:
-    """Loss against learning rate, what is suggested, and the limit above which descent leaves; see `lr_find`.
+    """Loss against learning rate, what is suggested, and the limit above which descent leaves; made by `lr_find`.
+
+    `rates` and `losses` have shape (points,): the loss before the step that took the rate. `suggestion` is the rate
+    to begin with.
 
     >>> print(LearningRates(np.array([0.1, 1.0]), np.array([2.0, 1.0]), 0.5, 2.0, exact=True))
     try `learning_rate=0.5`; above 2 the loss grows without end
@@ -64,11 +67,14 @@ def lr_find(
 ) -> LearningRates:
     """Try learning rates from `smallest` to `largest`, one step each, and suggest one.
 
-    Step k takes the rate `smallest * (largest / smallest)**(k / (points - 1))`; the test ends where the loss
-    is 4 times its best. Suggested is the rate at which the loss falls most steeply on the logarithmic axis,
-    in batches, which are noisy, a tenth of that of the lowest loss, and at most half the limit. Without bounds they span six decades about the safe rate. `data`, `y` and
-    `problem` are those of `fit`; `batch_size` steps on batches, whose losses are smoothed from that of all rows on. Raises
-    `DescendError` for an optimizer without a learning rate. Smith, Cyclical Learning Rates (2017), section 3.3.
+    Step k takes the rate `smallest * (largest / smallest)**(k / (points - 1))`; the test ends where the loss is 4
+    times its best. Suggested is the rate at which the loss falls most steeply on the logarithmic axis, in batches,
+    which are noisy, a tenth of that of the lowest loss, and at most half the limit. Without bounds they span six
+    decades about the safe rate. `data`, `y` and `problem` are those of `fit`; `batch_size` steps on batches, whose
+    losses are smoothed from that of all rows on. `optimizer` is gradient descent or Adam, by name or as an object,
+    whose own rate is not used; `points` is at least 10; `start` holds the first weights, zeros unless given. Raises
+    `DescendError` for an optimizer without a learning rate, and for bounds that are none. Smith, Cyclical Learning
+    Rates (2017), section 3.3.
 
     >>> import descend
     >>> x, y = descend.make_line(100, seed=0)
@@ -174,8 +180,9 @@ def path(
     """The path of gradient descent on squared error in closed form, at the steps `at` (0 to 100 unless given).
 
     `w_t = w* + V diag((1 - rate * curvature)**t) V' (w_0 - w*)`, with `H = V diag(curvature) V'` the second
-    derivatives and `w*` the minimum; momentum and Nesterov's by powers of 2 x 2 matrices. `data`, `y` and
-    `problem` are those of `fit`, or `data` is an `Objective`. Equal to stepping up to rounding. Raises
+    derivatives and `w*` the minimum; momentum and Nesterov's by powers of 2 x 2 matrices. `data`, `y` and `problem`
+    are those of `fit`, or `data` is an `Objective`. `optimizer` is gradient descent, by name or as an object at a
+    constant rate; `start` holds the first weights, zeros unless given. Equal to stepping up to rounding. Raises
     `DescendError` for another loss or optimizer, and for a learning rate that changes.
 
     >>> import descend

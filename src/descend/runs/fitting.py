@@ -60,12 +60,19 @@ def fit(
 ) -> Run:
     """Fit a linear model and return the Run.
 
-    `fit(x, y)` takes arrays as they are; `fit("data.csv", target="price")` and
-    `fit(frame, target="price")` encode a table. The keyword arguments in `problem` are those of
-    `Problem.of`: `target`, `loss`, `penalty`, `intercept`, `sample_weight`, `valid`, `seed`,
-    `columns`, `engine`. `batch_size` makes a first-order optimizer step on so many rows at a time, in
-    an order that `seed` decides; see `steps` for `epochs`, `patience` and the limits. `every` prints the
-    loss every so many steps; `progress` shows a live line; `watch` is a generator that the steps go through.
+    `fit(x, y)` takes arrays as they are, `data` of shape (rows, features) and `y` (rows,); `fit("data.csv",
+    target="price")` and `fit(frame, target="price")` encode a table. What is minimised, and over which rows, the
+    keyword arguments in `problem` say; they are those of `Problem.of`: `target`, `loss`, `penalty`, `intercept`,
+    `sample_weight`, `valid`, `seed`, `columns`, `class_weight`, `memory`, `engine`.
+
+    `optimizer` is "auto", which takes what the objective allows, "exact", "newton", "lbfgs", "gradient-descent",
+    "adam", "local-steps" or an object such as `GradientDescent(0.1)`. `start` holds the first weights, zeros unless
+    given: one per feature, the intercept last. `steps` updates or `epochs` passes are made; without either the run
+    ends where the gradient norm is at most `tolerance` (1e-6), or after 10,000 steps, and in any case after
+    `time_limit` seconds, or when the loss of the rows held out has not fallen `patience` times in a row.
+    `batch_size` makes a first-order optimizer step on so many rows at a time, in an order that `seed` decides.
+    `every` prints the loss every so many steps; `progress` shows a live line; `watch` is a generator that the steps
+    go through.
     `standardize` makes the descent on arrays go through standardised coordinates (a table's always does):
     learning rate and tolerance are then in those, start, weights and penalty in the units of the data.
     Ctrl-C ends the run and returns it as it is. Raises `DescendError` on bad input.

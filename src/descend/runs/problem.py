@@ -63,6 +63,10 @@ class ProblemOptions(TypedDict, total=False):
 class Problem:
     """A training and a validation objective, and what their weights mean. Made by `Problem.of`.
 
+    `objective` is over the rows that `session` has open; `validation` and `validation_session` are over those held
+    out, None without any. `feature_names` name the columns of `X`; `classes` are the labels in the order of their
+    codes; `encoding` maps the raw columns of a table to features, None for arrays.
+
     >>> problem = Problem.of("examples/penguins.csv", target="body_mass_g", valid=0.2)
     >>> problem.loss.name, problem.rows
     ('squared-error', {'training': 265, 'validation': 77, 'without_target': 2})
@@ -108,11 +112,17 @@ class Problem:
         memory: int | str | None = None,
         engine: Engine | None = None,
     ) -> Problem:
-        """From `(x, y)` arrays, or from a table (file, files, DataFrame) and the name of its target.
+        """From arrays, or from a table (file, files, DataFrame) and the name of its `target`.
 
-        `valid` is None, a fraction, "last:" and a fraction for the last rows in order, `(x, y)`, or a
-        table. `class_weight="balanced"` weighs each class by n / (classes * its rows). `memory` is
-        how many bytes of a table's blocks may stay in memory, a number or a text such as "500MB".
+        Of arrays `data` has shape (rows, features), dense, CSR or a tensor, and `y` and `sample_weight` (rows,),
+        weights of at least 0. `columns`, a `Columns`, says what the data of a table should not decide. `loss` is a
+        name ("squared-error", "logistic", "cross-entropy"), an object or a function of torch tensors; unless given
+        it is squared error for arrays, while a table's target tells. `penalty` is a number, the alpha of `L2`, or an
+        object; unless given there is none, but for a table with classes 1 / rows. With `intercept` a last weight is
+        added to every prediction. `valid` says which rows are held out: None, a fraction (by a hash of `seed`, file
+        and row), "last:" and a fraction for the last rows in order, `(x, y)`, or a table. `class_weight="balanced"`
+        weighs each class by n / (classes * its rows). `memory` is how many bytes of a table's blocks may stay in
+        memory, a number or a text such as "500MB". `engine` says where sums are computed, `Threads()` unless given.
         Raises `DescendError` where they do not fit.
         """
         from descend.tables.table import is_table
@@ -172,7 +182,7 @@ class Problem:
         return np.array([1.0 - mean[0], mean[0]]) if isinstance(self.loss, LogisticLoss) else mean
 
     def metrics(self, w: Float) -> dict[str, Metrics]:
-        """Metrics of the training and, where there are any, the validation rows."""
+        """Metrics at the weights `w` of the "training" and, where there are any, the "validation" rows."""
         if self.loss.name not in LOSSES:
             return {}
         sessions = {"training": self.session, "validation": self.validation_session} | self.sampled

@@ -76,7 +76,7 @@ class Columns:
     the role; `reference` maps a column to the level that its dummies are compared with; `missing`
     replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
     UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
-    together; neither is a feature.
+    together; neither is a feature. Raises `DescendError` where a list is a text.
 
     >>> import descend
     >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})

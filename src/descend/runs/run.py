@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 class Run:
     """What `fit` returns: the weights, how they came about, why the run ended, and what they mean.
 
+    `model` predicts and is saved; `history` has the steps; `outcome` says why the run ended, `optimizer` what made
+    it. `rows` counts those in `training`, in `validation` and `without_target`. `notes` are what was decided for the
+    user, `warnings` what was left out, in sentences.
+
     >>> import descend
     >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", valid=0.2)
     >>> print(run)
@@ -57,7 +61,8 @@ class Run:
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
     _quadratic: Quadratic | None = field(default=None, repr=False)
-    like: Any = field(default=None, repr=False)  # an empty tensor of the kind that the rows came in
+    like: Any = field(default=None, repr=False)
+    """An empty tensor of the kind that the rows came in, None where they were no tensors."""
 
     @property
     def weights(self) -> Any:
@@ -119,7 +124,7 @@ class Run:
         return film_of_run(self, interval)
 
     def plot(self, *, ax: Any = None) -> Any:
-        """The model on (a sample of) the training rows; returns the Axes.
+        """The model on (a sample of) the training rows; drawn on `ax` or new Axes, returns them.
 
         Regression: the data, the fit and the start's line with one feature, else actual against
         predicted with the residuals below. Two classes: the sigmoid with one feature, the boundary with
@@ -138,11 +143,14 @@ class Run:
         return plot_model(self.animate(), ax=ax)
 
     def plot_loss(self, *, ax: Any = None) -> Any:
-        """The training and the validation loss step by step; returns the Axes."""
+        """The training and the validation loss step by step; drawn on `ax` or new Axes, returns them."""
         return self.history.plot_loss(ax=ax)
 
     def plot_coefficients(self, *, ax: Any = None) -> Any:
-        """The weights step by step, the eight that move most; standardised for a table. Returns the Axes."""
+        """The weights step by step, the eight that move most; standardised for a table.
+
+        Drawn on `ax` or new Axes, which are returned.
+        """
         from descend.pictures.plots import plot_coefficients
 
         names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
@@ -151,7 +159,7 @@ class Run:
         return plot_coefficients(self.history, names=names, ax=ax)
 
     def surface(self, *, ax: Any = None) -> Any:
-        """Contours of the loss over two weights and the path there; returns the Axes.
+        """Contours of the loss over two weights and the path there; drawn on `ax` or new Axes, returns them.
 
         Exact for two weights; for more a slice through the two that moved most, and said to be one.
         """
@@ -162,7 +170,7 @@ class Run:
     def plot_confusion(self, *, ax: Any = None) -> Any:
         """The confusion matrix of the validation rows, or of the training rows where none are held out.
 
-        Returns the Axes. Raises `DescendError` where there are no classes.
+        Drawn on `ax` or new Axes, which are returned. Raises `DescendError` where there are no classes.
         """
         from descend.pictures.plots import plot_confusion
 
@@ -172,7 +180,10 @@ class Run:
         return plot_confusion(metrics[-1].confusion, self.model.classes or (), ax=ax)
 
     def plot_top_losses(self, count: int = 10, *, ax: Any = None) -> Any:
-        """The training rows that the model gets most wrong, of a table those of a sample; returns the Axes."""
+        """The `count` training rows that the model gets most wrong, of a table those of a sample.
+
+        Drawn on `ax` or new Axes, which are returned.
+        """
         from descend.models.top_losses import top_losses
         from descend.pictures.plots import plot_top_losses
 
@@ -190,10 +201,10 @@ class Run:
     ) -> None:
         """Write the report, one self-contained HTML file: metrics, film, diagnosis, coefficients, what went wrong.
 
-        `command` is the line that repeats the run, `label` names the data. `diagnosis` is that of the run
-        where there is one already; True makes it, which goes through data with classes once more, False
-        leaves it out. Unless given it is there where that costs next to nothing: of squared error, and of
-        up to a million numbers.
+        `path` is where; raises `DataError` where it cannot be written. `command` is the line that repeats the run,
+        `label` names the data. `diagnosis` is that of the run where there is one already; True makes it, which goes
+        through data with classes once more, False leaves it out. Unless given it is there where that costs next to
+        nothing: of squared error, and of up to a million numbers.
 
         >>> import descend
         >>> x, y = descend.make_line(100, seed=0)
@@ -212,11 +223,11 @@ class Run:
         return {name: values[name] if self.model.weights.ndim == 2 else values[name][0] for name in names}
 
     def predict(self, data: Any) -> Any:
-        """Numbers for a regression, labels for a classification; see `Model.predict`."""
+        """Numbers for a regression, labels for a classification, one for each row of `data`; see `Model.predict`."""
         return self.model.predict(data)
 
     def predict_probabilities(self, data: Any) -> Any:
-        """One probability per class; see `Model.predict_probabilities`."""
+        """One probability per class for each row of `data`; see `Model.predict_probabilities`."""
         return self.model.predict_probabilities(data)
 
     def to_torch(self) -> Any:
@@ -225,7 +236,7 @@ class Run:
 
     @staticmethod
     def from_torch(layer: Any, x: Any, y: Any, *, loss: Any = None, history: History | None = None) -> Run:
-        """A linear layer trained elsewhere on `x` and `y` as a Run, for its plots, film, report and model file.
+        """A linear `layer` trained elsewhere on `x` and `y` as a Run, for its plots, film, report and model file.
 
         `loss` is squared-error for one output and cross-entropy for several, unless given; `history` is what
         the loop recorded. Raises `ShapeError` where the layer does not fit the rows.
@@ -249,7 +260,7 @@ class Run:
         return summarise_model(self.model, level)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as JSON; `descend.load` reads it."""
+        """Write the model to `path` as JSON; `descend.load` reads it."""
         self.model.save(path)
 
     def __str__(self) -> str:

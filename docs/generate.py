@@ -1,0 +1,237 @@
+"""What the reference says by itself: the public names by room, and the flags of each command.
+
+`conf.py` writes the pages of names when the documentation is built, so that a new public name appears in them;
+the tests hold the docstrings that the pages show to what a reference owes.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import descend
+
+ROOMS = (
+    "runs",
+    "descent",
+    "objectives",
+    "models",
+    "pictures",
+    "diagnosis",
+    "engines",
+    "tables",
+    "interfaces",
+)
+"""The rooms in the order in which a reader meets them; the names of the top level come last."""
+TOP = "top"
+TOP_TITLE = "Errors, and data to try"
+
+
+def rooms() -> dict[str, list[str]]:
+    """The public names of each room that has any: functions first, then classes, by the alphabet."""
+    found: dict[str, list[str]] = {}
+    for name, home in descend._HOME.items():
+        found.setdefault(home.partition(".")[0] if "." in home else TOP, []).append(name)
+    order = [*ROOMS, *sorted(found.keys() - {*ROOMS, TOP}), TOP]
+    return {
+        room: sorted(found[room], key=lambda name: (name[0].isupper(), name.lower()))
+        for room in order
+        if room in found
+    }
+
+
+def title(room: str) -> str:
+    """What a room says of itself, as a heading."""
+    if room == TOP:
+        return TOP_TITLE
+    text = inspect.getdoc(importlib.import_module(f"descend.{room}")) or room
+    return text.splitlines()[0].removesuffix(".")
+
+
+def summary(found: Any) -> str:
+    """The first sentence of a docstring."""
+    first = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
+    return first.partition(". ")[0].removesuffix(".")
+
+
+def contracts() -> list[type]:
+    """The protocols of every module that has been imported."""
+    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("descend.")]
+    return [
+        kind
+        for module in modules
+        if isinstance(module, ModuleType)
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and vars(kind).get("_is_protocol") and kind.__module__ == module.__name__
+    ]
+
+
+METHODS = FunctionType | property | staticmethod | classmethod | cached_property
+
+
+def public_methods(kind: type) -> set[str]:
+    """The methods of a class that users may call, those of its bases in this package too."""
+    return {
+        name
+        for base in kind.__mro__
+        if base.__module__.startswith("descend")
+        for name, value in vars(base).items()
+        if isinstance(value, METHODS) and not name.startswith("_")
+    }
+
+
+def members(kind: type) -> list[str]:
+    """What the reference shows of a class: its methods, properties and attributes that have words of their own.
+
+    The methods of a contract are told once, where the contract is; a contract itself shows all it asks for.
+    """
+    if issubclass(kind, Enum):
+        return list(kind.__members__)
+    methods = public_methods(kind)
+    if vars(kind).get("_is_protocol"):
+        asked = methods
+    else:
+        told = (public_methods(contract) for contract in contracts())
+        asked = methods.difference(*(names for names in told if names and names <= methods))
+    documented = {name for name in asked if getattr(vars(kind).get(name), "__doc__", None)}
+    attributes = documented_attributes(kind)
+    return [name for name in _in_order(kind) if name in documented or name in attributes]
+
+
+def documented_attributes(kind: type) -> set[str]:
+    """The public attributes of a class that a text follows in its source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    return {
+        name
+        for place in (body, *(node for node in body.body if isinstance(node, ast.FunctionDef)))
+        for before, after in zip(place.body, place.body[1:], strict=False)
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        for name in _assigned(before)
+        if not name.startswith("_")
+    }
+
+
+def _assigned(node: ast.stmt) -> Iterator[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    for target in targets:
+        if isinstance(target, ast.Name):
+            yield target.id
+        elif isinstance(target, ast.Attribute):
+            yield target.attr
+
+
+def _in_order(kind: type) -> list[str]:
+    """The names of a class in the order of its source."""
+    return list(
+        dict.fromkeys(
+            [*vars(kind).get("__annotations__", ()), *vars(kind), *sorted(documented_attributes(kind))]
+        )
+    )
+
+
+def subclasses(kind: type) -> list[type]:
+    """The errors that derive from one, which are caught by it and need no public name."""
+    derived = [other for other in kind.__subclasses__() if other.__module__ == kind.__module__]
+    return sorted(derived, key=lambda other: other.__name__)
+
+
+def entry(name: str) -> str:
+    """The directive that shows a public name."""
+    found = getattr(descend, name)
+    if not inspect.isclass(found):
+        return f".. autofunction:: {name}\n"
+    shown = members(found)
+    options = f"   :members: {', '.join(shown)}\n" if shown else ""
+    options += "   :undoc-members:\n" if issubclass(found, Enum) else ""
+    text = f".. autoclass:: {name}\n{options}"
+    if issubclass(found, Exception):
+        text += "".join(
+            f"\n.. autoclass:: {other.__module__}.{other.__name__}\n" for other in subclasses(found)
+        )
+    return text
+
+
+def page(room: str, names: list[str]) -> str:
+    """The page of a room, in Markdown."""
+    entries = "\n".join(entry(name) for name in names)
+    return f"# {title(room)}\n\n```{{eval-rst}}\n.. currentmodule:: descend\n\n{entries}```\n"
+
+
+def index(found: dict[str, list[str]]) -> str:
+    """The table of contents: every public name with its first sentence."""
+    parts = ["# In Python\n", INTRODUCTION]
+    for room, names in found.items():
+        parts.append(f"## [{title(room)}]({room}.md)\n\n| | |\n|---|---|")
+        rows = [
+            f"| {{py:obj}}`~descend.{name}` | {_cell(summary(getattr(descend, name)))} |" for name in names
+        ]
+        parts.append("\n".join(rows) + "\n")
+    listed = "\n".join(found)
+    parts.append(f"```{{toctree}}\n:hidden:\n\n{listed}\n```\n")
+    return "\n".join(parts)
+
+
+INTRODUCTION = """\
+Every public name, made from the code when these pages are built. `X` has shape (rows, features), `y` (rows,),
+weights (features,), or (features, outputs) where there are several; the intercept is the last weight. `Float` is a
+NumPy array of float64, `Array` one of any type, `Matrix` a dense array or a sparse one.
+The loss is a mean over rows, a penalty is added to it.
+"""
+
+
+def write(folder: Path) -> None:
+    """Write the pages of names; a page that has not changed is left as it is, so that it is not built again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = rooms()
+    pages = {"index": index(found)} | {room: page(room, names) for room, names in found.items()}
+    for old in folder.glob("*.md"):
+        if old.stem not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+VALUES = {"str": "TEXT", "float": "NUMBER", "int": "N", "list[str]": "TEXT..."}
+
+
+def flags(command: str) -> list[tuple[str, str, str]]:
+    """The flags of a command: how each is written, what it does, and what holds where it is not given."""
+    from descend.interfaces import cli
+
+    rows = []
+    for argument in cli.app[command].assemble_argument_collection(parse_docstring=True):
+        names = [name for name in argument.names if name.startswith("-")]
+        if not argument.show or not names:
+            continue
+        hint = argument.hint
+        kind = (hint.__name__ if hint in (str, int, float, bool) else str(hint)).removesuffix(" | None")
+        value = "" if kind == "bool" else " " + VALUES[kind]
+        default = argument.field_info.default
+        given = str(default) if isinstance(default, str | int) and not isinstance(default, bool) else ""
+        written = ", ".join(f"`{name}{value}`" for name in names)
+        what = _cell(str(argument.parameter.help))
+        rows.append((written, what, "required" if argument.required else given))
+    return rows
+
+
+def flag_table(command: str) -> str:
+    """The flags of a command as a table in Markdown."""
+    rows = flags(command)
+    head = ["| flag | what it does | unless given |", "|---|---|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
