@@ -145,7 +145,7 @@ def test_far_out_the_logistic_loss_is_a_line_or_nothing(y):
         np.testing.assert_array_equal(LOGISTIC.value(FAR, np.full(4, y)), value)
         np.testing.assert_array_equal(LOGISTIC.gradient(FAR, np.full(4, y)), gradient)
         np.testing.assert_array_equal(LOGISTIC.curvature(FAR, np.full(4, y)), np.zeros(4))
-        np.testing.assert_array_equal(LOGISTIC.inverse_link(FAR), FAR > 0)
+        np.testing.assert_array_equal(LOGISTIC.link.inverse(FAR), FAR > 0)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e4, -1e4])
@@ -157,7 +157,7 @@ def test_far_out_cross_entropy_is_the_distance_to_the_largest(y, shift):
         np.testing.assert_array_equal(value, z.max(axis=1) - z[:, y])
         np.testing.assert_array_equal(gradient, np.eye(3)[[0, 1]] - np.eye(3)[y])
         np.testing.assert_array_equal(SOFTMAX.curvature(z, target), np.zeros((2, 3, 3)))
-        np.testing.assert_array_equal(SOFTMAX.inverse_link(z), np.eye(3)[[0, 1]])
+        np.testing.assert_array_equal(SOFTMAX.link.inverse(z), np.eye(3)[[0, 1]])
 
 
 def test_far_out_squared_error_is_the_square():
@@ -173,13 +173,13 @@ FLOATS = st.floats(-1e4, 1e4)
 @settings(max_examples=50)
 @given(z=arrays(float, 8, elements=FLOATS))
 def test_the_mean_of_the_logistic_loss_is_scipys_expit(z):
-    np.testing.assert_allclose(LOGISTIC.inverse_link(z), expit(z), rtol=1e-14, atol=1e-300)
+    np.testing.assert_allclose(LOGISTIC.link.inverse(z), expit(z), rtol=1e-14, atol=1e-300)
 
 
 @settings(max_examples=50)
 @given(z=arrays(float, (5, 3), elements=FLOATS))
 def test_the_mean_of_cross_entropy_is_scipys_softmax_and_sums_to_one(z):
-    p = SOFTMAX.inverse_link(z)
+    p = SOFTMAX.link.inverse(z)
     np.testing.assert_allclose(p, softmax(z, axis=1), rtol=1e-13, atol=1e-300)
     np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-15)
     y = np.zeros(5, int)
@@ -188,18 +188,18 @@ def test_the_mean_of_cross_entropy_is_scipys_softmax_and_sums_to_one(z):
 
 def test_a_link_undoes_the_inverse_link():
     p = np.array([1e-9, 0.1, 0.5, 0.999])
-    np.testing.assert_allclose(LOGISTIC.link(p), logit(p), rtol=1e-12)
-    np.testing.assert_allclose(LOGISTIC.inverse_link(LOGISTIC.link(p)), p, rtol=1e-12)
+    np.testing.assert_allclose(LOGISTIC.link.of(p), logit(p), rtol=1e-12)
+    np.testing.assert_allclose(LOGISTIC.link.inverse(LOGISTIC.link.of(p)), p, rtol=1e-12)
     p = np.array([0.2, 0.5, 0.3])
-    np.testing.assert_allclose(SOFTMAX.inverse_link(SOFTMAX.link(p)[None])[0], p, rtol=1e-13)
-    assert SOFTMAX.link(p).sum() == pytest.approx(0, abs=1e-15)
-    np.testing.assert_array_equal(SQUARED.link(p), p)
-    np.testing.assert_array_equal(SQUARED.inverse_link(p), p)
+    np.testing.assert_allclose(SOFTMAX.link.inverse(SOFTMAX.link.of(p)[None])[0], p, rtol=1e-13)
+    assert SOFTMAX.link.of(p).sum() == pytest.approx(0, abs=1e-15)
+    np.testing.assert_array_equal(SQUARED.link.of(p), p)
+    np.testing.assert_array_equal(SQUARED.link.inverse(p), p)
 
 
 def test_the_link_of_certainty_is_finite():
-    assert np.isfinite(LOGISTIC.link(np.array([0.0, 1.0]))).all()
-    assert np.isfinite(SOFTMAX.link(np.array([0.0, 1.0]))).all()
+    assert np.isfinite(LOGISTIC.link.of(np.array([0.0, 1.0]))).all()
+    assert np.isfinite(SOFTMAX.link.of(np.array([0.0, 1.0]))).all()
 
 
 @st.composite

@@ -75,7 +75,7 @@ class CentredDerivatives:
         z, s = X @ w, np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         if z.ndim == 1:
             return triangular_factor(X * np.sqrt(s * self.loss.curvature(z, block.y))[:, None])
-        p = self.loss.inverse_link(z)
+        p = self.loss.link.inverse(z)
         B = (np.eye(p.shape[1]) - p[:, :, None]) * np.sqrt(s[:, None] * p)[:, None, :]
         Z = X[:, None, :, None] * B.transpose(0, 2, 1)[:, :, None, :]
         return triangular_factor(Z.reshape(-1, w.size))
@@ -242,7 +242,7 @@ def newton_decrement(objective: Objective, w: Float) -> float:
 
 def _is_short(objective: Objective, w: Float, step: NewtonStep) -> bool:
     """Whether the step keeps to where the curvature is about that at `w`."""
-    if not getattr(objective.loss, "bounded_slope", False) or objective.session is None:
+    if objective.loss.slope_bound == np.inf or objective.session is None:
         return True
     units: Any = objective.coordinates
     move = step.move if units is None else units.to_original(step.move)

@@ -224,8 +224,9 @@ def limit_at_minimum(objective: Objective, optimizer: GradientDescent, near: Flo
 def _is_bounded(objective: Objective, optimizer: Optimizer) -> bool:
     """Whether gradient descent cannot leave for infinity, because neither the loss nor the penalty throws it out."""
     assert isinstance(optimizer, GradientDescent)
-    if not getattr(objective.loss, "bounded_slope", False) or objective.penalty.is_zero:
-        return bool(getattr(objective.loss, "bounded_slope", False))
+    bounded = objective.loss.slope_bound < math.inf
+    if not bounded or objective.penalty.is_zero:
+        return bounded
     rate, curvature = optimizer.schedule.rate, float(objective._penalty_curvature(objective.zeros()).max())
     return isinstance(rate, str) or rate < optimizer.rate_limit(curvature)
 

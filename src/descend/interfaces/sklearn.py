@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from descend.errors import DataError, DescendError, MissingExtraError
+from descend.objectives.links import LOGIT, SOFTMAX
 
 try:
     from sklearn.base import ClassifierMixin, RegressorMixin
@@ -108,7 +109,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         loss = as_loss(self.loss)
         if isinstance(loss, LogisticLoss | CrossEntropy):
             raise DescendError(f"`loss` {loss.name} is one of classes. Use LinearClassifier.")
-        if getattr(loss, "outputs", None) is not None:
+        if not loss.has_classes and loss.outputs(1) is not None:
             raise DescendError(
                 "`loss` must be one of a single prediction a row: with several use `descend.fit(x, y, loss=...)`."
             )
@@ -230,8 +231,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         """One probability per class for each row of `X`, shape (rows, classes), in the order of `classes_`."""
         z = self.decision_function(X)
         if z.ndim == 2:
-            return CrossEntropy().inverse_link(z)
-        return np.column_stack([LogisticLoss().inverse_link(z) for z in (-z, z)])
+            return SOFTMAX.inverse(z)
+        return np.column_stack([LOGIT.inverse(z) for z in (-z, z)])
 
     def predict_log_proba(self, X: Any) -> Float:
         """The logarithms of `predict_proba` for the rows of `X`."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from descend.engines.matrix import Array, Float
 from descend.errors import DataError, DescendError, MissingExtraError, check_whole
+from descend.objectives.losses import Loss
 
 try:
     import torch as torch  # the other modules of torch take it from here
@@ -21,7 +22,7 @@ TRIED_ROWS = 1_000
 
 
 @dataclass(frozen=True)
-class TorchLoss:
+class TorchLoss(Loss):
     """A loss written as a function of torch tensors: `function(y_hat, y)`, a mean or one value per row.
 
     Make one with `TorchLoss.of`, which finds out whether it is a mean (`mean_only`). `y_hat` is the linear
@@ -37,8 +38,8 @@ class TorchLoss:
     """
 
     function: Callable[[Any, Any], Any]
-    mean_only: bool
-    outputs: int | None = None
+    mean_only: bool  # type: ignore[misc]
+    several: int | None = None
     name: ClassVar[str] = "your own loss"
 
     @staticmethod
@@ -76,7 +77,7 @@ class TorchLoss:
         return TorchLoss(function, found.shape == (), outputs)
 
     @property
-    def curvature_bound(self) -> float:
+    def curvature_bound(self) -> float:  # type: ignore[override]
         """The largest curvature found by `check_target`, 1 before that."""
         return float(self.__dict__.get("_steepest", 1.0))
 
@@ -110,8 +111,8 @@ class TorchLoss:
         value = self.function(z, y)
         total = value * len(z) if self.mean_only else value.sum()
         (gradient,) = torch.autograd.grad(total, z, create_graph=True)
-        if self.outputs is not None:
-            columns = [self._second(gradient[:, k], z) for k in range(self.outputs)]
+        if self.several is not None:
+            columns = [self._second(gradient[:, k], z) for k in range(self.several)]
             return torch.stack(columns, 1)
         return self._second(gradient, z)
 
@@ -127,18 +128,15 @@ class TorchLoss:
 
     def target(self, y: Any) -> Any:
         """A target `y` as the function gets it: float64, or int64 where whole numbers choose among several outputs."""
-        whole = self.outputs is not None and not (y.is_floating_point() and bool((y != y.floor()).any()))
+        whole = self.several is not None and not (y.is_floating_point() and bool((y != y.floor()).any()))
         return y.long() if whole else y.double()
 
     def _per_row(self, value: Any, rows: int) -> Float:
         value = value.detach().numpy()
         return np.full(rows, float(value)) if self.mean_only else np.asarray(value, dtype=np.float64)
 
-    def inverse_link(self, z: Float) -> Float:
-        return z
-
-    def link(self, mean: Float) -> Float:
-        return mean
+    def outputs(self, classes: int) -> int | None:
+        return self.several
 
     def check_target(self, y: Array) -> None:
         """Try the loss on two parts of the target, and take its curvature."""
@@ -146,7 +144,7 @@ class TorchLoss:
             raise DataError(f"`y` must hold numbers for a loss of your own, got dtype {y.dtype}.")
         y = y[:TRIED_ROWS].astype(np.float64)
         spread = float(y.std()) or 1.0
-        shape = len(y) if self.outputs is None else (len(y), self.outputs)
+        shape = len(y) if self.several is None else (len(y), self.several)
         z = y.mean() + spread * np.random.default_rng(0).normal(size=shape)
         cut = len(y) // 3
         if cut:

@@ -76,13 +76,13 @@ class Model:
     def decide(self, z: Float) -> Array:
         """Predictions from the linear predictor `z`, of shape (rows,) or (rows, classes)."""
         if self.classes is None:
-            return self.loss.inverse_link(z)
+            return self.loss.link.inverse(z)
         codes = (z > 0).astype(np.intp) if z.ndim == 1 else z.argmax(axis=1)
         return np.asarray(np.array(self.classes)[codes])
 
     def probabilities(self, z: Float) -> Float:
         """Class probabilities from the linear predictor `z`, of shape (rows,) or (rows, classes)."""
-        p = self.loss.inverse_link(z)
+        p = self.loss.link.inverse(z)
         return np.column_stack([1.0 - p, p]) if p.ndim == 1 else p
 
     def linear_predictor(self, X: Matrix) -> Float:

@@ -70,7 +70,7 @@ def top_losses(run: Run, count: int = 10) -> TopLosses:
         at, among = np.arange(len(y)), run.sample.description.replace("rows", "training rows")
     else:
         return TopLosses([], "no rows")
-    if getattr(model.loss, "mean_only", False):
+    if model.loss.mean_only:
         return TopLosses([], "no rows: the loss tells only their mean")
     losses = model.loss.value(z, y)
     worst = np.argsort(-losses, kind="stable")[:count]
@@ -91,7 +91,7 @@ def top_losses(run: Run, count: int = 10) -> TopLosses:
 def _named(model: Any, z: Float, y: float) -> tuple[str, str]:
     """The target and the prediction of a row in words."""
     if model.classes is None:
-        return f"{y:.6g}", ", ".join(f"{value:.6g}" for value in np.ravel(model.loss.inverse_link(z)))
+        return f"{y:.6g}", ", ".join(f"{value:.6g}" for value in np.ravel(model.loss.link.inverse(z)))
     chances = model.probabilities(z)[0]
     likeliest, true = int(chances.argmax()), int(y)
     said = f"{model.classes[likeliest]} ({chances[likeliest]:.3g})"

@@ -131,7 +131,7 @@ class Piece:
         """
         batches = self.batches[: len(weights)]
         ends = np.cumsum([0] + [batch.rows for batch in batches])
-        if getattr(batches[0].loss, "mean_only", False):
+        if batches[0].loss.mean_only:
             losses = np.concatenate([batch.loss.value(batch.z, batch.y) for batch in batches])
         else:
             losses = batches[0].loss.value(self.z[: ends[-1]], self.y[: ends[-1]])

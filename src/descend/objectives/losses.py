@@ -7,50 +7,96 @@ frozen dataclass here with the methods of `Loss` and name it in `LOSSES`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from math import inf
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
 from descend.doors import door
 from descend.engines.matrix import Array, Float
 from descend.errors import DataError, DescendError, ShapeError
+from descend.objectives.links import IDENTITY, LOGIT, SOFTMAX, Link
+
+Kind = Literal["number", "count", "two classes", "classes"]
+"""What a target holds: any number, one of at least 0, 0 and 1, or class numbers 0 to K - 1."""
 
 
-class Loss(Protocol):
-    """What an Objective asks of a loss. `z` and the results are float64.
+class Loss(ABC):
+    """What everyone may know of a loss: nobody asks for its type.
 
-    With one output `z` has shape (rows,); with K outputs (rows, K), and `curvature` (rows, K, K).
+    `z` and the results are float64. With one output `z` has shape (rows,); with K outputs (rows, K), and
+    `curvature` (rows, K, K). A loss is a frozen dataclass; its fields are its settings, which a model file keeps.
     """
 
     name: ClassVar[str]
-    curvature_bound: ClassVar[float]
+    kind: ClassVar[Kind] = "number"
+    link: ClassVar[Link] = IDENTITY
+    """How the mean of `y` follows from `z`."""
+    curvature_bound: ClassVar[float] = inf
     """No eigenvalue of `curvature` exceeds this, whatever `z` and `y`; infinity where none holds."""
+    slope_bound: ClassVar[float] = inf
+    """No entry of `gradient` exceeds this in size; infinity where none holds."""
+    closed_form: ClassVar[bool] = False
+    """Whether it is the square of `z - y`, whose sums over all rows follow from the moments of the columns."""
+    likelihood: ClassVar[bool] = False
+    """Whether it is the negative logarithm of a likelihood whose scale is known, up to a term of `y` alone."""
+    mean_only: ClassVar[bool] = False
+    """Whether `value` knows nothing but the mean over the rows it is given."""
 
+    @abstractmethod
     def value(self, z: Float, y: Array) -> Float:
         """The loss of each row, shape (rows,)."""
 
+    @abstractmethod
     def gradient(self, z: Float, y: Array) -> Float:
         """Its derivative with respect to `z`, shaped as `z`."""
 
-    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
-        """Both, sharing what they share."""
-
+    @abstractmethod
     def curvature(self, z: Float, y: Array) -> Float:
         """Its second derivative with respect to `z`."""
 
-    def inverse_link(self, z: Float) -> Float:
-        """The mean of `y` given `z`: a number, a probability, or one probability per class."""
+    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        """Both, sharing what they share."""
+        return self.value(z, y), self.gradient(z, y)
 
-    def link(self, mean: Float) -> Float:
-        """The inverse of `inverse_link`: the `z` that predicts this mean of `y`."""
+    def best(self, y: Array) -> Float:
+        """The loss of each row at the `z` that is best for it alone: zero for most."""
+        return np.zeros(len(y))
 
+    def unit_deviance(self, z: Float, y: Array) -> Float:
+        """How far each row is from its best prediction, at least 0; twice the excess for a likelihood.
+
+        McCullagh and Nelder, Generalized Linear Models (1989), section 2.3.
+        """
+        return (2.0 if self.likelihood else 1.0) * (self.value(z, y) - self.best(y))
+
+    def variance(self, mean: Float) -> Float:
+        """The variance of `y` as a function of its mean, up to a constant factor."""
+        return np.ones_like(mean)
+
+    def outputs(self, classes: int) -> int | None:
+        """How many columns of weights it needs for so many classes; None for a single one without a column."""
+        return None
+
+    @abstractmethod
     def check_target(self, y: Array) -> None:
         """Raise `DataError` where `y` is not a target of this loss."""
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether the target is one of classes rather than a number."""
+        return self.kind in ("two classes", "classes")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its name and settings, as a model file keeps them; `loss_from_dict` reads it."""
+        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(cast(Any, self))}}
+
 
 @dataclass(frozen=True)
-class SquaredError:
+class SquaredError(Loss):
     """Squared error `(z - y)**2`, the loss of linear regression. No half.
 
     Gradient `2 (z - y)`, curvature 2, identity link.
@@ -61,6 +107,7 @@ class SquaredError:
 
     name: ClassVar[str] = "squared-error"
     curvature_bound: ClassVar[float] = 2.0
+    closed_form: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return np.square(z - y)
@@ -75,19 +122,13 @@ class SquaredError:
     def curvature(self, z: Float, y: Array) -> Float:
         return np.full(z.shape, 2.0)
 
-    def inverse_link(self, z: Float) -> Float:
-        return z
-
-    def link(self, mean: Float) -> Float:
-        return mean
-
     def check_target(self, y: Array) -> None:
         if y.dtype.kind not in "fiub":
             raise DataError(f"`y` must hold numbers for squared error, got dtype {y.dtype}.")
 
 
 @dataclass(frozen=True)
-class LogisticLoss:
+class LogisticLoss(Loss):
     """Negative log-likelihood of a coin: `log(1 + exp(z)) - y z` for `y` in {0, 1}, in nats.
 
     Gradient `p - y` and curvature `p (1 - p)` with `p = 1 / (1 + exp(-z))`. Computed from
@@ -98,8 +139,11 @@ class LogisticLoss:
     """
 
     name: ClassVar[str] = "logistic"
+    kind: ClassVar[Kind] = "two classes"
+    link: ClassVar[Link] = LOGIT
     curvature_bound: ClassVar[float] = 0.25
-    bounded_slope: ClassVar[bool] = True
+    slope_bound: ClassVar[float] = 1.0
+    likelihood: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z
@@ -125,13 +169,8 @@ class LogisticLoss:
         e = np.exp(-np.abs(z))
         return e / np.square(1.0 + e)
 
-    def inverse_link(self, z: Float) -> Float:
-        e = np.exp(-np.abs(z))
-        return np.where(z >= 0, 1.0, e) / (1.0 + e)
-
-    def link(self, mean: Float) -> Float:
-        p = np.clip(mean, 1e-300, 1.0 - 1e-16)
-        return np.asarray(np.log(p) - np.log1p(-p))
+    def variance(self, mean: Float) -> Float:
+        return mean * (1.0 - mean)
 
     def check_target(self, y: Array) -> None:
         if y.dtype.kind not in "fiub" or not bool(np.isin(y, (0, 1)).all()):
@@ -141,7 +180,7 @@ class LogisticLoss:
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Loss):
     """Negative log-likelihood of a class: `logsumexp(z) - z[y]` for `y` in {0, ..., K - 1}, in nats.
 
     `z` has one column per class. Gradient `p - onehot(y)` and curvature `diag(p) - p p'` with
@@ -153,8 +192,11 @@ class CrossEntropy:
     """
 
     name: ClassVar[str] = "cross-entropy"
+    kind: ClassVar[Kind] = "classes"
+    link: ClassVar[Link] = SOFTMAX
     curvature_bound: ClassVar[float] = 0.5
-    bounded_slope: ClassVar[bool] = True
+    slope_bound: ClassVar[float] = 1.0
+    likelihood: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return self.value_and_gradient(z, y)[0]
@@ -173,16 +215,14 @@ class CrossEntropy:
         return value, p
 
     def curvature(self, z: Float, y: Array) -> Float:
-        p = self.inverse_link(z)
+        p = self.link.inverse(z)
         return np.asarray(p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]))
 
-    def inverse_link(self, z: Float) -> Float:
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+    def outputs(self, classes: int) -> int | None:
+        return classes
 
-    def link(self, mean: Float) -> Float:
-        logs = np.log(np.clip(mean, 1e-300, 1.0))
-        return np.asarray(logs - logs.mean())
+    def variance(self, mean: Float) -> Float:
+        return mean * (1.0 - mean)
 
     def check_target(self, y: Array) -> None:
         whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((y == np.floor(y)).all()))
@@ -190,16 +230,6 @@ class CrossEntropy:
             raise DataError(
                 "`y` must hold class numbers 0, 1, ..., K - 1 for cross entropy; DataFrames and files may hold labels."
             )
-
-
-def outputs_of(loss: Loss, classes: int) -> int | None:
-    """How many columns of weights a loss needs on a target of so many classes; None for a single one without a column.
-
-    >>> outputs_of(CrossEntropy(), 3), outputs_of(LogisticLoss(), 2)
-    (3, None)
-    """
-    found: int | None = classes if isinstance(loss, CrossEntropy) else getattr(loss, "outputs", None)
-    return found
 
 
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogisticLoss(), CrossEntropy())}
@@ -210,22 +240,33 @@ def as_loss(loss: Any) -> Loss:
 
     Raises `DescendError` where it is none of these.
     """
+    if isinstance(loss, Loss):
+        return loss
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]
-    if callable(loss) and not isinstance(loss, type) and not hasattr(loss, "value_and_gradient"):
-        loss = door("torch_loss").of(loss)
-    if isinstance(loss, str | type) or not hasattr(loss, "value_and_gradient"):
-        raise DescendError(
-            f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "
-            f"or a function of torch tensors, got {loss!r}."
-        )
-    made: Loss = loss
-    return made
+    if callable(loss) and not isinstance(loss, type):
+        made: Loss = door("torch_loss").of(loss)
+        return made
+    raise DescendError(
+        f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "
+        f"or a function of torch tensors, got {loss!r}."
+    )
+
+
+def loss_from_dict(content: str | Mapping[str, Any]) -> Loss:
+    """The loss that `to_dict` wrote, or of that name with the settings it has unless told.
+
+    >>> loss_from_dict({"name": "logistic"}) == loss_from_dict("logistic") == LogisticLoss()
+    True
+    """
+    settings = {"name": content} if isinstance(content, str) else dict(content)
+    loss: Loss = replace(cast(Any, LOSSES[settings.pop("name")]), **settings)
+    return loss
 
 
 def check_weighted(loss: Loss, weighted: Any) -> None:
     """Raise `DescendError` where rows have weights (not None or False) and the loss tells only their mean."""
-    if weighted is not None and weighted is not False and getattr(loss, "mean_only", False):
+    if weighted is not None and weighted is not False and loss.mean_only:
         raise DescendError(
             f"sample weights need the loss of each row, and `loss` {loss.name} returns a mean. "
             "Return one value per row: drop the `.mean()`."

@@ -21,7 +21,7 @@ from descend.engines.engine import Engine, Session, SomeLeaves, Threads
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.errors import DataError, DescendError, ShapeError
-from descend.objectives.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted, outputs_of
+from descend.objectives.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted
 from descend.objectives.penalties import Penalty, as_penalty
 from descend.objectives.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum
 
@@ -85,7 +85,7 @@ class Objective(ABC):
         check_weighted(loss, sample_weight)
         sample_weight = None if sample_weight is None else check_sample_weight(sample_weight, x.shape[0])
         session = (engine or Threads()).open(ArraySource(x, y, sample_weight))
-        outputs = outputs_of(loss, int(y.max()) + 1)
+        outputs = loss.outputs(int(y.max()) + 1)
         return Objective.over(
             session, loss=loss, penalty=as_penalty(penalty), intercept=intercept, outputs=outputs
         )
@@ -278,7 +278,7 @@ class Summed(Objective):
     def constant_loss(self) -> float:
         w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
         sums = self.session.reduce(TargetSum(self.shape[1] if isinstance(self.loss, CrossEntropy) else None))
-        w[-1:] = self.loss.link(sums[1:] / sums[0])
+        w[-1:] = self.loss.link.of(sums[1:] / sums[0])
         _, weight, total = self.session.reduce(LossSum(self.loss, True), w)
         return float(total / weight)
 

@@ -54,12 +54,11 @@ class Legend:
 
     @property
     def model(self) -> str:
-        if isinstance(self.loss, LogisticLoss):
-            return "two-class"
-        if isinstance(self.loss, CrossEntropy):
-            return "multi-class"
-        several = getattr(self.loss, "outputs", None) is not None
-        return "weights" if self.loss is None or several else "regression"
+        if self.loss is None:
+            return "weights"
+        if self.loss.has_classes:
+            return "two-class" if self.loss.kind == "two classes" else "multi-class"
+        return "regression" if self.loss.outputs(1) is None else "weights"
 
     def weight_names(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """One name per weight, raveled."""

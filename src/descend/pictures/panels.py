@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from descend.engines.matrix import Array, Float
-from descend.objectives.losses import CrossEntropy, LogisticLoss
+from descend.objectives.links import LOGIT, SOFTMAX
 from descend.pictures.film import Film, FilmSample
 from descend.pictures.styles import SIZES, Style
 
@@ -154,7 +154,7 @@ class SigmoidPanel(Panel):
 
     def _curve(self, frame: int) -> Float:
         w = self.sample.predictors[frame]
-        return LogisticLoss().inverse_link(w[0] * self.x + w[1])
+        return LOGIT.inverse(w[0] * self.x + w[1])
 
     def show(self, frame: int) -> None:
         self.fit.set_data(self.x, self._curve(frame))
@@ -194,11 +194,11 @@ class RegionsPanel(Panel):
         u, v = np.meshgrid(*self.at)
         z = u[..., None] * w[0] + v[..., None] * w[1] + w[2]
         if w.ndim == 1:
-            p = LogisticLoss().inverse_link(z)
+            p = LOGIT.inverse(z)
             p = np.concatenate([1.0 - p, p], axis=-1)
             self.boundary.set_data(*boundary(w, *(a[[0, -1]] for a in self.at)))
         else:
-            p = CrossEntropy().inverse_link(z.reshape(-1, z.shape[-1])).reshape(z.shape)
+            p = SOFTMAX.inverse(z.reshape(-1, z.shape[-1])).reshape(z.shape)
         colours = np.array([rgb(class_colour(self.style, k)) for k in range(p.shape[-1])])
         likeliest = p.argmax(axis=-1)
         chance, floor = p.max(axis=-1), 1.0 / p.shape[-1]
@@ -232,7 +232,7 @@ class HistogramPanel(Panel):
         class_labels(self.ax, self.film, self.style)
 
     def _counts(self, frame: int, mine: Array) -> Array:
-        p = LogisticLoss().inverse_link(self.sample.linear_predictor(frame)[mine])
+        p = LOGIT.inverse(self.sample.linear_predictor(frame)[mine])
         return np.histogram(p, self.bins)[0]
 
     def show(self, frame: int) -> None:
@@ -259,7 +259,7 @@ class ClassesPanel(Panel):
         name_axes(self.ax, "probability given to the true class", "")
 
     def show(self, frame: int) -> None:
-        p = CrossEntropy().inverse_link(self.sample.linear_predictor(frame))[np.arange(len(self.y)), self.y]
+        p = SOFTMAX.inverse(self.sample.linear_predictor(frame))[np.arange(len(self.y)), self.y]
         self.dots.set_offsets(np.column_stack([p, self.place]))
         for k, mean in zip(self.classes, self.means, strict=True):
             here = float(p[self.y == k].mean())

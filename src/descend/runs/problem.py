@@ -33,7 +33,6 @@ from descend.objectives.losses import (
     SquaredError,
     as_loss,
     check_weighted,
-    outputs_of,
 )
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2, Penalty, as_penalty
@@ -234,7 +233,7 @@ def make_problem(
 ) -> Problem:
     """Open both sources and put objectives over them; moments that are known already are not summed again."""
     training, held_out = sources
-    outputs = outputs_of(loss, len(classes or ()))
+    outputs = loss.outputs(len(classes or ()))
     how = {"loss": loss, "intercept": options.intercept, "outputs": outputs}
     validation, validation_session = None, None
     with ExitStack() as opened:  # closed again on an error

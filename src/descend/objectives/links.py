@@ -1,0 +1,101 @@
+"""Links: how the mean of the target follows from the linear predictor `z = X @ w + offset`.
+
+McCullagh and Nelder, Generalized Linear Models (1989), section 2.2. A link is a value with a name: exports, the
+player and reports write it in their own language, and look it up by that name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from descend.engines.matrix import Float
+
+
+class Link(ABC):
+    """`z = of(mean)` and `mean = inverse(z)`."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def inverse(self, z: Float) -> Float:
+        """The mean of `y` given `z`: a number, a probability, or one probability per class."""
+
+    @abstractmethod
+    def of(self, mean: Float) -> Float:
+        """The `z` that predicts this mean of `y`."""
+
+
+@dataclass(frozen=True)
+class Identity(Link):
+    """`mean = z`."""
+
+    name: ClassVar[str] = "identity"
+
+    def inverse(self, z: Float) -> Float:
+        return z
+
+    def of(self, mean: Float) -> Float:
+        return mean
+
+
+@dataclass(frozen=True)
+class Log(Link):
+    """`mean = exp(z)`; a mean of zero counts as 1e-300.
+
+    >>> Log().inverse(np.array([0.0, 1.0])).round(6).tolist()
+    [1.0, 2.718282]
+    """
+
+    name: ClassVar[str] = "log"
+
+    def inverse(self, z: Float) -> Float:
+        return np.exp(z)
+
+    def of(self, mean: Float) -> Float:
+        return np.log(np.maximum(mean, 1e-300))
+
+
+@dataclass(frozen=True)
+class Logit(Link):
+    """`mean = 1 / (1 + exp(-z))`, the probability of class 1, from `exp(-|z|)`, which never overflows.
+
+    >>> Logit().inverse(np.array([0.0, 1000.0])).tolist()
+    [0.5, 1.0]
+    """
+
+    name: ClassVar[str] = "logit"
+
+    def inverse(self, z: Float) -> Float:
+        e = np.exp(-np.abs(z))
+        return np.where(z >= 0, 1.0, e) / (1.0 + e)
+
+    def of(self, mean: Float) -> Float:
+        p = np.clip(mean, 1e-300, 1.0 - 1e-16)
+        return np.asarray(np.log(p) - np.log1p(-p))
+
+
+@dataclass(frozen=True)
+class Softmax(Link):
+    """`mean_k = exp(z_k) / sum_j exp(z_j)`, one probability per class; `of` gives the `z` that sum to zero.
+
+    >>> Softmax().inverse(np.array([[0.0, 0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+
+    name: ClassVar[str] = "softmax"
+
+    def inverse(self, z: Float) -> Float:
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+    def of(self, mean: Float) -> Float:
+        logs = np.log(np.clip(mean, 1e-300, 1.0))
+        return np.asarray(logs - logs.mean())
+
+
+IDENTITY, LOG, LOGIT, SOFTMAX = Identity(), Log(), Logit(), Softmax()
+LINKS: dict[str, Link] = {link.name: link for link in (IDENTITY, LOG, LOGIT, SOFTMAX)}
