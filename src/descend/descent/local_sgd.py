@@ -16,6 +16,7 @@ from descend.objectives.batches import batch_rate
 from descend.objectives.losses import Loss
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import Penalty
+from descend.objectives.statistics import shifted
 
 
 class Rounds(NamedTuple):
@@ -129,7 +130,8 @@ class LocalWalk:
     def _step(self, w: Float, X: Any, block: Block, rows: slice) -> None:
         """Change `w` by one batch."""
         x, y = matrix.take_rows(X, rows), block.y[rows]
-        g = self.loss.gradient(matrix.product(x, w), y)
+        z = shifted(matrix.product(x, w), None if block.offset is None else block.offset[rows])
+        g = self.loss.gradient(z, y)
         if block.sample_weight is not None:
             s = block.sample_weight[rows]
             g = g * (s if g.ndim == 1 else s[:, None])

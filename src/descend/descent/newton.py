@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,7 +19,7 @@ from descend.engines.moments import triangular_factor
 from descend.objectives.losses import CrossEntropy, Loss
 from descend.objectives.objective import Objective, Summed
 from descend.objectives.quadratic import Quadratic
-from descend.objectives.statistics import HessianSum, LargestMove, LossAndGradient
+from descend.objectives.statistics import HessianSum, LargestMove, LossAndGradient, shifted
 
 ILL = 1e-8
 """A smaller curvature than this share of the largest has lost half of its digits in the Hessian."""
@@ -56,7 +56,7 @@ class CentredDerivatives:
             dense, sparse = matrix.split(rows.X)
             parts = [] if dense is None else [np.asarray(dense, dtype=np.float64)]
             parts += [] if sparse is None else [sparse.toarray()]
-            centred = Block(np.hstack(parts) - self.mean, rows.y, rows.sample_weight)
+            centred = replace(rows, X=np.hstack(parts) - self.mean)
             g = LossAndGradient(self.loss, self.intercept).of(centred, w)[3:]
             second = (
                 self._root(centred, w)
@@ -72,7 +72,8 @@ class CentredDerivatives:
         Of classes `B = (I - p 1') diag(sqrt p)`, which keeps the digits of small p.
         """
         X = np.column_stack([block.X, np.ones(block.rows)]) if self.intercept else block.X
-        z, s = X @ w, np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        z = shifted(X @ w, block.offset)
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         if z.ndim == 1:
             return triangular_factor(X * np.sqrt(s * self.loss.curvature(z, block.y))[:, None])
         p = self.loss.link.inverse(z)

@@ -37,10 +37,12 @@ class ArraySource:
     feature_names: tuple[str, ...] = ()
     split: AnySplit | None = None
     held_out: bool = False
+    offset: Array | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.X.shape
-        for name, column in (("y", self.y), ("sample_weight", self.sample_weight)):
+        for name in ("y", "sample_weight", "offset"):
+            column: Array | None = getattr(self, name)
             if column is not None and column.shape[0] != rows:
                 raise ShapeError(
                     f"`x` has shape {self.X.shape} and `{name}` has shape {column.shape}: "
@@ -82,8 +84,11 @@ class ArraySource:
         X = matrix.take_rows(self.X, slice(start, stop))
         if isinstance(X, np.ndarray):
             X = np.array(X, order="F" if matrix.memory_order(X) == "F" else "C")
-        weight = None if self.sample_weight is None else self.sample_weight[start:stop].copy()
-        return replace(self, X=X, y=self.y[start:stop].copy(), sample_weight=weight)
+        weight, offset = (
+            None if column is None else column[start:stop].copy()
+            for column in (self.sample_weight, self.offset)
+        )
+        return replace(self, X=X, y=self.y[start:stop].copy(), sample_weight=weight, offset=offset)
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
         size = leaf_rows(self.leaf_columns)
@@ -95,7 +100,7 @@ class ArraySource:
         chosen = np.concatenate(rows)
         if self.sample_weight is not None:
             chosen = chosen[self.sample_weight[chosen] > 0]  # those of weight zero are as if not there
-        return Block(self.X, self.y, self.sample_weight), chosen
+        return Block(self.X, self.y, self.sample_weight, self.offset), chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +126,26 @@ class ArrayRange:
 
     def leaves(self) -> Iterator[ArrayLeaf]:
         for index, leaf in enumerate(ArrayPart(self.source).leaves(), self.first):
-            yield replace(leaf, index=index, offset=self.start)
+            yield replace(leaf, index=index, before=self.start)
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayLeaf:
-    """Rows `start` to `stop` of an `ArraySource`, of a whole in which `offset` rows come before it."""
+    """Rows `start` to `stop` of an `ArraySource`, of a whole in which `before` rows come before it."""
 
     index: int
     source: ArraySource
     start: int
     stop: int
-    offset: int = 0
+    before: int = 0
 
     def block(self) -> Block | None:
         s, rows = self.source, slice(self.start, self.stop)
-        weight = None if s.sample_weight is None else s.sample_weight[rows]
-        block = Block(matrix.take_rows(s.X, rows), s.y[rows], weight)
+        weight, offset = (None if column is None else column[rows] for column in (s.sample_weight, s.offset))
+        block = Block(matrix.take_rows(s.X, rows), s.y[rows], weight, offset)
         if s.split is None:
             return block
-        held_out = s.split.held_out(0, self.offset + self.start, self.offset + self.stop)
+        held_out = s.split.held_out(0, self.before + self.start, self.before + self.stop)
         keep = held_out if s.held_out else ~held_out
         return block.take(keep) if keep.any() else None
 
@@ -202,6 +207,11 @@ def check_sample_weight(sample_weight: Any, rows: int) -> Float:
     if s.min() < 0 or s.max() == 0:
         raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
     return s
+
+
+def check_offset(offset: Any, rows: int) -> Float:
+    """`offset` as finite numbers, one per row, that are added to the linear predictor."""
+    return check_column(offset, "offset", rows).astype(np.float64, copy=False)
 
 
 def _as_array(data: Any, name: str) -> Array:

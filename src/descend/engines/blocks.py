@@ -52,12 +52,17 @@ class Block:
         return int(self.X.shape[0])
 
     @property
+    def target(self) -> Array:
+        """`y` less the offset: what `X @ w` is held against where the loss is squared error."""
+        return self.y if self.offset is None else self.y - self.offset
+
+    @property
     def nbytes(self) -> int:
         """The memory that its arrays take, in bytes."""
         return sum(int(matrix_bytes(part)) for part in (self.X, self.y, self.sample_weight, self.offset))
 
-    def take(self, rows: Array) -> Block:
-        """The `rows` that a mask, of shape (rows,), or an array of indices names."""
+    def take(self, rows: Array | slice) -> Block:
+        """The `rows` that a mask, of shape (rows,), an array of indices or a slice names."""
 
         def pick(column: Array | None) -> Array | None:
             return None if column is None else column[rows]

@@ -49,7 +49,7 @@ class Moments:
         Z = matrix.scratch("centred", (block.rows, p + 2), order)
         if dense is not None:
             np.copyto(Z[:, :p], dense, casting="unsafe")
-        np.copyto(Z[:, p], block.y, casting="unsafe")
+        np.copyto(Z[:, p], block.target, casting="unsafe")
         Z[:, -1] = 1.0
         return Moments.of_columns(Z, sparse, s)
 
@@ -142,7 +142,7 @@ class DenseMoments:
     def of(self, block: Block, params: Any = None) -> Moments:
         dense, _ = matrix.split(block.X)
         columns = np.empty((block.rows, 0)) if dense is None else dense
-        return Moments.of(Block(columns, block.y, block.sample_weight))
+        return Moments.of(Block(columns, block.y, block.sample_weight, block.offset))
 
     def merge(self, a: Moments, b: Moments) -> Moments:
         return Moments.merge(a, b)
@@ -193,7 +193,7 @@ class Triangle:
             np.copyto(Z[:, :p], dense, casting="unsafe")
         if sparse is not None:
             Z[:, p:-1] = sparse.toarray()
-        np.copyto(Z[:, -1], block.y, casting="unsafe")
+        np.copyto(Z[:, -1], block.target, casting="unsafe")
         if self.mean is not None and self.mean_low is not None:
             Z -= self.mean
             Z -= self.mean_low

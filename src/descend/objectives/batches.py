@@ -25,7 +25,7 @@ from descend.engines.splits import check_seed
 from descend.errors import DescendError, check_whole
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import Penalty
-from descend.objectives.statistics import RowNorms
+from descend.objectives.statistics import RowNorms, shifted
 
 T = TypeVar("T")
 WINDOW_ROWS = 2**20
@@ -42,11 +42,13 @@ class Batch(Objective):
 
     whole: ClassVar[bool] = False
 
-    __slots__ = ("X", "batches", "loss", "s", "scale", "y", "z")
+    __slots__ = ("X", "batches", "loss", "offset", "s", "scale", "y", "z")
 
-    def __init__(self, of: Batches, X: Matrix, y: Array, s: Array | None, z: Float) -> None:
+    def __init__(
+        self, of: Batches, X: Matrix, y: Array, s: Array | None, z: Float, offset: Array | None
+    ) -> None:
         self.batches, self.loss = of, of.objective.loss
-        self.X, self.y, self.s, self.z = X, y, s, z
+        self.X, self.y, self.s, self.z, self.offset = X, y, s, z, offset
         self.scale = 1.0 / (len(y) * of.mean_weight)
 
     def gradient(self, w: Float) -> Float:
@@ -56,6 +58,7 @@ class Batch(Objective):
             np.dot(X, w, out=z)
         else:
             z[...] = matrix.product(X, w)
+        shifted(z, self.offset)
         g = self.loss.gradient(z, self.y)
         if self.s is not None:
             g *= self.s if g.ndim == 1 else self.s[:, None]
@@ -67,7 +70,9 @@ class Batch(Objective):
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         gradient = self.gradient(w)
-        return float(Piece(self.batches, self.X, self.y, self.s, self.z).losses([w])[0]), gradient
+        return float(
+            Piece(self.batches, self.X, self.y, self.s, self.z, self.offset).losses([w])[0]
+        ), gradient
 
     def _value(self, w: Float) -> float:
         return self._evaluate(w)[0]
@@ -113,6 +118,7 @@ class Piece:
     y: Array
     s: Array | None
     z: Float
+    offset: Array | None = None
 
     @cached_property
     def batches(self) -> list[Batch]:
@@ -120,8 +126,9 @@ class Piece:
         made = []
         for start in range(0, len(self.y), self.of.size):
             rows = slice(start, start + self.of.size)
-            s = None if self.s is None else self.s[rows]
-            made.append(Batch(self.of, matrix.take_rows(self.X, rows), self.y[rows], s, self.z[rows]))
+            s, offset = (None if column is None else column[rows] for column in (self.s, self.offset))
+            X = matrix.take_rows(self.X, rows)
+            made.append(Batch(self.of, X, self.y[rows], s, self.z[rows], offset))
         return made
 
     def losses(self, weights: Sequence[Float]) -> Float:
@@ -173,7 +180,7 @@ class Batches:
         if self.objective.coordinates is not None:
             block = replace(block, X=self.objective.coordinates.rows(block.X))
         z = self._buffers.empty((block.rows, *self.objective.shape[1:]))
-        return Piece(self, block.X, block.y, block.sample_weight, z)
+        return Piece(self, block.X, block.y, block.sample_weight, z, block.offset)
 
     @cached_property
     def _buffers(self) -> Buffers:
@@ -275,7 +282,7 @@ def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffe
     if not all(isinstance(block.X, np.ndarray) for block, _ in segments):
         block = Block.joined([block.take(order) for block, order in segments])
         X = matrix.with_ones(block.X) if intercept else block.X
-        return Block(X, np.asarray(block.y, dtype=np.float64), block.sample_weight)
+        return replace(block, X=X, y=np.asarray(block.y, dtype=np.float64))
     columns = segments[0][0].X.shape[1]
     rows = sum(len(order) for _, order in segments)
     X, y, start = buffers.empty((rows, columns + intercept)), np.empty(rows), 0
@@ -285,7 +292,8 @@ def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffe
         y[at] = np.take(block.y, order)
     X[:, columns:] = 1.0
     s = [b.sample_weight[order] for b, order in segments if b.sample_weight is not None]
-    return Block(X, y, np.concatenate(s) if s else None)
+    offset = [b.offset[order] for b, order in segments if b.offset is not None]
+    return Block(X, y, np.concatenate(s) if s else None, np.concatenate(offset) if offset else None)
 
 
 class Ahead(Generic[T]):

@@ -6,7 +6,7 @@ only the Objective divides. A leaf that holds no rows contributes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from descend.engines import matrix
 from descend.engines.arrays import check_matrix
 from descend.engines.blocks import Block
-from descend.engines.matrix import Float
+from descend.engines.matrix import Array, Float
 from descend.errors import ShapeError
 from descend.objectives.losses import Loss
 
@@ -26,8 +26,13 @@ def linear_predictor(block: Block, w: Float, intercept: bool) -> Float:
     z = matrix.product(block.X, w[:-1] if intercept else w)
     if intercept:
         z += w[-1]
-    if block.offset is not None:
-        z += block.offset if z.ndim == 1 else block.offset[:, None]
+    return shifted(z, block.offset)
+
+
+def shifted(z: Float, offset: Array | None) -> Float:
+    """`z`, shape (rows,) or (rows, outputs), plus the offset of each row, in the memory of `z`."""
+    if offset is not None:
+        z += offset if z.ndim == 1 else offset[:, None]
     return z
 
 
@@ -97,7 +102,7 @@ class LargestMove:
     intercept: bool
 
     def of(self, block: Block, params: Float) -> Float:
-        z = linear_predictor(Block(block.X, block.y), params, self.intercept)
+        z = linear_predictor(replace(block, offset=None), params, self.intercept)
         z = z if block.sample_weight is None else z[block.sample_weight > 0]
         return np.array([np.abs(z).max(initial=0.0)])
 

@@ -97,6 +97,19 @@ def weights_of(piece: Slice, name: str) -> Float:
     return weights
 
 
+def offsets_of(piece: Slice, name: str) -> Float:
+    """What is added to the linear predictor of each row. Raises `DataError` where it is missing or infinite."""
+    offsets = as_numbers(piece.frame[name])
+    strange = ~np.isfinite(offsets)
+    if strange.any():
+        row = int(strange.argmax())
+        raise DataError(
+            f"the offset column `{name}` must hold finite numbers, got {piece.frame[name][row]!r} "
+            f"in row {piece.start + row + 1}."
+        )
+    return offsets
+
+
 def held_out_of(piece: Slice, split: AnySplit | None) -> Array:
     """A mask of the rows that are held out."""
     rows = piece.frame.height

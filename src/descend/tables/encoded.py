@@ -19,7 +19,7 @@ from descend.engines.machine import memory_budget
 from descend.engines.matrix import Array, Float
 from descend.engines.splits import AnySplit
 from descend.engines.worker import Shelf
-from descend.tables.cells import Unknowns, held_out_of, strange, weights_of
+from descend.tables.cells import Unknowns, held_out_of, offsets_of, strange, weights_of
 from descend.tables.encoding import Encoding
 from descend.tables.partitions import RowRange, first_leaves, leaves_of, row_runs, unit_rows
 from descend.tables.retained import Pair, Spool, SpooledRows, pair_bytes
@@ -41,6 +41,8 @@ class EncodedTable:
     """The column of sample weights."""
     class_weights: Float | None = None
     """Factors to the weights of training rows, by class."""
+    offset: str | None = None
+    """The column that is added to the linear predictor."""
     unknowns: Unknowns = field(default_factory=Unknowns)
     """What of the last read could not be taken as it is."""
 
@@ -52,7 +54,7 @@ class EncodedTable:
     @property
     def recipe(self) -> Recipe:
         """How its rows become blocks."""
-        return Recipe(self.encoding, self.split, self.weight, self.class_weights)
+        return Recipe(self.encoding, self.split, self.weight, self.class_weights, self.offset)
 
     def side(self, held_out: bool) -> EncodedSource:
         """The training rows, or those held out."""
@@ -128,7 +130,8 @@ class EncodedTable:
         """A block without rows."""
         weighted = self.weight is not None or self.class_weights is not None
         X, _ = self.encoding.transform(self.table.empty(self.encoding.names))
-        return Block(X, np.empty(0), np.empty(0) if weighted else None)
+        offset = None if self.offset is None else np.empty(0)
+        return Block(X, np.empty(0), np.empty(0) if weighted else None, offset)
 
     def close(self) -> None:
         """Forget the blocks, delete the temporary files."""
@@ -188,14 +191,15 @@ def _joined(blocks: Iterator[Block], most: int) -> Block | None:
     first = next(blocks, None)
     if first is None or not isinstance(first.X, np.ndarray):
         return None if first is None else Block.joined([first, *blocks])
-    X, y = np.empty((most, first.X.shape[1])), np.empty(most)
-    s, rows = (None if first.sample_weight is None else np.empty(most)), 0
+    X, y, rows = np.empty((most, first.X.shape[1])), np.empty(most), 0
+    s, offset = (None if column is None else np.empty(most) for column in (first.sample_weight, first.offset))
     for block in chain([first], blocks):
         at = slice(rows, rows := rows + block.rows)
         X[at], y[at] = block.X, block.y
-        if s is not None:
-            s[at] = block.sample_weight
-    return Block(X[:rows], y[:rows], None if s is None else s[:rows])
+        for column, of_block in ((s, block.sample_weight), (offset, block.offset)):
+            if column is not None:
+                column[at] = of_block
+    return Block(X, y, s, offset).take(slice(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,11 +243,14 @@ class Recipe:
     """The column of sample weights."""
     class_weights: Float | None = None
     """Factors to the weights of training rows, by class."""
+    offset: str | None = None
+    """The column that is added to the linear predictor."""
 
     @property
     def columns(self) -> list[str]:
         """The raw columns to read."""
-        others = (self.encoding.target.name, self.weight, self.split.group if self.split else None)
+        group = self.split.group if self.split else None
+        others = (self.encoding.target.name, self.weight, group, self.offset)
         return [*self.encoding.names, *(name for name in others if name is not None)]
 
     @property
@@ -263,7 +270,7 @@ class Recipe:
         if self.weight is not None:
             weights = weights_of(piece, self.weight)
             counted &= weights > 0
-        whole = Block(X, y, weights)
+        whole = Block(X, y, weights, None if self.offset is None else offsets_of(piece, self.offset))
         training, validation = (
             None if not m.any() else whole if m.all() else whole.take(m)
             for m in (counted & ~held_out, counted & held_out)
@@ -276,7 +283,7 @@ class Recipe:
         weights = self.class_weights[block.y.astype(np.intp)]
         if block.sample_weight is not None:
             weights *= block.sample_weight
-        return Block(block.X, block.y, weights)
+        return replace(block, sample_weight=weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,7 @@ class ProfileRequest:
     numeric: Collection[str] = ()
     split: AnySplit | None = None
     weight: str | None = None
+    offset: str | None = None
     sums: bool = False
     """Whether to sum moments too, should the loss be squared error."""
     memory: int = memory_budget()
@@ -51,7 +52,7 @@ class ProfileRequest:
     @property
     def columns(self) -> list[str]:
         """The raw columns to read."""
-        others = (self.target, self.weight, self.split.group if self.split else None)
+        others = (self.target, self.weight, self.split.group if self.split else None, self.offset)
         return [*self.names, *(name for name in others if name is not None)]
 
     def texts(self, table: Table) -> frozenset[str]:
