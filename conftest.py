@@ -20,7 +20,7 @@ os.environ["MPLBACKEND"] = "Agg"
 hypothesis.settings.register_profile("descend", deadline=None)
 hypothesis.settings.load_profile("descend")
 
-collect_ignore_glob = ["docs/conf.py", "docs/_build/*", "docs/lessons/*", "docs/pictures/*", "lessons/*"]
+collect_ignore_glob = ["docs/*.py", "docs/_build/*", "docs/lessons/*", "docs/pictures/*", "lessons/*"]
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import descend
 
@@ -207,31 +208,69 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-VALUES = {"str": "TEXT", "float": "NUMBER", "int": "N", "list[str]": "TEXT..."}
+def write_film(path: Path) -> None:
+    """Write the film of the first page, as a notebook would show it: the lesson's line, from a guess to its place."""
+    from descend.pictures.page import framed
+
+    x, y = descend.make_line(100, weights=(3, 2), seed=0)
+    walk = descend.GradientDescent(learning_rate=0.1)
+    run = descend.fit(x, y, intercept=False, start=(-1, 1), optimizer=walk, steps=100)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(framed(run.animate()), "utf-8")
 
 
-def flags(command: str) -> list[tuple[str, str, str]]:
-    """The flags of a command: how each is written, what it does, and what holds where it is not given."""
+VALUES = {"str": "TEXT", "float": "NUMBER", "int": "N", "list[str]": "TEXT...", "bool": ""}
+
+
+class Flag(NamedTuple):
+    """A flag or an argument of a command, in Markdown."""
+
+    names: str
+    what: str
+    unless_given: str
+
+
+def flags(command: str) -> dict[str, list[Flag]]:
+    """The arguments and flags of a command, in the groups of its options; its own come first, under no heading."""
     from descend.interfaces import cli
 
-    rows = []
+    groups: dict[str, list[Flag]] = {"": []}
+    headings: dict[str, str] = {}
     for argument in cli.app[command].assemble_argument_collection(parse_docstring=True):
-        names = [name for name in argument.names if name.startswith("-")]
-        if not argument.show or not names:
-            continue
-        hint = argument.hint
-        kind = (hint.__name__ if hint in (str, int, float, bool) else str(hint)).removesuffix(" | None")
-        value = "" if kind == "bool" else " " + VALUES[kind]
-        default = argument.field_info.default
-        given = str(default) if isinstance(default, str | int) and not isinstance(default, bool) else ""
-        written = ", ".join(f"`{name}{value}`" for name in names)
-        what = _cell(str(argument.parameter.help))
-        rows.append((written, what, "required" if argument.required else given))
-    return rows
+        for child in argument.children:
+            headings[child.name] = (inspect.getdoc(argument.hint) or "").partition("\n")[0].removesuffix(".")
+        if argument.show:
+            groups.setdefault(headings.get(argument.name, ""), []).append(_flag(argument))
+    return groups
+
+
+def _flag(argument: Any) -> Flag:
+    hint, default = argument.hint, argument.field_info.default
+    kind = (hint.__name__ if hint in (str, int, float, bool) else str(hint)).removesuffix(" | None")
+    positional = not argument.name.startswith("-")
+    value = ("..." if kind.startswith("tuple") else "") if positional else f" {VALUES[kind]}".rstrip()
+    plain = isinstance(default, str | int) and not isinstance(default, bool) and default != ""
+    return Flag(
+        ", ".join(f"`{name}{value}`" for name in argument.names),
+        _cell(str(argument.parameter.help)),
+        "required" if argument.required else f"`{default}`" if plain else "",
+    )
+
+
+def examples(command: str) -> list[str]:
+    """The command lines that a command's own words show."""
+    from descend.interfaces import cli
+
+    told = inspect.getdoc(cli.app[command].default_command) or ""
+    return re.findall(rf"^(?:\S+ .*\| )?descend {command}\b.*$", told, re.M)
 
 
 def flag_table(command: str) -> str:
-    """The flags of a command as a table in Markdown."""
-    rows = flags(command)
-    head = ["| flag | what it does | unless given |", "|---|---|---|"]
-    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+    """The examples and the flags of a command, in Markdown."""
+    parts = ["```console", *(f"$ {line}" for line in examples(command)), "```", ""]
+    for heading, rows in flags(command).items():
+        parts += [f"{heading}:", ""] if heading else []
+        parts += ["| flag | what it does | unless given |", "|---|---|---|"]
+        parts += [f"| {' | '.join(row)} |" for row in rows]
+        parts += [""]
+    return "\n".join(parts)

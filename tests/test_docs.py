@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib.util
 import inspect
+import json
 import re
 import textwrap
 import typing
@@ -165,14 +166,64 @@ def test_the_reference_says_the_shape_of_arrays(name):
 
 
 @pytest.mark.parametrize("command", [name for name in cli.app if not name.startswith("-")])
-def test_every_flag_is_in_the_reference_with_words_of_its_own(command):
-    rows = generate.flags(command)
-    arguments = cli.app[command].assemble_argument_collection()
-    shown = [[n for n in a.names if n.startswith("-")] for a in arguments if a.show]
-    assert [re.findall(r"`(--?[\w-]+)", written) for written, *_ in rows] == [
-        names for names in shown if names
+def test_every_flag_of_a_command_is_in_the_reference_with_words_of_its_own(command):
+    rows = [row for group in generate.flags(command).values() for row in group]
+    shown = [a.names for a in cli.app[command].assemble_argument_collection() if a.show]
+    assert sorted(re.findall(r"`(-*[\w-]+)", row.names) for row in rows) == sorted(map(list, shown))
+    assert all(len(row.what) > 10 for row in rows)
+    assert generate.examples(command)
+    page = (DOCS / "reference" / "shell.md").read_text("utf-8")
+    assert len(re.findall(rf"^## `descend {command}\b.*?^```{{flags}} {command}$", page, re.M | re.S)) == 1
+
+
+def keys_told(heading):
+    """The first column of the table in the page on files whose head this is."""
+    page = (DOCS / "reference" / "files.md").read_text("utf-8")
+    (table,) = re.findall(rf"^{re.escape(heading)}\n(?:.+\n)+", page, re.M)
+    return re.findall(r"^\| `([^`]+)` \|", table, re.M)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Runs that between them have whatever a file can hold."""
+    table = ROOT / "examples" / "penguins.csv"
+    x, y = descend.make_line(100, seed=0)
+    batches = {"optimizer": "gradient-descent", "batch_size": 10, "epochs": 2}
+    return [
+        descend.fit(table, target="body_mass_g", valid=0.2),
+        descend.fit(table, target="species"),
+        descend.fit(x, y, intercept=False, optimizer="gradient-descent"),
+        descend.fit(x, y, valid=0.2, **batches),
     ]
-    assert all(len(what) > 10 for _, what, _ in rows)
+
+
+def test_the_page_on_files_names_what_a_model_file_holds(runs, tmp_path):
+    models = []
+    for number, run in enumerate(runs):
+        run.save(tmp_path / f"{number}.model.json")
+        models.append(json.loads((tmp_path / f"{number}.model.json").read_text("utf-8")))
+    assert keys_told('| key | holds |\n|---|---|\n| `format` | `"descend-model"` |') == list(models[0])
+    assert sorted(keys_told("| fact | holds |")) == sorted(
+        {key for model in models for key in model["facts"]}
+    )
+    columns = [column for model in models[:2] for column in model["encoding"]["columns"]]
+    for kind in ("number", "category"):
+        shown = next(list(column) for column in columns if column["kind"] == kind)
+        assert keys_told(f"| key of a {kind} | holds |") == shown
+    assert {*models[0]["encoding"]} == {"columns", "target", "intercept"}
+
+
+def test_the_page_on_files_names_what_a_film_holds(runs):
+    films = [json.loads(run.animate().to_json()) for run in runs]
+    assert keys_told('| key | holds |\n|---|---|\n| `format` | `"descend-film"` |') == list(films[0])
+    for part in ("sample", "surface"):
+        told = keys_told(f"| key of the {part} | holds |")
+        assert sorted(told) == sorted({key for film in films for key in film[part]})
+
+
+def test_the_page_on_files_names_the_columns_of_a_history(runs):
+    written = {re.sub(":.*", ":NAME", name) for run in runs for name in run.history.columns()}
+    assert sorted(keys_told("| column | holds |")) == sorted(written)
 
 
 def test_links_between_pages_lead_to_files():
