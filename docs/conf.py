@@ -79,10 +79,7 @@ def unpacked(
         return None
     last = [*inspect.signature(found).parameters.values()][-1]
     options_of = vars(inspect.getmodule(found))[re.sub(r"Unpack\[(\w+)\]", r"\1", str(last.annotation))]
-    keywords = ", ".join(
-        f"{key}: {kind.__forward_arg__} = ..." for key, kind in options_of.__annotations__.items()
-    )
-    return signature.replace(hidden[0], keywords), returns
+    return signature.replace(hidden[0], generate.keywords(options_of)), returns
 
 
 def setup(app: Sphinx) -> None:

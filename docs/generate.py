@@ -54,8 +54,11 @@ def title(room: str) -> str:
     """What a room says of itself, as a heading."""
     if room == TOP:
         return TOP_TITLE
-    text = inspect.getdoc(importlib.import_module(f"descend.{room}")) or room
-    return text.splitlines()[0].removesuffix(".")
+    return _words(room).partition(":")[0].removesuffix(".")
+
+
+def _words(room: str) -> str:
+    return (inspect.getdoc(importlib.import_module(f"descend.{room}")) or room).splitlines()[0]
 
 
 def summary(found: Any) -> str:
@@ -98,11 +101,12 @@ def members(kind: type) -> list[str]:
     if issubclass(kind, Enum):
         return list(kind.__members__)
     methods = public_methods(kind)
-    if vars(kind).get("_is_protocol"):
+    if vars(kind).get("_is_protocol") or inspect.isabstract(kind):
         asked = methods
     else:
         told = (public_methods(contract) for contract in contracts())
-        asked = methods.difference(*(names for names in told if names and names <= methods))
+        bases = {name for base in kind.__mro__[1:] for name in getattr(base, "__abstractmethods__", ())}
+        asked = methods.difference(bases, *(names for names in told if names and names <= methods))
     documented = {name for name in asked if getattr(vars(kind).get(name), "__doc__", None)}
     attributes = documented_attributes(kind)
     return [name for name in _in_order(kind) if name in documented or name in attributes]
@@ -165,14 +169,15 @@ def entry(name: str) -> str:
 def page(room: str, names: list[str]) -> str:
     """The page of a room, in Markdown."""
     entries = "\n".join(entry(name) for name in names)
-    return f"# {title(room)}\n\n```{{eval-rst}}\n.. currentmodule:: descend\n\n{entries}```\n"
+    words = "" if room == TOP else f"{_words(room)}\n\n"
+    return f"# {title(room)}\n\n{words}```{{eval-rst}}\n.. currentmodule:: descend\n\n{entries}```\n"
 
 
 def index(found: dict[str, list[str]]) -> str:
     """The table of contents: every public name with its first sentence."""
     parts = ["# In Python\n", INTRODUCTION]
     for room, names in found.items():
-        parts.append(f"## [{title(room)}]({room}.md)\n\n| | |\n|---|---|")
+        parts.append(f"## {title(room)}\n\n| name | |\n|---|---|")
         rows = [
             f"| {{py:obj}}`~descend.{name}` | {_cell(summary(getattr(descend, name)))} |" for name in names
         ]
@@ -217,6 +222,15 @@ def write_film(path: Path) -> None:
     run = descend.fit(x, y, intercept=False, start=(-1, 1), optimizer=walk, steps=100)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(framed(run.animate()), "utf-8")
+
+
+def keywords(options: type) -> str:
+    """The keyword arguments that `**problem` stands for, with the defaults that hold for them."""
+    defaults = inspect.signature(descend.Problem.of).parameters
+    return ", ".join(
+        f"{name}: {kind.__forward_arg__} = {defaults[name].default!r}"
+        for name, kind in options.__annotations__.items()
+    )
 
 
 VALUES = {"str": "TEXT", "float": "NUMBER", "int": "N", "list[str]": "TEXT...", "bool": ""}

@@ -26,7 +26,7 @@ class TorchLoss(Loss):
     """A loss written as a function of torch tensors: `function(y_hat, y)`, a mean or one value per row.
 
     Make one with `TorchLoss.of`, which finds out whether it is a mean (`mean_only`). `y_hat` is the linear
-    predictor, float64 of shape (rows,), or (rows, outputs) where `outputs` says how many; `y` has shape (rows,) and
+    predictor, float64 of shape (rows,), or (rows, outputs) where `several` says how many; `y` has shape (rows,) and
     is float64, or int64 where there are several outputs and `y` holds whole numbers. Gradient and curvature come
     from autograd. A mean must be that of the rows: f(all) is compared with the row-weighted mean of two parts before
     the first step, since a sum over blocks could not give anything else (RMSE, say). `curvature_bound`, which "auto"
