@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from own_losses import Gamma, SquaredHinge
 
 import descend
 from descend import LogisticLoss, Serial
 from descend.engines.arrays import ArraySource
-from descend.errors import DescendError
-from descend.models.metrics import evaluate
-from descend.objectives.losses import CrossEntropy, SquaredError
+from descend.models.metrics import FIGURES, evaluate
+from descend.objectives.losses import LOSSES, CrossEntropy, SquaredError
 
 RNG = np.random.default_rng(8)
 ROWS = 500
@@ -85,12 +85,52 @@ def test_a_class_that_training_lacked_costs_the_constant_infinity():
     assert found.to_dict()["baseline"]["log_loss"] is None
 
 
-def test_a_loss_of_ones_own_has_no_metrics():
-    class Own:
-        name = "own"
+@every_weight
+def test_metrics_of_a_number_by_another_loss(s):
+    mean = np.exp(0.3 * X @ W[:-1])
+    y = RNG.gamma(2.0, mean / 2.0)
+    found = measured(Gamma(), np.append(0.3 * W[:-1], 0.0), y, s, [0.7])
+    assert list(found.values) == ["rmse", "mae", "r2", "loss", "d2"] == list(found.baseline)
+    for prediction, values in ((mean, found.values), (np.full(ROWS, 0.7), found.baseline)):
+        assert values["rmse"] == pytest.approx(sk.root_mean_squared_error(y, prediction, sample_weight=s))
+        assert values["r2"] == pytest.approx(sk.r2_score(y, prediction, sample_weight=s))
+        loss = np.average(np.log(prediction) + y / prediction, weights=s)
+        assert values["loss"] == pytest.approx(loss)
+        expected = sk.d2_tweedie_score(y, prediction, power=2, sample_weight=s)
+        assert values["d2"] == pytest.approx(expected, abs=1e-12)
 
-    with pytest.raises(DescendError, match="no metrics are defined for the loss own"):
-        measured(Own(), W, np.ones(ROWS), None, [1.0])
+
+@every_weight
+def test_metrics_of_classes_without_probabilities(s):
+    z = X @ W[:-1] + W[-1]
+    y = (RNG.random(ROWS) < 1 / (1 + np.exp(-z))).astype(float)
+    found = measured(SquaredHinge(), W, y, s, [0.4, 0.6])
+    assert list(found.values) == ["loss", "accuracy", "roc_auc"]
+    assert found.values["loss"] == pytest.approx(
+        np.average(np.maximum(1 - (2 * y - 1) * z, 0) ** 2, weights=s)
+    )
+    assert found.values["accuracy"] == pytest.approx(sk.accuracy_score(y, z > 0, sample_weight=s))
+    assert found.baseline["loss"] == pytest.approx(np.average(np.where(y == 1, 0.4, 1.6) ** 2, weights=s))
+
+
+def test_d2_is_about_the_mean_of_the_rows_that_are_measured():
+    y = RNG.gamma(2.0, np.exp(X[:, 0]))
+    run = descend.fit(X[:300], y[:300], loss=Gamma(), valid=(X[300:], y[300:]))
+    for side, rows in (("training", slice(300)), ("validation", slice(300, None))):
+        expected = sk.d2_tweedie_score(y[rows], run.predict(X[rows]), power=2)
+        assert run.metrics[side].values["d2"] == pytest.approx(expected)
+    assert run.metrics["training"].baseline["d2"] == pytest.approx(0, abs=1e-12)
+
+
+def test_targets_that_do_not_vary_have_no_share_explained():
+    found = measured(Gamma(), W, np.ones(ROWS), None, [1.0])
+    assert np.isnan(found.values["d2"])
+    assert np.isnan(found.baseline["d2"])
+
+
+def test_every_metric_that_a_loss_names_has_words():
+    named = {name for loss in (*LOSSES.values(), Gamma(), SquaredHinge()) for name in loss.metrics}
+    assert named <= {*FIGURES}
 
 
 def test_the_constant_is_that_of_the_training_rows():

@@ -22,7 +22,7 @@ from descend.diagnosis.text import Item, Table, sections
 from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.files import replacing
-from descend.models.metrics import Metrics
+from descend.models.metrics import FIGURES, Metrics
 from descend.models.top_losses import top_losses
 from descend.objectives.losses import SquaredError
 from descend.pictures import page
@@ -41,22 +41,6 @@ PACKAGES = ("numpy", "scipy", "polars")
 PRINTED = "addEventListener('beforeprint',()=>{film.pause();film.seek(film.frames-1)})"
 """On paper the film stands at its end."""
 
-BETTER = {
-    "rmse": "lower",
-    "mae": "lower",
-    "log_loss": "lower",
-    "r2": "higher",
-    "accuracy": "higher",
-    "roc_auc": "higher",
-}
-WORDS = {
-    "rmse": "root mean squared error",
-    "mae": "mean absolute error",
-    "r2": "R², the share of the variance explained",
-    "log_loss": "log loss, in nats",
-    "accuracy": "accuracy",
-    "roc_auc": "area under the ROC curve",
-}
 LOSSES = {
     "squared-error": "squared error: a number is predicted",
     "logistic": "logistic loss: the probability of one of two classes is predicted",
@@ -288,11 +272,9 @@ def _metrics(metrics: dict[str, Metrics]) -> list[dict[str, Any]]:
     table = []
     for side, found in metrics.items():
         for name, value in found.values.items():
-            base = found.baseline[name]
-            better = bool(value < base if BETTER.get(name) == "lower" else value > base)
-            table.append(
-                {"side": side, "name": WORDS.get(name, name), "value": value, "base": base, "better": better}
-            )
+            base, (words, more) = found.baseline[name], FIGURES[name]
+            better = bool(value > base if more else value < base)
+            table.append({"side": side, "name": words, "value": value, "base": base, "better": better})
     return table
 
 

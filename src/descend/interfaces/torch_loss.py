@@ -81,6 +81,11 @@ class TorchLoss(Loss):
         """The largest curvature found by `check_target`, 1 before that."""
         return float(self.__dict__.get("_steepest", 1.0))
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """None: what its predictions are is not known."""
+        return ()
+
     def value(self, z: Float, y: Array) -> Float:
         with torch.no_grad():
             found = self.function(*self._tensors(z, y))

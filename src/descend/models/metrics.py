@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +12,39 @@ from descend.engines.blocks import Block
 from descend.engines.engine import Session
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares
-from descend.errors import DescendError
-from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
+from descend.objectives.losses import Loss
 from descend.objectives.statistics import linear_predictor
+
+
+class Figure(NamedTuple):
+    """What a metric is called on a page, and whether more of it is better."""
+
+    words: str
+    more_is_better: bool
+
+
+FIGURES = {
+    "rmse": Figure("root mean squared error", False),
+    "mae": Figure("mean absolute error", False),
+    "r2": Figure("R², the share of the variance explained", True),
+    "loss": Figure("mean loss", False),
+    "deviance": Figure("mean deviance", False),
+    "d2": Figure("D², the share of the deviance explained", True),
+    "log_loss": Figure("log loss, in nats", False),
+    "accuracy": Figure("accuracy", True),
+    "roc_auc": Figure("area under the ROC curve", True),
+}
+"""Every metric there is; a loss names its own in `Loss.metrics`."""
 
 
 @dataclass(frozen=True)
 class Metrics:
     """Named figures of a set of rows, and the same figures of a constant prediction.
 
-    Regression: `rmse`, `mae`, `r2`. Classification: `log_loss` (nats), `accuracy`, with two
-    classes `roc_auc`; `confusion[i][j]` is the weight of rows of class i predicted as j.
+    Numbers: `rmse`, `mae`, `r2`; of a loss other than squared error also `loss`, its mean, and `d2`. Counts: the mean
+    `deviance`, `d2`, `rmse`, `mae`. `d2` is the share of the deviance explained, `1 - deviance / deviance of the mean`
+    (Cameron and Windmeijer, 1997). Classes: `log_loss` (nats), `accuracy`, with two classes `roc_auc`;
+    `confusion[i][j]` is the weight of rows of class i predicted as j.
     """
 
     rows: int
@@ -50,52 +72,87 @@ class Metrics:
 
 
 def evaluate(session: Session, loss: Loss, w: Float, intercept: bool, constant: Float) -> Metrics:
-    """Metrics of the rows of a session at weights `w`, beside always predicting `constant`.
+    """The metrics that a loss names, of the rows of a session at weights `w`, beside always predicting `constant`.
 
     `constant` is the mean target of the training rows, one share per class where there are classes.
     """
-    if isinstance(loss, SquaredError):
-        errors = session.reduce(ErrorSums(float(constant[0]), intercept), w)
-        return errors.metrics()
-    if isinstance(loss, LogisticLoss | CrossEntropy):
+    if loss.has_classes:
         hits = session.reduce(HitSums(loss, intercept, len(constant)), w)
-        return hits.metrics(constant)
-    raise DescendError(f"no metrics are defined for the loss {loss.name}.")
+        return hits.metrics(loss, constant)
+    statistic = ErrorSums(loss, float(constant[0]), intercept)
+    errors = session.reduce(statistic, w)
+    null = errors
+    if "d2" in loss.metrics and errors.is_off:  # the deviance of the mean of these rows takes another pass
+        null = session.reduce(replace(statistic, constant=errors.mean), w)
+    return errors.metrics(loss, null, one=w.ndim == 1)
 
 
 @dataclass(slots=True)
 class Errors:
-    """Sums of the errors of a regression, and of the deviations from a constant."""
+    """Sums of the errors of predicted numbers, and of the deviations from a constant."""
 
     constant: float
     rows: int
     sums: Float
-    """Sum of weights; of errors squared and absolute; of deviations, squared and absolute."""
+    """Sum of weights; of errors squared and absolute; of deviations, squared and absolute.
 
-    def metrics(self) -> Metrics:
+    Where the loss is not the squared error also its sums, and those of the deviance, of the predictions and of the
+    constant.
+    """
+
+    @property
+    def means(self) -> list[float]:
+        """The sums, without the first, over the weight."""
         weight, *sums = self.sums.tolist()
-        squared, absolute, deviation, squares, absolutes = (total / weight for total in sums)
-        means = MeanSquares(self.rows, squared, squares, max(squares - deviation**2, 0.0))
+        return [total / weight for total in sums]
 
-        def figures(squared: float, absolute: float) -> dict[str, float]:
-            rmse, r2 = means.figures(squared).values()
-            return {"rmse": rmse, "mae": absolute, "r2": r2}
+    @property
+    def mean(self) -> float:
+        """The mean target of these rows."""
+        return self.constant + self.means[2]
 
-        return Metrics(self.rows, figures(squared, absolute), figures(squares, absolutes))
+    @property
+    def is_off(self) -> bool:
+        """Whether the constant is not their mean."""
+        _, _, deviation, squares, *_ = self.means
+        return deviation**2 > 1e-18 * squares
+
+    def metrics(self, loss: Loss, null: Errors, one: bool) -> Metrics:
+        """The figures; `null` are sums about the mean of these rows, `one` says that a row has one prediction."""
+        squared, absolute, deviation, squares, absolutes, *own = self.means
+        about = MeanSquares(self.rows, squared, squares, max(squares - deviation**2, 0.0))
+
+        def figures(squared: float, absolute: float, *own: float) -> dict[str, float]:
+            rmse, r2 = about.figures(squared).values()
+            found = {"rmse": rmse, "mae": absolute, "r2": r2}
+            if own:
+                varies = about.variance > 0 and null.means[-1] > 0
+                found |= {"loss": own[0], "deviance": own[1]}
+                found["d2"] = 1.0 - own[1] / null.means[-1] if varies else float("nan")
+            return {name: found[name] for name in loss.metrics if one or name == "loss"}
+
+        return Metrics(self.rows, figures(squared, absolute, *own[:2]), figures(squares, absolutes, *own[2:]))
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorSums:
-    """The statistic behind the metrics of a regression."""
+    """The statistic behind the metrics of predicted numbers."""
 
+    loss: Loss
     constant: float
     intercept: bool
 
     def of(self, block: Block, params: Float) -> Errors:
-        error = linear_predictor(block, params, self.intercept) - block.y
+        z = linear_predictor(block, params, self.intercept)
+        error = self.loss.link.inverse(z) - block.y if z.ndim == 1 else np.zeros(block.rows)
         deviation = block.y - self.constant
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
-        columns = (np.ones(block.rows), error**2, np.abs(error), deviation, deviation**2, np.abs(deviation))
+        columns = [np.ones(block.rows), error**2, np.abs(error), deviation, deviation**2, np.abs(deviation)]
+        if not self.loss.closed_form:
+            always = np.full(z.shape, self.loss.link.of(np.array(self.constant)))
+            columns += [
+                f(at, block.y) for at in (z, always) for f in (self.loss.value, self.loss.unit_deviance)
+            ]
         return Errors(
             self.constant, block.rows, np.array([s @ column for column in columns], dtype=np.float64)
         )
@@ -106,29 +163,40 @@ class ErrorSums:
 
 @dataclass(slots=True)
 class Hits:
-    """Sums of a classification: log loss, confusion, and with two classes the ranking of the scores."""
+    """Sums of a classification: the loss, confusion, and with two classes the ranking of the scores."""
 
     rows: int
-    log_loss: float
+    loss: float
     confusion: Float
     ranking: Ranking | None = None
 
-    def metrics(self, shares: Float) -> Metrics:
+    def metrics(self, loss: Loss, shares: Float) -> Metrics:
         counts = self.confusion.sum(axis=1)
-        weight = counts.sum()
-        with np.errstate(divide="ignore"):
-            constant_loss = -float(np.sum(counts[counts > 0] * np.log(shares[counts > 0])) / weight)
-        values = {
-            "log_loss": float(self.log_loss / weight),
-            "accuracy": float(np.trace(self.confusion) / weight),
-        }
-        baseline = {"log_loss": constant_loss, "accuracy": float(counts[np.argmax(shares)] / weight)}
+        weight, there = counts.sum(), counts > 0
+        own = float(np.sum(counts[there] * _of_constant(loss, shares)[there]) / weight)
+        accuracy = float(np.trace(self.confusion) / weight)
+        values = {name: float(self.loss / weight) for name in ("log_loss", "loss")} | {"accuracy": accuracy}
+        baseline = dict.fromkeys(("log_loss", "loss"), own)
+        baseline["accuracy"] = float(counts[np.argmax(shares)] / weight)
         note = None
         if self.ranking is not None:
             values["roc_auc"], baseline["roc_auc"] = self.ranking.area(), 0.5
             if self.ranking.binned:
                 note = f"roc_auc is from {BINS:,} bins of the scores, whose rows are more than {EXACT_ROWS:,}"
+        values, baseline = (
+            {name: found[name] for name in loss.metrics if name in found} for found in (values, baseline)
+        )
         return Metrics(self.rows, values, baseline, self.confusion.tolist(), note)
+
+
+def _of_constant(loss: Loss, shares: Float) -> Float:
+    """The loss of a row of each class where the shares of the classes are predicted."""
+    with np.errstate(divide="ignore"):
+        if loss.likelihood:
+            return -np.log(shares)
+    several, classes = loss.outputs(len(shares)) is not None, np.arange(len(shares), dtype=np.float64)
+    z = loss.link.of(shares if several else shares[1:])
+    return loss.value(np.tile(z, (len(shares), 1)) if several else np.repeat(z, len(shares)), classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +216,12 @@ class HitSums:
             np.float64
         )
         ranking = Ranking([Scores(z, y == 1, block.sample_weight)]) if z.ndim == 1 else None
-        log_loss = float(s @ self.loss.value(z, block.y))
-        return Hits(block.rows, log_loss, flat.reshape(self.classes, self.classes), ranking)
+        total = float(s @ self.loss.value(z, block.y))
+        return Hits(block.rows, total, flat.reshape(self.classes, self.classes), ranking)
 
     def merge(self, a: Hits, b: Hits) -> Hits:
         ranking = a.ranking.merged(b.ranking) if a.ranking and b.ranking else None
-        return Hits(a.rows + b.rows, a.log_loss + b.log_loss, a.confusion + b.confusion, ranking)
+        return Hits(a.rows + b.rows, a.loss + b.loss, a.confusion + b.confusion, ranking)
 
 
 EXACT_ROWS = 10_000_000

@@ -19,6 +19,8 @@ class Link(ABC):
     """`z = of(mean)` and `mean = inverse(z)`."""
 
     name: ClassVar[str]
+    probabilities: ClassVar[bool] = False
+    """Whether the mean is a probability, or one for each class."""
 
     @abstractmethod
     def inverse(self, z: Float) -> Float:
@@ -68,6 +70,7 @@ class Logit(Link):
     """
 
     name: ClassVar[str] = "logit"
+    probabilities: ClassVar[bool] = True
 
     def inverse(self, z: Float) -> Float:
         e = np.exp(-np.abs(z))
@@ -87,6 +90,7 @@ class Softmax(Link):
     """
 
     name: ClassVar[str] = "softmax"
+    probabilities: ClassVar[bool] = True
 
     def inverse(self, z: Float) -> Float:
         p = np.exp(z - z.max(axis=1, keepdims=True))

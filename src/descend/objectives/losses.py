@@ -90,6 +90,21 @@ class Loss(ABC):
         """Whether the target is one of classes rather than a number."""
         return self.kind in ("two classes", "classes")
 
+    @property
+    def title(self) -> str:
+        """What sentences call it."""
+        return self.name.replace("-", " ")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The figures that describe its predictions, of those that `models.metrics` knows; its own where it differs."""
+        if self.has_classes:
+            own = "log_loss" if self.likelihood else "loss"
+            return (own, "accuracy", *(["roc_auc"] if self.kind == "two classes" else []))
+        if self.kind == "count":
+            return ("deviance", "d2", "rmse", "mae")
+        return ("rmse", "mae", "r2", *([] if self.closed_form else ["loss", "d2"]))
+
     def to_dict(self) -> dict[str, Any]:
         """Its name and settings, as a model file keeps them; `loss_from_dict` reads it."""
         return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(cast(Any, self))}}
@@ -171,6 +186,10 @@ class LogisticLoss(Loss):
 
     def variance(self, mean: Float) -> Float:
         return mean * (1.0 - mean)
+
+    @property
+    def title(self) -> str:
+        return "logistic loss"
 
     def check_target(self, y: Array) -> None:
         if y.dtype.kind not in "fiub" or not bool(np.isin(y, (0, 1)).all()):

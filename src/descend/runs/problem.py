@@ -26,7 +26,6 @@ from descend.engines.splits import check_seed
 from descend.errors import DataError, DescendError, ShapeError
 from descend.models.metrics import Metrics, evaluate
 from descend.objectives.losses import (
-    LOSSES,
     CrossEntropy,
     LogisticLoss,
     Loss,
@@ -182,7 +181,7 @@ class Problem:
 
     def metrics(self, w: Float) -> dict[str, Metrics]:
         """Metrics at the weights `w` of the "training" and, where there are any, the "validation" rows."""
-        if self.loss.name not in LOSSES:
+        if not self.loss.metrics:
             return {}
         sessions = {"training": self.session, "validation": self.validation_session} | self.sampled
         found = {
