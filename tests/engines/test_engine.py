@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from descend.engines import machine as blas
+from descend import machine
 from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Block
-from descend.engines.engine import Serial, Threads, Tree, cores
+from descend.engines.engine import Serial, Threads, Tree
 from descend.engines.moments import Moments
 from descend.engines.splits import Split
 from descend.errors import DataError, DescendError
+from descend.machine import cores
 from descend.objectives.losses import LOSSES
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2
@@ -90,7 +91,7 @@ def weights(source):
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch):
     """Every test with BLAS on two threads to give back; what sessions of other tests hold does not count."""
-    monkeypatch.setattr(blas, "single_threaded", blas.SingleThreaded())
+    monkeypatch.setattr(machine, "single_threaded", machine.SingleThreaded())
     before = set(threading.enumerate())
     with threadpool_limits(2, user_api="blas"):
         yield

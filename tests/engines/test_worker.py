@@ -34,7 +34,7 @@ from descend.engines.worker import (
     send,
 )
 from descend.errors import DataError, DescendError
-from descend.tables.partitions import row_runs
+from descend.tables.table import row_runs
 
 RNG = np.random.default_rng(4)
 SOURCE = ArraySource(RNG.normal(size=(300_000, 2)).astype(np.float32), RNG.normal(size=300_000))  # 5 leaves

@@ -24,8 +24,7 @@ from descend.models.scoring import (
     write_predictions,
 )
 from descend.tables.cells import Unknowns
-from descend.tables.partitions import unit_rows
-from descend.tables.table import Slice, open_table
+from descend.tables.table import Slice, open_table, unit_rows
 
 RNG = np.random.default_rng(1)
 LEARNED = FRAME.with_columns(

@@ -21,7 +21,7 @@ from descend.objectives.statistics import HessianSum, LossAndGradient, LossSum
 
 RNG = np.random.default_rng(5)
 ROWS = 3_000
-X = RNG.normal(size=(ROWS, 3)) + [0.0, 2.0, -1.0]
+X = RNG.normal(size=(ROWS, 3)) + np.array([0.0, 2.0, -1.0])
 OFFSET = RNG.normal(size=ROWS)
 Y = (X @ [0.5, -0.2, 0.1] + OFFSET + RNG.logistic(size=ROWS) > 0).astype(float)
 W = np.array([0.3, -0.1, 0.2, 0.4])

@@ -22,8 +22,7 @@ from descend import L2, Columns, DescendWarning, Serial, Threads
 from descend.engines.splits import Split
 from descend.errors import DataError, DescendError
 from descend.runs.roles import summarise
-from descend.tables.csv_files import TypeConflict
-from descend.tables.files import ColumnarFile
+from descend.tables.files import ColumnarFile, TypeConflict
 from descend.tables.table import Table
 
 NAN, INF = float("nan"), float("inf")

@@ -16,9 +16,8 @@ from descend.engines.worker import Cache, Shelf
 from descend.errors import DataError
 from descend.tables.encoded import EncodedRange, EncodedTable, Recipe
 from descend.tables.encoding import Encoding, Target
-from descend.tables.partitions import row_runs
 from descend.tables.profiles import NumberProfile
-from descend.tables.table import Slice, open_table
+from descend.tables.table import Slice, open_table, row_runs
 
 
 @pytest.fixture(params=KINDS)

@@ -12,10 +12,10 @@ import pytest
 from scipy.sparse import csr_array
 
 from descend.engines.blocks import Block
-from descend.engines.machine import as_bytes
 from descend.engines.matrix import Mixed
 from descend.errors import DataError, DescendError
 from descend.files import TemporaryFile
+from descend.machine import as_bytes
 from descend.tables.retained import Spool
 
 

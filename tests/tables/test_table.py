@@ -20,8 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descend.errors import DataError
-from descend.tables.csv_files import MISSING, TypeConflict
-from descend.tables.files import find_files
+from descend.tables.files import MISSING, TypeConflict, find_files
 from descend.tables.table import (
     as_frame,
     is_table,

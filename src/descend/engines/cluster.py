@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from descend.engines.connections import ConnectedPool, Connection, Reply
-from descend.engines.engine import cores
-from descend.engines.machine import as_bytes, processor
 from descend.engines.remote import RemoteEngine, broadcast, check_versions
 from descend.engines.worker import Task, Worker, environment, versions
 from descend.errors import DescendError, EngineLostError, MissingExtraError, check_whole
+from descend.machine import as_bytes, cores, processor
 
 CONNECT_SECONDS = 20.0
 BEAT = 5.0

@@ -7,16 +7,16 @@ threads. BLAS runs on one thread while a session is open: the engine's threads s
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from descend.engines import machine as blas
+from descend import machine
 from descend.engines.blocks import Block, Leaf, Source
 from descend.errors import DataError, check_whole
+from descend.machine import cores
 
 V = TypeVar("V")
 
@@ -128,11 +128,6 @@ class Threads:
         return ThreadSession(source, self.count or cores())
 
 
-def cores() -> int:
-    """The number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class ThreadSession:
     """A source whose leaves are taken by `count` threads, each decoding and summing its own.
 
@@ -156,7 +151,7 @@ class ThreadSession:
     def _take(self) -> None:
         if not self._open:
             self._open = True
-            blas.single_threaded.hold()
+            machine.single_threaded.hold()
 
     def close(self) -> None:
         if self._open:
@@ -164,7 +159,7 @@ class ThreadSession:
             if self._pool is not None:
                 self._pool.shutdown()
                 self._pool = None
-            blas.single_threaded.release()
+            machine.single_threaded.release()
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         total: V = self.fold(statistic, params, leaves).result()

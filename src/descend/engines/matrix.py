@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from descend.engines.machine import has_small_kernels
+from descend.machine import has_small_kernels
 
 Array: TypeAlias = NDArray[Any]
 Float: TypeAlias = NDArray[np.float64]

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from descend.engines.connections import ConnectedPool, Connection
-from descend.engines.engine import cores
-from descend.engines.machine import as_bytes, memory_budget
 from descend.engines.remote import RemoteEngine
 from descend.engines.worker import environment, receive, send
 from descend.errors import DescendError, check_whole
+from descend.machine import as_bytes, cores, memory_budget
 
 
 class Processes(RemoteEngine):

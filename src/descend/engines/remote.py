@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from descend.engines import machine as blas
+from descend import machine
 from descend.engines.blocks import Block, Leaf, Source
 from descend.engines.connections import Assignment, Reply
 from descend.engines.engine import Engine, Statistic, Tree
@@ -95,7 +95,7 @@ class RemoteSession:
     def _take(self) -> Pool:
         if self._pool is None:
             self._pool = self.engine.acquire()
-            blas.single_threaded.hold()  # what is solved here has the same bits then as beside threads
+            machine.single_threaded.hold()  # what is solved here has the same bits then as beside threads
             self.processors |= getattr(self._pool, "processors", set())
             self._sent: dict[str, set[int]] = {}
             self._assignment: Assignment | None = None
@@ -106,7 +106,7 @@ class RemoteSession:
         if self._pool is None:
             return
         pool, self._pool = self._pool, None
-        blas.single_threaded.release()
+        machine.single_threaded.release()
         tell(pool, Task("forget", self.run, "" if self._own else self.key), self._sent)
         self.engine.release()
 

@@ -28,8 +28,8 @@ import numpy as np
 import descend
 from descend.engines.blocks import Leaf
 from descend.engines.engine import ThreadSession
-from descend.engines.machine import memory_budget, processor
 from descend.errors import DescendError
+from descend.machine import memory_budget, processor
 
 
 class Task(NamedTuple):

@@ -15,11 +15,12 @@ import numpy as np
 from descend.engines import matrix
 from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Source
-from descend.engines.engine import Statistic, ThreadSession, cores
+from descend.engines.engine import Statistic, ThreadSession
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments, Triangle, triangular_factor
 from descend.errors import DataError, DescendError
 from descend.interfaces.torch_loss import TorchLoss, torch
+from descend.machine import cores
 from descend.objectives.losses import CrossEntropy, LogisticLoss, SquaredError
 from descend.objectives.statistics import (
     HessianSum,

@@ -22,8 +22,7 @@ from descend.tables.cells import Unknowns
 from descend.tables.encoded import EncodedTable
 from descend.tables.encoding import Encoding, label_text, open_encoded
 from descend.tables.files import URL
-from descend.tables.partitions import RowRange, row_runs, unit_rows
-from descend.tables.table import Slice, Table, write_frames
+from descend.tables.table import RowRange, Slice, Table, row_runs, unit_rows, write_frames
 
 
 def score(

@@ -16,9 +16,9 @@ from descend.descent.choose import OPTIMIZERS, as_optimizer, auto_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
 from descend.descent.stopping import Outcome
-from descend.engines.machine import processor
 from descend.engines.matrix import empty_like
 from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
+from descend.machine import processor
 from descend.models.inference import standard_errors, total_variance
 from descend.models.metrics import Metrics
 from descend.models.model import Model

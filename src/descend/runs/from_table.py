@@ -35,10 +35,9 @@ from descend.runs.roles import (
     stray_texts,
 )
 from descend.tables.cells import Unknowns, strange, weights_of
-from descend.tables.csv_files import TypeConflict
 from descend.tables.encoded import EncodedSource, EncodedTable
 from descend.tables.encoding import Encoding, Target, open_encoded
-from descend.tables.files import find_files
+from descend.tables.files import TypeConflict, find_files
 from descend.tables.profiles import (
     NumberProfile,
     TextProfile,

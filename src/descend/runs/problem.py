@@ -19,11 +19,11 @@ from descend.doors import door
 from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
 from descend.engines.blocks import Source
 from descend.engines.engine import Engine, Session, Threads
-from descend.engines.machine import as_bytes
 from descend.engines.matrix import Array, Float, Matrix, is_elsewhere
 from descend.engines.moments import Moments
 from descend.engines.splits import check_seed
 from descend.errors import DataError, DescendError, ShapeError
+from descend.machine import as_bytes
 from descend.models.metrics import Metrics, evaluate
 from descend.objectives.losses import (
     CrossEntropy,

@@ -13,7 +13,6 @@ from descend.engines.splits import AnySplit, LastRows, Split
 from descend.errors import DataError, DescendError
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.objectives.penalties import L2, Penalty, as_penalty
-from descend.tables.csv_files import CsvFile
 from descend.tables.encoding import MAX_LEVELS, Target, label_text
 from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile, is_usable
 from descend.tables.profiling import ProfileRequest, Profiling
@@ -23,7 +22,7 @@ from descend.tables.table import Table
 def stray_texts(profiles: Mapping[str, Profile], table: Table, columns: Columns) -> dict[str, str]:
     """A sentence on each column of a CSV that a few cells have made text, most of them being numbers."""
     hints = {}
-    if any(isinstance(file, CsvFile) for file in table.files):
+    if table.parsed:
         for name, profile in profiles.items():
             others = _others(profile) if isinstance(profile, TextProfile) else []
             if others and name not in columns.categorical and not table.schema[name].is_numeric():

@@ -10,55 +10,27 @@ import codecs
 import csv
 import gzip
 import io
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import polars as pl
 from polars.selectors import by_name
 
 from descend.errors import DataError
 from descend.files import TemporaryFile
-
-MISSING = ("", "NA", "N/A", "NaN", "null")
-"""Cells of a CSV that count as missing."""
+from descend.tables.files import CHUNK, MISSING, NOT_UTF8, TableFile, _is_number, reading
 
 SEPARATORS = ";\t|,"  # the comma last: it also stands in numbers and sentences
 SNIFF_ROWS, INFER_ROWS, DATE_ROWS = 100, 10_000, 100
-CHUNK = 1 << 20
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-NOT_UTF8 = (
-    "it is not text in UTF-8. Name its encoding: `Columns(encoding=...)`, --encoding cp1252 for example"
-)
-_CONFLICT = re.compile(
-    r"could not parse `(?P<cell>.*?)` as dtype `(?!str).*?` at column '(?P<column>.*?)' \(column number|"
-    r"conversion from `str` to .* failed in column '(?P<padded>.*?)' for .* values: \[\"(?P<text>.*?)\"",
-    re.DOTALL,
-)
-
-
-class TypeConflict(DataError):
-    """A cell does not fit the type that the first rows of its column had."""
-
-    def __init__(self, column: str, cell: str, label: str) -> None:
-        why = "which does not fit the rows before it"
-        how = f"If it stands for a missing value, add it to the `missing` cells (--missing {cell!r})"
-        if cell != cell.strip() and _is_number(cell.strip()):
-            why, how = "a number with spaces around it", "Take away the spaces"
-        super().__init__(f"column `{column}` of {label!r} holds {cell!r}, {why}. {how}.")
-        self.column, self.cell, self.label = column, cell, label
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TypeConflict, (self.column, self.cell, self.label)  # it travels from worker to caller
 
 
 @dataclass(frozen=True)
-class CsvFile:
+class CsvFile(TableFile):
     """A CSV in UTF-8; made by `open_csv`."""
 
     path: Path
@@ -78,15 +50,12 @@ class CsvFile:
     """Names with quotes as polars has them, where these are doubled as they are in the file."""
     padded: frozenset[str] = frozenset()
     """Columns of numbers that may have spaces behind them, which polars takes for text."""
+    parsed: ClassVar[bool] = True
+    splittable: ClassVar[bool] = False
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.first_types)
-
-    def close(self) -> None:
-        """Delete the copy, where `path` is one."""
-        if self.temporary is not None:
-            self.temporary.close()
 
     def scan(self, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The rows, with these types; other columns are text."""
@@ -100,10 +69,6 @@ class CsvFile:
         )
         lazy = self._scan(schema=types)
         return lazy.with_columns(self._digits(name).cast(schema[name]) for name in padded) if padded else lazy
-
-    def rows(self) -> int:
-        """The number of rows; counting costs a fraction of reading."""
-        return int(self.scan({}).select(pl.len()).collect(engine="streaming").item())
 
     def has_rows(self) -> bool:
         """Whether anything follows the header: a header alone tells no types."""
@@ -162,19 +127,28 @@ class CsvFile:
         numbers = [name for name in numbers if fitting[name].is_numeric()]
         return fitting, frozenset(name for name, fits in self._fit(numbers, self._bare).items() if not fits)
 
-    def unmarked(self, types: Mapping[str, pl.DataType]) -> CsvFile:
+    def like(self, first: TableFile) -> TableFile:
+        return replace(self, padded=first.padding) if isinstance(first, CsvFile) else self
+
+    def unmarked(self, types: Mapping[str, pl.DataType]) -> CsvFile | None:
         """The same file read without looking for missing cells, where these columns are numbers and show none.
 
         A mark further on is then a `TypeConflict`, never a number.
         """
         if any(map(_is_number, self.missing)) or not _all_numbers(types):
-            return self
+            return None
         seen = self._unmarked_types
         fit = all(
             seen[name] == kind or (seen[name].is_numeric() and kind.is_float())
             for name, kind in types.items()
         )
-        return replace(self, marked=False) if fit else self
+        return replace(self, marked=False) if fit else None
+
+    def widened(self, types: Mapping[str, pl.DataType]) -> tuple[dict[str, pl.DataType], CsvFile]:
+        """Whole numbers become floats, numbers become text, and so do dates and truths."""
+        with reading(self.label):
+            fitting, padded = self.fitting(types)
+        return fitting, replace(self, padded=padded)
 
     @cached_property
     def _unmarked_types(self) -> Mapping[str, pl.DataType]:
@@ -344,47 +318,8 @@ def transcoded(path: Path, label: str, encoding: str) -> TemporaryFile:
     return copy
 
 
-@contextmanager
-def reading(label: str) -> Iterator[None]:
-    """Turn the errors of polars into `DataError`s that name the file, type conflicts into `TypeConflict`."""
-    try:
-        yield
-    except (pl.exceptions.PolarsError, OSError) as error:
-        message = str(error)
-        if conflict := _CONFLICT.search(message):
-            column, cell, padded, text = conflict.group("column", "cell", "padded", "text")
-            raise TypeConflict(column or padded or "", cell or text or "", label) from error
-        raise DataError(f"cannot read {label!r}: {_explained(message)}.") from error
-
-
-def _explained(message: str) -> str:
-    """What an error of polars means."""
-    if "expanded paths were empty" in message:
-        return "no file has such a name"
-    if "invalid utf" in message:
-        return NOT_UTF8
-    if "more fields than defined" in message:
-        return "a row has more fields than the header. Is there a separator in a cell without quotes"
-    if "not properly escaped" in message or "CSV malformed" in message:
-        return "a quote is opened and never closed"
-    return first_line(message)
-
-
-def first_line(message: str) -> str:
-    """The first line of another library's message, without its closing point."""
-    return (message.strip().splitlines() or ["no reason is known"])[0].rstrip(".:")
-
-
 def _all_numbers(types: Mapping[str, pl.DataType]) -> bool:
     return _numbers_in(types) == len(types)
-
-
-def _is_number(cell: str) -> bool:
-    """Whether a cell would be read as a number; NaN means missing anyway."""
-    try:
-        return not math.isnan(float(cell))
-    except ValueError:
-        return False
 
 
 def _is_utf8(encoding: str) -> bool:

@@ -15,15 +15,24 @@ from typing import Any
 import numpy as np
 
 from descend.engines.blocks import Block, leaf_rows
-from descend.engines.machine import memory_budget
 from descend.engines.matrix import Array, Float
 from descend.engines.splits import AnySplit
 from descend.engines.worker import Shelf
+from descend.machine import memory_budget
 from descend.tables.cells import Unknowns, held_out_of, offsets_of, strange, weights_of
 from descend.tables.encoding import Encoding
-from descend.tables.partitions import RowRange, first_leaves, leaves_of, row_runs, unit_rows
 from descend.tables.retained import Pair, Spool, SpooledRows, pair_bytes
-from descend.tables.table import Rows, Slice, Table, regular
+from descend.tables.table import (
+    RowRange,
+    Rows,
+    Slice,
+    Table,
+    first_leaves,
+    leaves_of,
+    regular,
+    row_runs,
+    unit_rows,
+)
 
 
 @dataclass(eq=False)

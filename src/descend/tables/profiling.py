@@ -15,18 +15,17 @@ import polars as pl
 
 from descend.engines.blocks import Source, leaf_rows
 from descend.engines.engine import Engine
-from descend.engines.machine import memory_budget
 from descend.engines.matrix import Float
 from descend.engines.splits import AnySplit
 from descend.engines.worker import Shelf
 from descend.errors import DataError
+from descend.machine import memory_budget
 from descend.tables.cells import as_numbers, held_out_of, weights_of
 from descend.tables.leaf_sums import Cells
-from descend.tables.partitions import RowRange, first_leaves, row_runs, unit_rows
 from descend.tables.profiles import HUGE, Profile, is_text
 from descend.tables.raw_moments import RawMoments
 from descend.tables.retained import RetainedRows, SpooledRows, retain
-from descend.tables.table import Slice, Table
+from descend.tables.table import RowRange, Slice, Table, first_leaves, row_runs, unit_rows
 
 KEPT_BYTES = 2**26
 """Raw rows of so many bytes are kept beside moments: small tables are read once, large ones leave a sample."""

@@ -7,6 +7,7 @@ LazyFrame is streamed like a file.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import uuid
@@ -15,16 +16,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import polars as pl
 from polars.io.plugins import register_io_source
 from polars.selectors import by_name
 
+from descend.engines.blocks import leaf_rows
 from descend.errors import DataError
 from descend.files import replacing
-from descend.tables.csv_files import MISSING, CsvFile, first_line, reading
-from descend.tables.files import TableFile, find_files, open_file
+from descend.tables.files import MISSING, TableFile, find_files, first_line, open_file, reading
 
 LARGE = 2**26
 """Bytes from which a saving in the reading of CSVs is worth a look at their first rows."""
@@ -89,7 +90,7 @@ class Table:
     @property
     def parsed(self) -> bool:
         """Whether reading it means parsing text, which takes longer than most of what follows."""
-        return any(isinstance(file, CsvFile) for file in self.files)
+        return any(file.parsed for file in self.files)
 
     def empty(self, columns: Sequence[str]) -> pl.DataFrame:
         """These columns without rows."""
@@ -153,26 +154,18 @@ class Table:
 
         None where nothing would be gained. Reading it raises `TypeConflict` where there is one after all.
         """
-        if self.file_bytes < LARGE or not all(isinstance(file, CsvFile) for file in self.files):
+        if self.file_bytes < LARGE or not self.parsed:
             return None
         types = {name: self.schema[name] for name in columns}
-        files = tuple(file.unmarked(types) for file in self.files if isinstance(file, CsvFile))
-        return None if any(file.marked for file in files) else replace(self, files=files)
+        files = tuple(filter(None, (file.unmarked(types) for file in self.files)))
+        return replace(self, files=files) if len(files) == len(self.files) else None
 
     def widened(self) -> Table:
-        """The same table with types that every cell of every CSV fits, which costs a read.
-
-        Whole numbers become floats, numbers become text, and so do dates and truths.
-        """
+        """The same table with types that every cell of every file fits, which costs a read of those that are parsed."""
         schema, files = dict(self.schema), list(self.files)
         for place, file in enumerate(files):
-            if isinstance(file, CsvFile):
-                with reading(file.label):
-                    types, padded = file.fitting(
-                        {name: schema[name] for name in file.names if name in schema}
-                    )
-                schema |= types
-                files[place] = replace(file, padded=padded)
+            types, files[place] = file.widened({name: schema[name] for name in file.names if name in schema})
+            schema |= types
         return replace(self, schema=schema, files=tuple(files))
 
     def close(self) -> None:
@@ -213,9 +206,8 @@ def open_table(
         with reading(first.label):
             schema = first.types()
         opened.pop_all()
-    if isinstance(first, CsvFile):
-        padded = first.padding
-        files = [replace(file, padded=padded) if isinstance(file, CsvFile) else file for file in files]
+    files = [file.like(first) for file in files]
+    if first.parsed:
         schema |= {name: pl.String() for name in text_columns if name in schema}
     place = {path: i for i, path in enumerate(sorted(paths, key=lambda path: (isinstance(path, str), path)))}
     table = Table(tuple(files), tuple(place[path] for path in paths), None, missing, schema)
@@ -336,3 +328,123 @@ def write_frames(frames: Iterator[Mapping[str, Any]], path: str | os.PathLike[st
 def _write_csv(frames: Iterator[Mapping[str, Any]], file: Any) -> None:
     for number, columns in enumerate(frames):
         file.write(pl.DataFrame(dict(columns)).write_csv(include_header=number == 0).encode())
+
+
+MOST_RANGES = 65_536
+"""A table is cut into at most about so many runs: the list of them is sent to the workers."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowRange:
+    """Rows `start` to `stop` of one file or frame."""
+
+    table: str
+    """The key of the table, which no other has."""
+    place: int
+    """The number of the file."""
+    start: int
+    stop: int
+    schema: Mapping[str, pl.DataType]
+    file: TableFile | None = None
+    frames: tuple[pl.DataFrame, ...] = ()
+    """The rows themselves, where the table is in memory."""
+    temporary: bool = False
+    """Whether the file is a copy on this machine: of standard input, or of a file in another encoding."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What names the file among all files of all tables."""
+        return self.table, self.place
+
+    @property
+    def rows(self) -> int:
+        return self.stop - self.start
+
+    def slices(self, columns: Sequence[str], rows: int, start: int | None = None) -> Iterator[Slice]:
+        """The rows in order, from row `start` of the file on, `rows` at a time; one empty slice for none."""
+        columns = list(dict.fromkeys(columns))
+        start = self.start if start is None else start
+        if self.file is None:
+            whole = pl.concat([frame[columns] for frame in self.frames])
+            frames = regular([whole.slice(start - self.start)], rows)
+            for number, frame in enumerate(frames if whole.height else [whole]):
+                yield Slice(self.place, start + number * rows, frame)
+            return
+        absent = [name for name in columns if name not in self.file.names]
+        if absent:
+            listed = ", ".join(f"`{name}`" for name in absent)
+            raise DataError(f"{self.file.label!r} has no column {listed}, which the first file has.")
+        schema = {name: self.schema[name] for name in columns}
+        lazy = self.file.scan(schema)
+        if self.file.splittable:
+            lazy = lazy.slice(start, self.stop - start)
+        elif start:
+            lazy = lazy.slice(start)
+        yield from sliced(self.place, self.file.label, lazy, schema, rows, start)
+
+    def joined(self, other: RowRange) -> RowRange | None:
+        """Both as one run where `other` goes on where this ends; one scan then reads both."""
+        if (*self.key, self.stop) != (*other.key, other.start) or not self.rows:
+            return None
+        return replace(self, stop=other.stop, frames=self.frames + other.frames)
+
+
+def unit_rows(total: int, columns: int) -> int:
+    """Rows of a run: whole leaves of rows and of raw cells alike, and so that runs are not too many.
+
+    >>> unit_rows(2_000_000, 28), unit_rows(10**10, 28)
+    (65536, 262144)
+    """
+    unit = 4 * leaf_rows(columns)
+    while total > MOST_RANGES * unit:
+        unit *= 2
+    return unit
+
+
+def row_runs(table: Table, columns: Sequence[str], unit: int) -> list[RowRange]:
+    """All rows of a table as runs of `unit` rows, the last of a file shorter; one for a file without rows.
+
+    Raises `DataError` where a file cannot be read.
+    """
+    schema = dict(table.schema)
+    if table.frame is not None:
+        runs = []
+        for piece in table.slices(columns, unit):
+            stop = piece.start + piece.frame.height
+            runs.append(RowRange(table.key, 0, piece.start, stop, schema, None, (piece.frame,)))
+        return runs
+    runs = []
+    for file, place, rows in zip(table.files, table.places, table.file_rows, strict=True):
+        path: Any = file.path if isinstance(file.path, str) else file.path.absolute()
+        here = replace(cast(Any, file), path=path, temporary=None)
+        step = unit if file.splittable else max(rows, 1)
+        for start in range(0, max(rows, 1), step):
+            runs.append(
+                RowRange(
+                    table.key,
+                    place,
+                    start,
+                    min(start + step, rows),
+                    schema,
+                    here,
+                    (),
+                    file.temporary is not None,
+                )
+            )
+    return runs
+
+
+def first_leaves(runs: Sequence[RowRange], leaf: int) -> list[int]:
+    """The number of the first leaf of each run, leaves of `leaf` rows being counted through all files.
+
+    >>> schema = {}
+    >>> first_leaves([RowRange("t", 0, 0, 8, schema), RowRange("t", 0, 8, 9, schema), RowRange("t", 1, 0, 5, schema)], 4)
+    [0, 2, 3]
+    """
+    counts = (leaves_of(run.rows, leaf) for run in runs)
+    return list(itertools.accumulate(counts, initial=0))[:-1]
+
+
+def leaves_of(rows: int, leaf: int) -> int:
+    """Leaves of `leaf` rows in so many rows of a file; one without rows has one."""
+    return max(1, -(-rows // leaf))

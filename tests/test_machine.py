@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from descend.engines.machine import SingleThreaded, processor
+from descend.machine import SingleThreaded, processor
 
 
 def threads():

@@ -7,7 +7,7 @@ import pickle
 import pytest
 from kinds_of_table import KINDS, made
 
-from descend.tables.partitions import first_leaves, row_runs, unit_rows
+from descend.tables.table import first_leaves, row_runs, unit_rows
 
 
 @pytest.fixture(params=KINDS)

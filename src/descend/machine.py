@@ -1,4 +1,4 @@
-"""BLAS: which processor it has picked its kernels for, and how it is held to one thread."""
+"""This machine: its cores and memory, the processor that BLAS has picked its kernels for, and BLAS held to one thread."""
 
 from __future__ import annotations
 
@@ -94,3 +94,8 @@ def as_bytes(memory: int | str | None) -> int:
             f"`memory` must be a number of bytes, or a text such as 500MB or 2GB, got {memory!r}."
         )
     return int(float(match[1]) * UNITS[match[2].lower()])
+
+
+def cores() -> int:
+    """The number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
