@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from descend import machine
 from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Block
-from descend.engines.engine import Serial, Threads, Tree
+from descend.engines.engine import Serial, Threads, Tree, engine_named
 from descend.engines.moments import Moments
 from descend.engines.splits import Split
 from descend.errors import DataError, DescendError
@@ -398,3 +399,33 @@ def test_two_sessions_in_two_threads_do_not_disturb_each_other():
     for thread in threads:
         thread.join()
     assert found == [value] * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("serial", "Serial()"),
+        ("threads", "Threads(count=None)"),
+        ("threads:3", "Threads(count=3)"),
+        ("processes:2", "Processes(2)"),
+        ("cluster:tcp://host:8786", "Cluster('tcp://host:8786')"),
+        ("cluster:local:2", "Cluster(workers=2)"),
+    ],
+)
+def test_an_engine_has_a_name(text, shown):
+    assert repr(engine_named(text)) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ray", "must be one of serial, threads, processes, cluster, got 'ray'"),
+        ("threads:many", "takes a number, threads:4 for example, got threads:many"),
+        ("threads:0", "`count` of Threads"),
+        ("serial:2", "takes nothing behind it"),
+        ("cluster", "needs an address"),
+    ],
+)
+def test_another_name_is_refused(text, said):
+    with pytest.raises(DescendError, match=re.escape(said)):
+        engine_named(text)

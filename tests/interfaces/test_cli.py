@@ -392,3 +392,16 @@ def test_no_arguments_print_the_help(run):
 
 def test_the_version(run):
     assert run("--version") == (0, f"{descend.__version__}\n", "")
+
+
+def test_an_engine_is_named_by_a_flag(tmp_path, capsys):
+    weights = []
+    for engine in ([], ["--engine", "serial"], ["--engine", "processes:2"]):
+        model = tmp_path / "m.json"
+        assert main([*MASS, "--out", str(model), "--no-report", "--quiet", *engine]) == 0
+        weights.append(json.loads(model.read_text())["weights"])
+    assert weights[0] == weights[1] == weights[2]
+    assert main([*MASS, "--engine", "abacus"]) == 2
+    assert "one of serial, threads, processes, cluster" in capsys.readouterr().err
+    assert main([*MASS, "--engine", "threads", "--cluster", "local:2"]) == 2
+    assert "leave `--engine` out" in capsys.readouterr().err

@@ -106,6 +106,13 @@ class Cluster(RemoteEngine):
             raise
 
 
+def cluster(argument: str, memory: int | str | None) -> Cluster:
+    """`--engine cluster:ADDRESS`."""
+    if not argument:
+        raise DescendError("`engine` cluster needs an address: cluster:tcp://host:8786, or cluster:local:4.")
+    return Cluster(argument, memory=memory)
+
+
 def _parsed(address: Any, workers: int | None) -> tuple[Any, int | None]:
     """The address, None for one of our own, and the number of workers to start then."""
     if isinstance(address, str) and (address == "local" or address.startswith("local:")):

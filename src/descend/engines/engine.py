@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
 from descend import machine
 from descend.engines.blocks import Block, Leaf, Source
-from descend.errors import DataError, check_whole
+from descend.errors import DataError, DescendError, check_whole
 from descend.machine import cores
 
 V = TypeVar("V")
@@ -42,6 +43,40 @@ class Engine(Protocol):
     """Where sums are computed."""
 
     def open(self, source: Source) -> Session: ...
+
+
+ENGINES = {
+    "serial": "engine:serial",
+    "threads": "engine:threads",
+    "processes": "processes:processes",
+    "cluster": "cluster:cluster",
+}
+"""What `--engine NAME` names: the function `(argument, memory)` of a module of this room that makes the engine."""
+
+
+def engine_named(text: str, memory: int | str | None = None) -> Engine:
+    """The engine of a name, or of `name:argument`; `memory` is for those whose workers keep rows of their own.
+
+    >>> engine_named("threads:2"), engine_named("serial")
+    (Threads(count=2), Serial())
+    """
+    name, _, argument = text.partition(":")
+    if name not in ENGINES:
+        raise DescendError(f"`engine` must be one of {', '.join(ENGINES)}, got {text!r}.")
+    module, _, function = ENGINES[name].partition(":")
+    engine: Engine = getattr(import_module(f"descend.engines.{module}"), function)(argument, memory)
+    return engine
+
+
+def count_of(argument: str, name: str) -> int | None:
+    """How many threads or processes `name:argument` asks for; None where it does not say.
+
+    >>> count_of("4", "threads"), count_of("", "threads")
+    (4, None)
+    """
+    if argument and not argument.isdecimal():
+        raise DescendError(f"`engine` {name} takes a number, {name}:4 for example, got {name}:{argument}.")
+    return int(argument) if argument else None
 
 
 class Tree:
@@ -126,6 +161,18 @@ class Threads:
 
     def open(self, source: Source) -> ThreadSession:
         return ThreadSession(source, self.count or cores())
+
+
+def serial(argument: str, memory: int | str | None) -> Serial:
+    """`--engine serial`."""
+    if argument:
+        raise DescendError(f"`engine` serial takes nothing behind it, got serial:{argument}.")
+    return Serial()
+
+
+def threads(argument: str, memory: int | str | None) -> Threads:
+    """`--engine threads` or `threads:COUNT`."""
+    return Threads(count_of(argument, "threads"))
 
 
 class ThreadSession:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from descend.engines.connections import ConnectedPool, Connection
+from descend.engines.engine import count_of
 from descend.engines.remote import RemoteEngine
 from descend.engines.worker import environment, receive, send
 from descend.errors import DescendError, check_whole
@@ -55,6 +56,11 @@ class Processes(RemoteEngine):
 
     def start(self) -> ProcessPool:
         return ProcessPool(self.count, self.memory, self.timeout)
+
+
+def processes(argument: str, memory: int | str | None) -> Processes:
+    """`--engine processes` or `processes:COUNT`."""
+    return Processes(count_of(argument, "processes"), memory=memory)
 
 
 class ProcessPool(ConnectedPool):

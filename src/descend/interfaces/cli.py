@@ -135,6 +135,7 @@ def predict(
     keep: Names = (),  # type: ignore[assignment]
     encoding: str | None = None,
     cluster: str | None = None,
+    engine: str | None = None,
 ) -> int:
     """Predict every row of files, in order; probabilities too where the model has classes.
 
@@ -155,14 +156,16 @@ def predict(
         Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16.
     cluster
         Predict on the workers of a Dask cluster, tcp://host:8786 or local:N; OUT is then a new folder.
+    engine
+        serial, threads:N, processes:N or cluster:ADDRESS; a thread per core unless given.
     """
     from descend.models.model import load
     from descend.models.scoring import write_predictions
 
-    engine = engine_of(cluster)
+    sums = engine_of(engine, cluster)
     if out:
         check_apart(out, _read(*hyphens(data)))
-    written = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=engine)
+    written = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=sums)
     for sentence in written.unknowns.sentences():
         print(f"note: {sentence}", file=sys.stderr)
     if out:
@@ -178,6 +181,7 @@ def score(
     encoding: str | None = None,
     weight: str | None = None,
     cluster: str | None = None,
+    engine: str | None = None,
     json: Annotated[Flag, Parameter(name="--json")] = False,
 ) -> int:
     """Metrics of a model on files that hold the target.
@@ -197,6 +201,8 @@ def score(
         Column of sample weights, at least 0.
     cluster
         Work on a Dask cluster: tcp://host:8786, or local:N.
+    engine
+        serial, threads:N, processes:N or cluster:ADDRESS; a thread per core unless given.
     json
         Print one JSON object instead of tables.
     """
@@ -204,7 +210,7 @@ def score(
     from descend.models.scoring import score as score_table
 
     loaded = load(model)
-    metrics = score_table(loaded, hyphens(data), engine_of(cluster), encoding=encoding, weight=weight)
+    metrics = score_table(loaded, hyphens(data), engine_of(engine, cluster), encoding=encoding, weight=weight)
     if json:
         _print_json(metrics.to_dict())
         return 0
@@ -346,7 +352,7 @@ def _fit(
             seed=how.seed,
             class_weight=how.class_weight,
             memory=None if how.cluster else how.memory,
-            engine=engine_of(how.cluster, how.memory),
+            engine=engine_of(how.engine, how.cluster, how.memory),
             columns=columns_of(which),
             optimizer=optimizer_of(how),
             steps=how.steps,
@@ -410,6 +416,7 @@ def diagnose(
     steps: int = 100,
     memory: str | None = None,
     cluster: str | None = None,
+    engine: str | None = None,
     columns: ColumnOptions = COLUMNS,
     json: Annotated[Flag, Parameter(name="--json")] = False,
 ) -> int:
@@ -441,6 +448,8 @@ def diagnose(
         Memory for decoded rows, 500MB or 2GB.
     cluster
         Work on a Dask cluster: tcp://host:8786, or local:N.
+    engine
+        serial, threads:N, processes:N or cluster:ADDRESS; a thread per core unless given.
     json
         Print one JSON object instead of a page.
     """
@@ -455,7 +464,7 @@ def diagnose(
         valid=validation_of(valid),
         seed=seed,
         memory=None if cluster else memory,
-        engine=engine_of(cluster, memory),
+        engine=engine_of(engine, cluster, memory),
         columns=columns_of(columns),
         steps=steps,
     )

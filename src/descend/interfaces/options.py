@@ -85,6 +85,8 @@ class DescentOptions:
     "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
     cluster: str | None = None
     "Work on a Dask cluster: the address of its scheduler, tcp://host:8786, or local:N for N processes here."
+    engine: str | None = None
+    "What sums over the rows: serial, threads:N, processes:N, cluster:ADDRESS; a thread per core unless given."
 
 
 COLUMNS, DESCENT = ColumnOptions(), DescentOptions()
@@ -146,16 +148,20 @@ def optimizer_of(how: DescentOptions) -> Any:
     )
 
 
-def engine_of(cluster: str | None, memory: str | None = None) -> Any:
-    """The cluster asked for, None for the threads of this process; what it says of its workers is shown."""
-    if cluster is None:
+def engine_of(engine: str | None, cluster: str | None, memory: str | None = None) -> Any:
+    """The engine asked for, None for the threads of this process; what a cluster says of its workers is shown."""
+    if cluster is not None and engine is not None:
+        raise DescendError("`--cluster` is an engine of its own: leave `--engine` out.")
+    if cluster is not None:
+        engine = f"cluster:{cluster}"
+    if engine is None:
         return None
     import logging
 
-    from descend.engines.cluster import Cluster
+    from descend.engines.engine import engine_named
 
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("descend").setLevel(logging.INFO)
     logging.getLogger("descend").handlers = [handler]
-    return Cluster(cluster, memory=memory)
+    return engine_named(engine, memory)
