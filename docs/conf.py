@@ -5,7 +5,6 @@ An assert that fails in a lesson stops the build. What is generated is in `gener
 
 from __future__ import annotations
 
-import inspect
 import re
 import shutil
 import sys
@@ -54,6 +53,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 72
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "descend"
 html_static_path = ["static", "_build/static"]
 html_css_files = ["descend.css"]
@@ -70,19 +70,20 @@ class Flags(SphinxDirective):
         return self.parse_text_to_nodes(generate.flag_table(self.arguments[0]))
 
 
-def unpacked(
+def as_written(
     app: Sphinx, what: str, name: str, found: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str, str | None] | None:
-    """The signature with `**problem: Unpack[ProblemOptions]` as the keyword arguments that it stands for."""
-    hidden = re.search(r"\*\*\w+: .*?Unpack\[.*?\]", signature or "")
-    if signature is None or hidden is None:
-        return None
-    last = [*inspect.signature(found).parameters.values()][-1]
-    options_of = vars(inspect.getmodule(found))[re.sub(r"Unpack\[(\w+)\]", r"\1", str(last.annotation))]
-    return signature.replace(hidden[0], generate.keywords(options_of)), returns
+    """The signature as it is written in the code."""
+    return generate.signature(found, what == "class") if signature else None
+
+
+def without_last_blank(app: Sphinx, name: str, source: list[str]) -> None:
+    """Leave out the blank line that ends an example's output for doctest."""
+    source[0] = re.sub(r"^(```python\n.*?)\n+```$", r"\1\n```", source[0], flags=re.M | re.S)
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("source-read", without_last_blank)
     app.add_directive("flags", Flags)
-    app.connect("autodoc-process-signature", unpacked)
+    app.connect("autodoc-process-signature", as_written)

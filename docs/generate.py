@@ -169,7 +169,7 @@ def entry(name: str) -> str:
 def page(room: str, names: list[str]) -> str:
     """The page of a room, in Markdown."""
     entries = "\n".join(entry(name) for name in names)
-    words = "" if room == TOP else f"{_words(room)}\n\n"
+    words = "" if room == TOP or ":" not in _words(room) else f"{_words(room)}\n\n"
     return f"# {title(room)}\n\n{words}```{{eval-rst}}\n.. currentmodule:: descend\n\n{entries}```\n"
 
 
@@ -190,7 +190,7 @@ def index(found: dict[str, list[str]]) -> str:
 INTRODUCTION = """\
 Every public name, made from the code when these pages are built. `X` has shape (rows, features), `y` (rows,),
 weights (features,), or (features, outputs) where there are several; the intercept is the last weight. `Float` is a
-NumPy array of float64, `Array` one of any type, `Matrix` a dense array or a sparse one.
+NumPy array of float64, `Array` one of any type, `Matrix` a dense array or a sparse one; a `Rate` is a number or "auto".
 The loss is a mean over rows, a penalty is added to it.
 """
 
@@ -224,13 +224,49 @@ def write_film(path: Path) -> None:
     path.write_text(framed(run.animate()), "utf-8")
 
 
-def keywords(options: type) -> str:
-    """The keyword arguments that `**problem` stands for, with the defaults that hold for them."""
-    defaults = inspect.signature(descend.Problem.of).parameters
-    return ", ".join(
-        f"{name}: {kind.__forward_arg__} = {defaults[name].default!r}"
-        for name, kind in options.__annotations__.items()
-    )
+class Plain(str):
+    """A text that a signature shows without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def signature(found: Any, of_class: bool) -> tuple[str, str | None] | None:
+    """The signature of a function or a class as it is written, and what is returned; None where there is none.
+
+    `**problem: Unpack[ProblemOptions]` are the keyword arguments that it stands for, with their defaults.
+    """
+    try:
+        made = inspect.signature(found)
+    except ValueError:
+        return None
+    parameters = []
+    for parameter in made.parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        unpacked = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
+        if unpacked:
+            parameters += _keywords(vars(inspect.getmodule(found))[unpacked[1]])
+            continue
+        if "factory" in repr(parameter.default):
+            parameter = parameter.replace(default=Plain("..."))
+        parameters.append(_plain(parameter))
+    returned = made.return_annotation
+    shown = made.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+    return str(shown), None if of_class or returned is inspect.Signature.empty else str(returned)
+
+
+def _plain(parameter: inspect.Parameter) -> inspect.Parameter:
+    written = isinstance(parameter.annotation, str)
+    return parameter.replace(annotation=Plain(parameter.annotation)) if written else parameter
+
+
+def _keywords(options: type) -> list[inspect.Parameter]:
+    """What `Problem.of` takes, as far as it is in `options`."""
+    taken = inspect.signature(descend.Problem.of).parameters
+    return [_plain(taken[name]) for name in options.__annotations__]
 
 
 VALUES = {"str": "TEXT", "float": "NUMBER", "int": "N", "list[str]": "TEXT...", "bool": ""}

@@ -176,6 +176,20 @@ def test_every_flag_of_a_command_is_in_the_reference_with_words_of_its_own(comma
     assert len(re.findall(rf"^## `descend {command}\b.*?^```{{flags}} {command}$", page, re.M | re.S)) == 1
 
 
+def test_signatures_are_shown_as_they_are_written():
+    assert generate.signature(descend.predict, False) == (
+        "(x: Any, weights: Any, *, intercept: bool = False)",
+        "Float",
+    )
+    assert generate.signature(descend.L2, True) == ("(alpha: float = 0.0)", None)
+    shown, returned = generate.signature(descend.path, False)
+    assert "problem" not in shown
+    assert ", start: Any = None, target: str | None = None, loss: Loss | str | None = None," in shown
+    assert ", intercept: bool = True," in shown
+    assert returned == "Trajectory"
+    assert generate.signature(descend.DescendError, True) is None
+
+
 def keys_told(heading):
     """The first column of the table in the page on files whose head this is."""
     page = (DOCS / "reference" / "files.md").read_text("utf-8")
