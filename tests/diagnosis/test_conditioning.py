@@ -18,7 +18,7 @@ CLASSES = (X @ [1.0, 0.1, -1.0] + RNG.logistic(size=300) > 0).astype(int)
 
 
 def met(objective, weights=None):
-    start = objective.minimizer() if hasattr(objective, "minimizer") else weights
+    start = objective.minimum() if objective.exact else weights
     ways = {"as given": Coordinates.given(3), "standardised": _standardising(objective)}
     return conditionings(objective, objective.moments, start, objective.value(start), weights, ways)
 

@@ -13,7 +13,6 @@ from failing import Fails, FailsOddly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descend.engines import remote
 from descend.engines.arrays import ArraySource
 from descend.engines.connections import ConnectedPool, Connection
 from descend.engines.engine import Threads, Tree
@@ -306,5 +305,5 @@ def test_other_versions_are_refused_with_the_list():
 
 def test_an_engine_of_threads_has_no_scope_of_a_run():
     engine = Threads(1)
-    with remote.for_one_run(engine) as scoped:
+    with engine.for_one_run() as scoped:
         assert scoped is engine

@@ -208,10 +208,10 @@ EXACT = {
 def test_the_loss_is_never_negative_however_near_the_minimum(x, w, seed, exponent):
     w = np.array(w)
     made = make("squared-error", x=x, y=x @ w[:-1] + w[-1])
-    for near in (w, made.minimizer()):
+    for near in (w, made.minimum()):
         near = near * (1 + 10.0**exponent * np.random.default_rng(seed).normal(size=4))
         assert made.value(near) >= 0
-    assert made.value(made.minimizer()) <= 1e-15 * made.constant_loss
+    assert made.value(made.minimum()) <= 1e-15 * made.constant_loss
 
 
 @pytest.mark.parametrize("exponent", [-9, -7, -5, -3])
@@ -233,7 +233,7 @@ def test_the_loss_keeps_its_digits_near_a_perfect_fit(exponent):
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 def test_the_minimizer_has_no_gradient(intercept, s, alpha):
     made = make("squared-error", intercept, s, alpha)
-    w = made.minimizer()
+    w = made.minimum()
     assert abs(made.gradient(w)).max() < 1e-12
     root = np.ones(ROWS) if s is None else np.sqrt(s)
     A = np.column_stack([X, np.ones(ROWS)]) if intercept else X
@@ -336,7 +336,7 @@ def test_squared_error_reads_rows_once_and_never_again():
         w = somewhere(made)
         work = (made.value_and_gradient, made.value, made.hessian)
         assert passes(lambda: [f(w + i) for i in range(3) for f in work]) == 0
-        assert passes(lambda: (made.curvature_bound, made.constant_loss, made.minimizer(), made.rows)) == 0
+        assert passes(lambda: (made.curvature_bound, made.constant_loss, made.minimum(), made.rows)) == 0
 
 
 @every_loss
@@ -422,7 +422,7 @@ def test_many_ill_conditioned_columns_are_solved_by_refinement():
     x = common + 1e-4 * rng.normal(size=(3_000, 150)) + 50.0
     y = x @ rng.normal(size=150) + 0.01 * rng.normal(size=3_000)
     objective = Objective.of(x, y)
-    w = objective.minimizer()
+    w = objective.minimum()
     oracle = np.linalg.lstsq(np.column_stack([x - x.mean(axis=0), np.ones(3_000)]), y, rcond=None)[0][:-1]
     assert np.abs(w[:-1] - oracle).max() < 1e-9 * np.abs(oracle).max()
     assert objective.value(w) == pytest.approx(np.square(x @ w[:-1] + w[-1] - y).mean(), rel=1e-9)

@@ -74,7 +74,7 @@ def test_the_closed_form_is_least_squares_of_the_target_less_the_offset():
     made = objective(loss="squared-error")
     ones = np.column_stack([X, np.ones(ROWS)])
     expected = np.linalg.lstsq(ones, Y - OFFSET)[0]
-    np.testing.assert_allclose(made.minimizer(), expected, rtol=1e-9)
+    np.testing.assert_allclose(made.minimum(), expected, rtol=1e-9)
     assert made.value(W) == pytest.approx(np.mean((ones @ W + OFFSET - Y) ** 2), rel=1e-12)
 
 

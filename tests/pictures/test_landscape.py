@@ -119,7 +119,7 @@ def test_a_slice_of_a_quadratic_is_the_loss_there():
     x = rng.normal(size=(200, 4)) * [1, 5, 1, 1]
     y = x @ [1.0, 2.0, 3.0, 0.1] + 7 + rng.normal(size=200)
     objective = Objective.of(x, y, penalty=0.05)
-    path = np.stack([np.zeros(5), [0.5, 1, 2, 0, 5], objective.minimizer()])
+    path = np.stack([np.zeros(5), [0.5, 1, 2, 0, 5], objective.minimum()])
     found = surface(objective, path, np.full(3, np.nan), np.array([1, 5, 1, 1, 1.0]), tuple("abcde"))
     assert found.names == ("b", "e")
     assert found.note.startswith("slice")
@@ -129,7 +129,7 @@ def test_a_slice_of_a_quadratic_is_the_loss_there():
             w = path[-1].copy()
             w[[1, 4]] = horizontal[i], vertical[j]
             assert values[j, i] == pytest.approx(objective.value(w), rel=1e-9)
-    np.testing.assert_allclose(found.centre, objective.minimizer()[[1, 4]], rtol=1e-9)
+    np.testing.assert_allclose(found.centre, objective.minimum()[[1, 4]], rtol=1e-9)
     np.testing.assert_array_equal(found.path, path[:, [1, 4]])
 
 

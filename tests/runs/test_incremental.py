@@ -17,7 +17,7 @@ from descend.engines.moments import Moments
 from descend.objectives.losses import LOSSES
 from descend.objectives.objective import MOMENTS_COLUMNS
 from descend.objectives.quadratic import Quadratic
-from descend.runs.incremental import CHUNK_BATCH, Passes, Sums, instalments, of_minimum_norm
+from descend.runs.incremental import CHUNK_BATCH, Passes, Sums, instalments
 
 RNG = np.random.default_rng(6)
 X = RNG.normal([0.0, 20.0, -3.0], [1.0, 5.0, 0.1], size=(120, 3))
@@ -80,9 +80,9 @@ def test_what_is_penalised_or_has_one_solution_is_left_as_it_is():
     moments = descend.fit(X, Y).problem.objective.moments
     for penalty in (NONE, L2(0.1)):
         w = RNG.normal(size=4)
-        assert of_minimum_norm(Quadratic.from_moments(moments, penalty, True), w) is w
+        assert Quadratic.from_moments(moments, penalty, True).of_minimum_norm(w) is w
     twice = descend.fit(X[:, [0, 0]], Y).problem.objective.moments
-    assert of_minimum_norm(Quadratic.from_moments(twice, L2(0.1), True), w[:3]).tolist() == w[:3].tolist()
+    assert Quadratic.from_moments(twice, L2(0.1), True).of_minimum_norm(w[:3]).tolist() == w[:3].tolist()
 
 
 @pytest.mark.parametrize(

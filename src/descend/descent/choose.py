@@ -16,7 +16,6 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.objectives.losses import LOSSES
 from descend.objectives.objective import Objective
-from descend.objectives.quadratic import Quadratic
 
 NEWTON_LIMIT = 512
 """`optimizer="auto"` takes Newton while features times outputs stay within this."""
@@ -46,13 +45,13 @@ class Exact:
         """No state."""
 
     def step(self, objective: Objective, w: Float, state: Any) -> Update:
-        if not isinstance(objective, Quadratic):
+        if not objective.exact:
             raise DescendError(
                 f"`optimizer` exact needs an objective with a closed form (squared error, at most 2,048 columns), "
                 f"but the loss is {objective.loss.name} on {w.shape[0]} weights. Use newton or gradient-descent."
             )
-        minimizer = objective.minimizer()
-        return Update(minimizer, None, stalled=np.array_equal(minimizer, w))
+        minimum = objective.minimum()
+        return Update(minimum, None, stalled=np.array_equal(minimum, w))
 
 
 OPTIMIZERS: dict[str, type[Any]] = {
@@ -66,13 +65,12 @@ OPTIMIZERS: dict[str, type[Any]] = {
 
 def auto_optimizer(objective: Objective) -> Optimizer:
     """Exact where there is a closed form, Newton while it is cheap, else L-BFGS."""
-    if isinstance(objective, Quadratic):
+    if objective.exact:
         return Exact()
     size = int(np.prod(objective.shape))
-    session = objective.session
     if objective.loss.name not in LOSSES and not objective.hessian(objective.zeros()).any():
         return LBFGS()  # a loss of one's own that is straight where the walk begins
-    coded = session is not None and session.source.leaf_columns <= CODED_COLUMNS and len(objective.shape) == 1
+    coded = objective.session.source.leaf_columns <= CODED_COLUMNS and len(objective.shape) == 1
     return Newton() if size <= (CODED_LIMIT if coded else NEWTON_LIMIT) else LBFGS()
 
 

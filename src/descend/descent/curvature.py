@@ -121,11 +121,7 @@ class CurvatureMoments:
 
 def curvatures_at(objective: Objective, w: Float, to: Coordinates | None = None) -> Curvatures:
     """The curvatures of an objective at weights `w`, in other coordinates where asked."""
-    if (
-        len(objective.shape) == 1
-        and objective.coordinates is not None
-        and not isinstance(objective, Quadratic)
-    ):
+    if len(objective.shape) == 1 and objective.coordinates is not None and not objective.exact:
         there: Any = objective
         units = there.coordinates
         to = Coordinates(1.0 / units.scale, -units.centre / units.scale)
@@ -139,11 +135,10 @@ def curvatures_in(objective: Objective, w: Float, several: Sequence[Coordinates]
     if len(objective.shape) == 2:
         H = objective.hessian(w)
         return [_of_classes(objective, H, to) for to in several]
-    if isinstance(objective, Quadratic):
+    if isinstance(objective, Quadratic):  # for now
         m, rank = objective.moments, objective.rank
         factor, share = objective.factor * np.sqrt(2.0 / m.weight), 2.0
     else:
-        assert objective.session is not None
         m = objective.session.reduce(CurvatureMoments(objective.loss, objective.intercept), w)
         factor, rank = _factor(m, objective.intercept)
         factor, share = factor * np.sqrt(m.weight / objective.weight), m.weight / objective.weight
@@ -167,7 +162,7 @@ def _curvatures(
         rows.append(np.sqrt(share) * np.append(means, 1.0)[None, :])
     flat = None if rank is None else len(to.units) - rank
     if not objective.penalty.is_zero:
-        ridge = np.sqrt(objective._penalty_curvature(w))
+        ridge = np.sqrt(objective.penalty_curvature(w))
         ridge[: len(to.units)] *= to.units
         rows.append(np.diag(ridge))
         flat = None

@@ -70,7 +70,7 @@ class LocalSteps:
         return Rounds()
 
     def step(self, objective: Objective, w: Float, state: Rounds) -> Update:
-        if objective.session is None:
+        if not objective.session.has_rows:
             raise DescendError(
                 "`optimizer` local-steps needs an objective over data; this one holds moments only."
             )

@@ -12,13 +12,11 @@ import numpy as np
 from descend.descent.curvature import FLAT
 from descend.descent.first_order import Update
 from descend.engines import matrix
-from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Block
 from descend.engines.matrix import Float
 from descend.engines.moments import triangular_factor
 from descend.objectives.losses import CrossEntropy, Loss
-from descend.objectives.objective import Objective, Summed
-from descend.objectives.quadratic import Quadratic
+from descend.objectives.objective import Objective
 from descend.objectives.statistics import HessianSum, LargestMove, LossAndGradient, shifted
 
 ILL = 1e-8
@@ -101,7 +99,7 @@ def newton_steps(objective: Objective, w: Float) -> Iterator[NewtonStep]:
     the columns, and where that is not enough, as it is not where they are nearly collinear, a root of it. Should
     rounding spoil a step, which may be long along a direction that is nearly flat, the next one is less precise.
     """
-    if objective.coordinates is not None and not isinstance(objective, Quadratic):
+    if objective.coordinates is not None and not objective.exact:
         there: Any = objective  # the step is the same in any coordinates
         units = there.coordinates
         for step in newton_steps(there.inner, units.to_original(w)):
@@ -138,8 +136,7 @@ def _expected_rank(objective: Objective) -> int:
     p, K = objective.shape[0], 1 if len(objective.shape) == 1 else objective.shape[1]
     if not objective.penalty.is_zero:
         return p * K - (objective.intercept and K > 1)  # a constant added to all intercepts
-    columns = objective.rank if isinstance(objective, Quadratic | Summed) else None
-    return (p if columns is None else columns + objective.intercept) * max(K - 1, 1)
+    return (p if objective.rank is None else objective.rank + objective.intercept) * max(K - 1, 1)
 
 
 class _Solved(NamedTuple):
@@ -189,9 +186,9 @@ def _along(values: Float, V: Float, g: Float, least: float) -> _Solved:
 
 def _ways(objective: Objective, w: Float) -> list[bool]:
     """What there is beside the Hessian: that about the means (False), and its root (True) of few enough rows."""
-    source = objective.session.source if objective.session is not None else None
-    here = not isinstance(source, ArraySource) or isinstance(source.X, np.ndarray)
-    if source is None or not here or w.size > CENTRED_WEIGHTS:
+    session = objective.session
+    here = session.has_rows and not (session.source.sparse or session.source.elsewhere)
+    if not here or w.size > CENTRED_WEIGHTS:
         return []
     worth = objective.rows * w.size**2 * (w.size // len(w)) <= ROOT_WORK
     return [False] * bool(objective.intercept) + [True] * worth
@@ -203,12 +200,11 @@ def _centred(objective: Objective, w: Float, H: Float, rooted: bool) -> _Solved:
     if objective.intercept:
         border = np.einsum("ikk->i", H.reshape(len(w), -1, len(w), w.size // len(w))[:, :, -1])
         mean = border[:-1] / border[-1] if border[-1] > 0 else mean  # by each row's curvature
-    assert objective.session is not None
     statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
     g, second = objective.session.reduce(statistic, w)
     g = g.reshape(w.shape) / objective.weight
-    objective._add_penalty(w, g)
-    ridge = objective._penalty_curvature(w)
+    g += objective.penalty_gradient(w)
+    ridge = objective.penalty_curvature(w)
     if rooted:
         A = np.vstack([second / np.sqrt(objective.weight), np.diag(np.sqrt(ridge))])
         scale = np.linalg.norm(A, axis=0)
@@ -233,8 +229,8 @@ def newton_decrement(objective: Objective, w: Float) -> float:
     factor of up to `exp(|change of z|)`, so that rows far away may make a plateau that is no minimum. Bach,
     Self-concordant analysis for logistic regression (2010), section 2.
     """
-    if isinstance(objective, Quadratic):
-        return max(objective.value(w) - objective.value(objective.minimizer()), 0.0)
+    if objective.exact:
+        return max(objective.value(w) - objective.value(objective.minimum()), 0.0)
     step = next(newton_steps(objective, w))
     gain = -0.5 * step.slope
     certain = step.seen and (gain > NEGLIGIBLE * objective.value(w) or _is_short(objective, w, step))
@@ -243,7 +239,7 @@ def newton_decrement(objective: Objective, w: Float) -> float:
 
 def _is_short(objective: Objective, w: Float, step: NewtonStep) -> bool:
     """Whether the step keeps to where the curvature is about that at `w`."""
-    if objective.loss.slope_bound == np.inf or objective.session is None:
+    if objective.loss.slope_bound == np.inf or not objective.session.has_rows:
         return True
     units: Any = objective.coordinates
     move = step.move if units is None else units.to_original(step.move)

@@ -21,13 +21,11 @@ from descend.descent.first_order import GradientDescent, Optimizer, check_first_
 from descend.descent.history import Step
 from descend.descent.newton import NEGLIGIBLE, Newton, newton_decrement
 from descend.descent.stopping import Divergence, Limits, Outcome, Patience
-from descend.engines.arrays import ArraySource
 from descend.engines.matrix import Float
 from descend.engines.splits import check_seed
 from descend.errors import DescendError, check_whole
 from descend.objectives.batches import Batches, Piece
 from descend.objectives.objective import Objective
-from descend.objectives.quadratic import Quadratic
 
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
@@ -158,12 +156,12 @@ class _Monitor:
         objective, rounding = self.objective, 1e-13 * self.start
         if not self.verified:
             return True
-        raw = objective.session is not None and isinstance(objective.session.source, ArraySource)
+        raw = objective.session.source.as_given
         if not objective.penalty.is_zero and not raw:
-            alpha = float(objective.penalty.curvature(objective._penalised(w)).min(initial=np.inf))
+            alpha = float(objective.penalty.curvature(objective.penalised(w)).min(initial=np.inf))
             if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * loss + rounding):
                 return True
-        if w.size > NEWTON_LIMIT and not isinstance(objective, Quadratic):
+        if w.size > NEWTON_LIMIT and not objective.exact:
             return raw or objective.penalty.is_zero
         if number < self.check_at:
             return False
@@ -227,7 +225,7 @@ def _is_bounded(objective: Objective, optimizer: Optimizer) -> bool:
     bounded = objective.loss.slope_bound < math.inf
     if not bounded or objective.penalty.is_zero:
         return bounded
-    rate, curvature = optimizer.schedule.rate, float(objective._penalty_curvature(objective.zeros()).max())
+    rate, curvature = optimizer.schedule.rate, float(objective.penalty_curvature(objective.zeros()).max())
     return isinstance(rate, str) or rate < optimizer.rate_limit(curvature)
 
 

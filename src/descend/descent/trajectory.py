@@ -23,7 +23,6 @@ from descend.descent.schedules import Constant
 from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.objectives.objective import Objective
-from descend.objectives.quadratic import Quadratic
 
 NEVER = 2**60
 SCANNED = 2**14
@@ -167,7 +166,7 @@ def trajectory(
 ) -> Trajectory:
     """`path` on an objective."""
     chosen = as_optimizer(optimizer)
-    if not isinstance(objective, Quadratic):
+    if not objective.exact:
         raise DescendError(
             f"`path` needs squared error on at most 2,048 columns, whose path has a closed form; "
             f"the loss is {objective.loss.name}. Use `steps` to walk there."
@@ -184,16 +183,16 @@ def trajectory(
     w = objective.zeros() if start is None else objective.check_weights(start)
     return Trajectory(
         tuple(int(t) for t in points),
-        objective.minimizer(),
+        objective.minimum(),
         recurrence(objective, curvatures_at(objective, w), chosen, w),
     )
 
 
 def recurrence(
-    objective: Quadratic, curvatures: Curvatures, optimizer: GradientDescent, start: Float
+    objective: Objective, curvatures: Curvatures, optimizer: GradientDescent, start: Float
 ) -> Recurrence:
     """Gradient descent on this quadratic from `start`."""
-    optimum = objective.minimizer()
+    optimum = objective.minimum()
     return Recurrence(
         curvatures,
         curvatures.directions.T @ (start - optimum),

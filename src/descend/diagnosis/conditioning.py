@@ -15,7 +15,6 @@ from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.objectives.objective import Objective
-from descend.objectives.quadratic import Quadratic
 
 SHARES = (0.01, 0.0001)
 MOMENTUM = 0.9
@@ -130,7 +129,7 @@ def conditionings(
 
     `weights` are those of a run. Gradient descent is planned from zero weights.
     """
-    exact, several = isinstance(objective, Quadratic), [*coordinates.values()]
+    exact, several = objective.exact, [*coordinates.values()]
     if optimum.size > NEWTON_LIMIT:
         bounds = [bound_of(objective, moments, to) for to in several]
         return [

@@ -255,7 +255,8 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
     columns = objective.shape[0] - objective.intercept
     if columns > MOMENTS_COLUMNS:
         raise DescendError(f"`diagnose` takes at most {MOMENTS_COLUMNS:,} columns, got {columns:,}.")
-    moments: Moments = objective.moments  # type: ignore[attr-defined]
+    moments = objective.moments
+    assert moments is not None  # of a problem, which is in the units of its rows
     optimum, gap = _best(objective, run)
     own = Coordinates.given(columns)
     other = Coordinates(*encoding.units) if encoding else _standardising(objective)
@@ -313,7 +314,7 @@ def _best(objective: Objective, run: Run | None) -> tuple[Float, Suboptimality]:
         found = {"loss": loss, "optimizer": run.optimizer.name, "steps": int(run.history.number[-1])}
         if loss < best:
             best, optimum = loss, run.model.weights
-    penalty = objective.penalty.value(objective._penalised(optimum))
+    penalty = objective.penalty_value(optimum)
     constant, reached = objective.constant_loss, last.outcome.converged
     return optimum, Suboptimality(best, constant, penalty, way.name, seconds, reached, **found)
 
@@ -335,7 +336,6 @@ def _scene(
     if isinstance(objective, Quadratic):
         about = objective
     else:
-        assert objective.session is not None
         sample = sample_of(objective.session.source, objective.rows) if run is None else run.sample
         if sample is None:
             return None

@@ -17,7 +17,7 @@ from descend.descent.newton import Newton
 from descend.engines.blocks import Block
 from descend.engines.engine import Session, SomeLeaves
 from descend.engines.matrix import Float
-from descend.objectives.objective import Objective, Summed
+from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2
 from descend.objectives.statistics import linear_predictor
 
@@ -61,7 +61,7 @@ class Margins:
 def separation(objective: Objective) -> Separation | None:
     """The separation of a classification's rows, None where there is none; a few passes at most where it is ruled out."""
     session = objective.session
-    if session is None or int(np.prod(objective.shape)) > NEWTON_LIMIT:
+    if not session.has_rows or int(np.prod(objective.shape)) > NEWTON_LIMIT:
         return None
     sampled = session.source.leaf_count > SAMPLED_LEAVES
     part: Session = SomeLeaves(session, range(SAMPLED_LEAVES)) if sampled else session
@@ -79,7 +79,10 @@ def separation(objective: Objective) -> Separation | None:
 
 def _search(objective: Objective, session: Session) -> tuple[Separation | None, Float]:
     """Newton without a penalty until it converges or the rows certify a direction; the last weights too."""
-    free = Summed(session, objective.loss, L2(0.0), objective.intercept, objective.shape)
+    outputs = objective.shape[1] if len(objective.shape) == 2 else None
+    free = Objective.over(
+        session, loss=objective.loss, penalty=L2(0.0), intercept=objective.intercept, outputs=outputs
+    )
     newton, w, before = Newton(), free.zeros(), np.inf
     for number in range(STEPS):
         update = newton.step(free, w, None)

@@ -67,6 +67,18 @@ class ArraySource:
     def ready(self) -> bool:
         return True
 
+    @property
+    def as_given(self) -> bool:
+        return True
+
+    @property
+    def sparse(self) -> bool:
+        return matrix.is_sparse(self.X)
+
+    @property
+    def elsewhere(self) -> bool:
+        return matrix.is_elsewhere(self.X)
+
     def parts(self) -> list[ArrayPart]:
         return [ArrayPart(self)]
 

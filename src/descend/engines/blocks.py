@@ -15,6 +15,7 @@ import numpy as np
 
 from descend.engines import matrix
 from descend.engines.matrix import Array, Matrix
+from descend.errors import DescendError
 
 LEAF_CELLS = 2**19  # float64 cells of a leaf: 4 MiB, small enough for a processor's cache
 
@@ -129,6 +130,18 @@ class Source(Protocol):
     def ready(self) -> bool:
         """Whether any leaf can be had without a read of all the data."""
 
+    @property
+    def as_given(self) -> bool:
+        """Whether columns are as the user gave them, rather than standardised by an encoding."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether all columns are sparse: rows less their means would lose their zeros."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the rows are on a device of their own, from where they have to be fetched."""
+
     def parts(self) -> Sequence[Part]:
         """All leaves, for whoever reads them in this process."""
 
@@ -141,3 +154,27 @@ class Source(Protocol):
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
         """A block in memory, and the rows of it that belong to these leaves, in their order."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Some parts that are there already as a source: those of a worker, or none at all."""
+
+    listed: Sequence[Any]
+    feature_names: tuple[str, ...] = ()
+    rows: int | None = None
+    leaf_columns: int = 0
+    leaf_count: int = 0
+    ready: bool = False
+    as_given: bool = False
+    sparse: bool = False
+    elsewhere: bool = False
+
+    def parts(self) -> Sequence[Any]:
+        return self.listed
+
+    def handles(self) -> Sequence[Any]:
+        return self.listed
+
+    def window(self, leaves: Any) -> Any:
+        raise DescendError("a worker sums leaves; mini-batches of the whole are gathered where it is opened.")

@@ -8,41 +8,69 @@ threads. BLAS runs on one thread while a session is open: the engine's threads s
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
 
 from descend import machine
-from descend.engines.blocks import Block, Leaf, Source
+from descend.engines.blocks import Block, Leaf, Parts, Source
 from descend.errors import DataError, DescendError, check_whole
 from descend.machine import cores
 
 V = TypeVar("V")
 
 
-class Session(Protocol):
-    """A source opened by an engine."""
+class Session(ABC):
+    """A source opened by an engine; what differs from a plain one is declared here, and nowhere asked by type."""
 
     source: Source
+    has_rows: bool = True
+    """Whether there are rows to sum over; `NoRows` has none left."""
+    takes_all: bool = False
+    """Whether some of the leaves cost as much as all of them."""
+    refuses_batches: str = ""
+    """Why no mini-batches of all rows can be had from it; empty where they can."""
+    may_be_lost: bool = False
+    """Whether whoever sums may be gone before the session is closed."""
+    processors: Collection[str] = ()
+    """The types of processor of the workers; empty where this process sums."""
 
+    @abstractmethod
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         """The statistic merged over all leaves, or over those named."""
 
+    @abstractmethod
     def map(self, writer: Callable[[Leaf], V]) -> Iterator[V]:
         """`writer(leaf)` of every leaf, in order."""
 
+    @abstractmethod
     def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
         """`value = step(block, value)` from leaf to leaf: one chain, and so one value, for each worker."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027  most have nothing to give back
+        """Give back what it holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Where sums are computed."""
 
-    def open(self, source: Source) -> Session: ...
+    @abstractmethod
+    def open(self, source: Source) -> Session:
+        """A session over a source."""
+
+    def for_one_run(self) -> AbstractContextManager[Engine]:
+        """The engine for the sessions of one run, which share what workers keep; nothing of it is left afterwards."""
+        return nullcontext(self)
 
 
 ENGINES = {
@@ -127,7 +155,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Serial:
+class Serial(Engine):
     """One leaf after the other, in the calling thread.
 
     >>> import descend
@@ -141,7 +169,7 @@ class Serial:
 
 
 @dataclass(frozen=True)
-class Threads:
+class Threads(Engine):
     """Leaves shared by threads, one per core unless `count` says otherwise. Any `count` gives the same bits.
 
     Raises `DescendError` for a `count` below 1.
@@ -175,7 +203,7 @@ def threads(argument: str, memory: int | str | None) -> Threads:
     return Threads(count_of(argument, "threads"))
 
 
-class ThreadSession:
+class ThreadSession(Session):
     """A source whose leaves are taken by `count` threads, each decoding and summing its own.
 
     Threads and BLAS are taken when the session opens and given back by `close`; a closed session that
@@ -188,12 +216,6 @@ class ThreadSession:
         self._pool: ThreadPoolExecutor | None = None
         self._open = False
         self._take()
-
-    def __enter__(self) -> ThreadSession:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def _take(self) -> None:
         if not self._open:
@@ -292,11 +314,13 @@ class ThreadSession:
         return self._pool
 
 
-class SomeLeaves:
-    """A session over some leaves of another, which belongs to someone else."""
+class SomeLeaves(Session):
+    """A session over some leaves of another, which belongs to someone else and stays open."""
 
     def __init__(self, session: Session, leaves: Collection[int]) -> None:
         self.session, self.leaves, self.source = session, leaves, session.source
+        self.takes_all, self.may_be_lost = session.takes_all, session.may_be_lost
+        self.refuses_batches, self.processors = session.refuses_batches, session.processors
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         return self.session.reduce(statistic, params, self.leaves)
@@ -307,8 +331,33 @@ class SomeLeaves:
     def chain(self, step: Callable[[Block, V], V], value: V) -> list[V]:
         return self.session.chain(step, value)
 
-    def close(self) -> None:
-        """Nothing of its own is open."""
+
+class NoRows(Session):
+    """What stands for a session where only moments are left: whoever asks it for rows is told so.
+
+    >>> NoRows().reduce(Statistic)
+    Traceback (most recent call last):
+        ...
+    descend.errors.DescendError: there are no rows to read: this objective holds nothing but moments. ...
+    """
+
+    has_rows = False
+    refuses_batches = "`batch_size` needs an objective over data; this one holds nothing but moments."
+
+    def __init__(self) -> None:
+        self.source = Parts(())
+
+    def reduce(self, statistic: Any, params: Any = None, leaves: Any = None) -> NoReturn:
+        raise DescendError(
+            "there are no rows to read: this objective holds nothing but moments. Make it from the data, "
+            "`Objective.of(x, y)`, or take an optimizer that needs no rows, exact or gradient-descent."
+        )
+
+    def map(self, writer: Any) -> NoReturn:
+        self.reduce(writer)
+
+    def chain(self, step: Any, value: Any) -> NoReturn:
+        self.reduce(step)
 
 
 class Statistic(Protocol, Generic[V]):

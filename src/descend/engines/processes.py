@@ -35,7 +35,7 @@ class Processes(RemoteEngine):
     >>> from descend.objectives.objective import Objective
     >>> x, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
     >>> with Processes(1) as engine:
-    ...     Objective.of(x, y, engine=engine).minimizer().round(9).tolist()
+    ...     Objective.of(x, y, engine=engine).minimum().round(9).tolist()
     [2.0, 1.0]
     """
 

@@ -14,16 +14,16 @@ import pickle
 import threading
 import time
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from descend import machine
 from descend.engines.blocks import Block, Leaf, Source
 from descend.engines.connections import Assignment, Reply
-from descend.engines.engine import Engine, Statistic, Tree
+from descend.engines.engine import Engine, Session, Statistic, Tree
 from descend.engines.worker import Answer, Task, TaskSpec, packed
 from descend.errors import DataError, DescendError, EngineLostError
 
@@ -71,8 +71,10 @@ class _Flight:
     numbers: tuple[int, ...]
 
 
-class RemoteSession:
+class RemoteSession(Session):
     """A source whose parts are shared by the workers of a pool; made by the `open` of a remote engine."""
+
+    may_be_lost = True
 
     def __init__(self, source: Source, engine: RemoteEngine, run: str | None) -> None:
         self.source, self.engine = source, engine
@@ -85,12 +87,6 @@ class RemoteSession:
         self.processors: set[str] = set()
         """The types of processor of the workers; the same bits are promised per type."""
         self._take()
-
-    def __enter__(self) -> RemoteSession:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def _take(self) -> Pool:
         if self._pool is None:
@@ -303,15 +299,7 @@ def check_versions(found: dict[str, dict[str, str]], here: dict[str, str]) -> se
     return {there["processor"] for there in found.values()}
 
 
-def for_one_run(engine: Engine) -> AbstractContextManager[Engine]:
-    """An engine for the sessions of one run, which share what workers keep; nothing of it is left afterwards."""
-    scope: AbstractContextManager[Engine] = (
-        engine.for_one_run() if hasattr(engine, "for_one_run") else nullcontext(engine)
-    )
-    return scope
-
-
-class RemoteEngine(ABC):
+class RemoteEngine(Engine):
     """What engines share whose workers are elsewhere: one pool, there as long as somebody uses it.
 
     A session uses it while it is open, and so does a `with` block around the engine.
@@ -361,11 +349,10 @@ class RemoteEngine(ABC):
         return RemoteSession(source, self, run)
 
     def for_one_run(self) -> RunScope:
-        """The engine for the sessions of one run."""
         return RunScope(self)
 
 
-class RunScope:
+class RunScope(Engine):
     """A remote engine whose sessions share the caches of one run."""
 
     def __init__(self, engine: RemoteEngine) -> None:
@@ -380,7 +367,6 @@ class RunScope:
         self.engine.release()
 
     def open(self, source: Source) -> RemoteSession:
-        """A session over a source."""
         return self.engine.open(source, self.run)
 
 

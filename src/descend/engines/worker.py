@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
@@ -26,7 +26,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 import descend
-from descend.engines.blocks import Leaf
+from descend.engines.blocks import Leaf, Parts
 from descend.engines.engine import ThreadSession
 from descend.errors import DescendError
 from descend.machine import memory_budget, processor
@@ -52,27 +52,6 @@ class Answer(NamedTuple):
 
     verb: str
     value: Any = None
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Some parts as the source of a `ThreadSession`."""
-
-    listed: Sequence[Any]
-    feature_names: tuple[str, ...] = ()
-    rows: int | None = None
-    leaf_columns: int = 0
-    leaf_count: int = 0
-    ready: bool = False
-
-    def parts(self) -> Sequence[Any]:
-        return self.listed
-
-    def handles(self) -> Sequence[Any]:
-        return self.listed
-
-    def window(self, leaves: Any) -> Any:
-        raise DescendError("a worker sums leaves; mini-batches of the whole are gathered where it is opened.")
 
 
 @dataclass

@@ -28,9 +28,8 @@ from descend.errors import DescendError, check_number
 from descend.interfaces.sklearn_box import ending
 from descend.objectives.losses import Loss
 from descend.objectives.penalties import L2, Penalty, as_penalty
-from descend.objectives.quadratic import Quadratic
 from descend.runs.fitting import fit
-from descend.runs.incremental import Instalments, Sums, instalments, of_minimum_norm
+from descend.runs.incremental import Instalments, Sums, instalments
 from descend.runs.run import Run
 
 try:  # since scikit-learn 1.9
@@ -114,9 +113,9 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         """Learned attributes from a run; its rows are let go."""
         objective, w = run.problem.objective if run.problem is not None else None, run.model.weights
         self._instalments: Instalments | None = None
-        if isinstance(objective, Quadratic):  # so that partial_fit may go on exactly
+        if objective is not None and objective.exact:  # so that partial_fit may go on exactly
             self._instalments = Sums(self.fit_intercept, objective.moments, len(run.history) - 1)
-            w = of_minimum_norm(objective, w)
+            w = objective.of_minimum_norm(w)
         self._learn(w, kind)
         self.n_iter_ = max(len(run.history) - 1, int(self.steps != 0))
         self.history_, self.outcome_ = run.history, run.outcome

@@ -15,7 +15,7 @@ import numpy as np
 from descend.engines import matrix
 from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Source
-from descend.engines.engine import Statistic, ThreadSession
+from descend.engines.engine import Engine, Statistic, ThreadSession
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments, Triangle, triangular_factor
 from descend.errors import DataError, DescendError
@@ -37,7 +37,7 @@ CHUNK_CELLS = 2**26
 
 
 @dataclass(frozen=True)
-class Torch:
+class Torch(Engine):
     """An engine: rows live on a torch `device`, "cpu", "cuda", "cuda:1" or "mps", and are summed there.
 
     `fit(x, y)` takes it by itself where `x` is a tensor on a GPU. Sums are in float64 (float32 on mps,

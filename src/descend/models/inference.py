@@ -13,7 +13,6 @@ from descend.errors import DescendError
 from descend.models.model import Model
 from descend.objectives.losses import CrossEntropy, LogisticLoss, SquaredError
 from descend.objectives.objective import Objective
-from descend.objectives.quadratic import Quadratic
 from descend.tables.encoding import Encoding
 
 MOST_WEIGHTS = 512
@@ -29,9 +28,9 @@ def standard_errors(objective: Objective, w: Float, encoding: Encoding | None) -
     columns are collinear, or where weights are very many. McCullagh and Nelder, Generalized Linear Models,
     2.5 and 4.4.
     """
-    if not objective.penalty.is_zero or w.size > MOST_WEIGHTS or objective.session is None:
+    if not objective.penalty.is_zero or w.size > MOST_WEIGHTS or not objective.session.has_rows:
         return None
-    C = _covariance(objective, w)
+    C = objective.covariance(w)
     if C is None:
         return None
     names = encoding.feature_names if encoding else objective.session.source.feature_names
@@ -51,39 +50,11 @@ def standard_errors(objective: Objective, w: Float, encoding: Encoding | None) -
 
 def total_variance(objective: Objective) -> float | None:
     """The mean square of the target, about its mean where there is an intercept; None but of squared error."""
-    if not isinstance(objective, Quadratic):
+    m = objective.moments if objective.exact else None
+    if m is None:
         return None
-    about = objective.moments.cross if objective.intercept else objective.moments.uncentred()
+    about = m.cross if objective.intercept else m.uncentred()
     return float(about[-1, -1] / objective.weight)
-
-
-def _covariance(objective: Objective, w: Float) -> Float | None:
-    """The covariance of the weights of the descent, raveled; None where it does not exist."""
-    if isinstance(objective, Quadratic):
-        return _of_least_squares(objective)
-    values, V = np.linalg.eigh(objective.hessian(w))
-    redundant = len(w) if w.ndim == 2 else 0  # softmax: a constant added to the weights of all classes
-    if values[redundant] <= 1e-12 * values[-1]:
-        return None
-    kept = V[:, redundant:]
-    return np.asarray((kept / values[redundant:]) @ kept.T / objective.weight)
-
-
-def _of_least_squares(q: Quadratic) -> Float | None:
-    """`s**2 (X'X)^-1` from the inverse of the factor; the intercept is the mean's, less X's share."""
-    columns = q.solution.size
-    freedom = q.rows - q.shape[0]
-    if freedom <= 0 or (q.rank or 0) < columns:
-        return None
-    scale = np.linalg.norm(q.factor, axis=0)  # columns of one length lose the fewest digits
-    inverse = np.linalg.inv(q.factor / scale) / scale[:, None]
-    C = inverse @ inverse.T
-    if q.intercept:
-        m = (q.moments.mean + q.moments.mean_low)[:-1]
-        border = -C @ m
-        corner = np.array([[1.0 / q.weight - m @ border]])
-        C = np.block([[C, border[:, None]], [border[None, :], corner]])
-    return np.asarray(q.minimum * q.weight / freedom * C)
 
 
 def _to_original_units(encoding: Encoding, size: int) -> Float:

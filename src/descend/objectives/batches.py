@@ -41,6 +41,7 @@ class Batch(Objective):
     """
 
     whole: ClassVar[bool] = False
+    moments = None
 
     __slots__ = ("X", "batches", "loss", "offset", "s", "scale", "y", "z")
 
@@ -147,7 +148,7 @@ class Piece:
         means = np.add.reduceat(losses, ends[:-1]) * [batch.scale for batch in batches]
         penalty = batches[0].penalty
         if not penalty.is_zero:
-            means += [penalty.value(batches[0]._penalised(w)) for w in weights]
+            means += [penalty.value(batches[0].penalised(w)) for w in weights]
         return np.asarray(means)
 
 
@@ -162,11 +163,7 @@ class Batches:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_whole("batch_size", self.size))
         object.__setattr__(self, "seed", check_seed(self.seed))
-        if self.objective.session is None:
-            raise DescendError(
-                "`batch_size` needs an objective over data; this one holds nothing but moments."
-            )
-        if reason := getattr(self.objective.session, "refuses_batches", ""):
+        if reason := self.objective.session.refuses_batches:
             raise DescendError(reason)
 
     def pieces(self, epoch: int) -> Ahead[Piece]:
@@ -189,7 +186,6 @@ class Batches:
     @property
     def source(self) -> Source:
         """Where the rows come from."""
-        assert self.objective.session is not None
         return self.objective.session.source
 
     @cached_property
@@ -216,12 +212,11 @@ def batch_rate(objective: Objective, size: int) -> float:
     loss and L_max that of the worst row, both with the penalty's. Gower et al., SGD: General Analysis and
     Improved Rates (ICML 2019), proposition 3.8.
     """
-    assert objective.session is not None
     units = objective.coordinates
     norms = objective.session.reduce(RowNorms(objective.intercept) if units is None else units.norms)
     n, b = objective.rows, min(size, objective.rows)
     worst = objective.loss.curvature_bound * norms[2] / (objective.weight / objective.rows)
-    worst += float(objective._penalty_curvature(objective.zeros()).max())
+    worst += float(objective.penalty_curvature(objective.zeros()).max())
     if n > 1:
         worst = (n * (b - 1) * objective.curvature_bound + (n - b) * worst) / (b * (n - 1))
     return float(1.0 / (2.0 * worst or 1.0))

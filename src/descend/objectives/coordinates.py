@@ -19,7 +19,7 @@ from descend.engines.blocks import Block
 from descend.engines.matrix import Float, Matrix
 from descend.engines.moments import Moments
 from descend.objectives.losses import Loss
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Summed
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.penalties import Penalty
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.statistics import HessianSum, RowNorms
@@ -58,9 +58,8 @@ class Coordinates:
         penalty, steepest = objective.penalty.curvature(np.zeros_like(mean)), objective.loss.curvature_bound
         scale = np.sqrt(square + (penalty / steepest if np.isfinite(steepest) else 0.0))
         scale = np.where(scale > 0, scale, 1.0)
-        if in_batches and objective.session is not None:
-            sparse = matrix.is_sparse(getattr(objective.session.source, "X", None))
-            centred = centred and not sparse
+        if in_batches:
+            centred = centred and not objective.session.source.sparse
         return Coordinates(mean if centred else np.zeros_like(mean), scale, objective.intercept)
 
     def to_descent(self, w: Float) -> Float:
@@ -115,10 +114,8 @@ def _shaped(scale: Float, w: Float) -> Float:
 
 def _spread(objective: Objective) -> tuple[Float, Float]:
     """The mean and the variance of each column."""
-    if isinstance(objective, Quadratic | Summed) and objective.shape[0] <= MOMENTS_COLUMNS:
-        m = objective.moments
+    if objective.shape[0] <= MOMENTS_COLUMNS and (m := objective.moments) is not None:
         return (m.mean + m.mean_low)[:-1], m.cross.diagonal()[:-1] / m.weight
-    assert objective.session is not None
     weight, sums = np.split(objective.session.reduce(ColumnSums()), [1])
     mean, square = np.split(sums / weight, 2)
     return mean, square - mean**2
@@ -197,7 +194,7 @@ def _quadratic(q: Quadratic, units: Coordinates) -> Quadratic:
     )
     penalty: Any = Rescaled(q.penalty, s)
     there = Quadratic(
-        moments, q.factor / s, q.solution * s, q.minimum, penalty, q.intercept, q.session, q.rank
+        moments, q.factor / s, q.solution * s, q.residual, penalty, q.intercept, q.session, q.rank
     )
     there.coordinates = units
     return there
@@ -210,6 +207,7 @@ class Standardised(Objective):
     inner: Objective
     coordinates: Coordinates
     loss: Loss = field(init=False)
+    moments = None
 
     def __post_init__(self) -> None:
         self.loss, self.intercept = self.inner.loss, self.inner.intercept
@@ -225,12 +223,11 @@ class Standardised(Objective):
         return value, self.coordinates.gradient(gradient)
 
     def hessian(self, w: Float) -> Float:
-        assert self.session is not None
-        if matrix.is_sparse(getattr(self.session.source, "X", None)):  # whose rows cannot be centred
+        if self.session.source.sparse:  # whose rows cannot be centred
             return self._from_data_units(w)
         statistic = InCoordinates(HessianSum(self.loss, self.intercept), self.coordinates)
         H: Float = self.session.reduce(statistic, w) / self.weight
-        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+        H[np.diag_indices_from(H)] += self.penalty_curvature(w)
         return H
 
     def _from_data_units(self, w: Float) -> Float:
@@ -253,18 +250,17 @@ class Standardised(Objective):
     @cached_property
     def curvature_bound(self) -> float:
         """As `Summed.curvature_bound`, of the rows in these coordinates."""
-        if isinstance(self.inner, Summed) and self.shape[0] <= MOMENTS_COLUMNS:
-            m, units = self.inner.moments, self.coordinates
+        if self.shape[0] <= MOMENTS_COLUMNS and (m := self.inner.moments) is not None:
+            units = self.coordinates
             shift = ((m.mean - np.append(units.centre, 0.0)) + m.mean_low)[:-1] / units.scale
             S = m.cross[:-1, :-1] / np.outer(units.scale, units.scale) / m.weight + np.outer(shift, shift)
             if self.intercept:
                 S = np.block([[S, shift[:, None]], [shift[None, :], np.ones((1, 1))]])
             largest = float(np.linalg.eigvalsh(S)[-1])
         else:
-            assert self.session is not None
             weight, total, _ = self.session.reduce(self.coordinates.norms)
             largest = float(total / weight)
-        return self.loss.curvature_bound * largest + float(self._penalty_curvature(self.zeros()).max())
+        return self.loss.curvature_bound * largest + float(self.penalty_curvature(self.zeros()).max())
 
     @property
     def constant_loss(self) -> float:

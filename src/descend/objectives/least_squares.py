@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from descend.engines.engine import Session
 from descend.engines.matrix import Float
+from descend.engines.moments import Moments, Triangle
+
+FACTOR_COLUMNS = 128
+"""Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
+FEW_CELLS = 1 << 18
+"""Up to so many cells another pass costs nothing, and is made for the last digits too."""
 
 
 def shortest(factor: Float, rank: int, w: Float) -> Float:
@@ -68,3 +75,29 @@ class LeastSquares:
         solution = Vt.T @ np.where(keep, along / np.where(keep, s, 1.0), 0.0)
         residual = float(R[-1, -1] ** 2 + np.sum(np.square(along[~keep])))
         return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, int(keep.sum()))
+
+
+@dataclass(frozen=True)
+class Standard:
+    """The least-squares problem of columns of any size, solved in standardised units."""
+
+    least: LeastSquares
+    scale: Float
+    """The root mean square of each column, y last, about its mean where there is an intercept; 1 where that is 0."""
+    unrefined: bool
+    """Whether digits are lost in these cross products that a pass over the rows would give back."""
+
+    @staticmethod
+    def of(moments: Moments, intercept: bool, session: Session) -> Standard:
+        """From moments; where they have lost digits, of not too many columns, from the triangular factor: a pass."""
+        S = moments.cross if intercept else moments.uncentred()
+        scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / moments.weight)
+        scale = np.where(scale > 0, scale, 1.0)
+        near = 1e-3 if moments.rows * len(scale) <= FEW_CELLS else 1e-7
+        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight, near)
+        more = least.wants_more and session.has_rows
+        if more and len(scale) <= FACTOR_COLUMNS:
+            mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
+            R = session.reduce(Triangle(mean, low, scale)) / np.sqrt(moments.weight)
+            return Standard(LeastSquares.from_factor(R), scale, False)
+        return Standard(least, scale, more)

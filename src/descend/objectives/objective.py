@@ -12,27 +12,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
 from descend.engines.engine import Engine, Session, SomeLeaves, Threads
 from descend.engines.matrix import Float
-from descend.engines.moments import Moments
+from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError, DescendError, ShapeError
-from descend.objectives.losses import CrossEntropy, Loss, SquaredError, as_loss, check_weighted
+from descend.objectives.least_squares import Standard
+from descend.objectives.losses import Loss, as_loss, check_weighted
 from descend.objectives.penalties import Penalty, as_penalty
 from descend.objectives.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum
 
+if TYPE_CHECKING:
+    from descend.objectives.coordinates import Coordinates
+
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
-FACTOR_COLUMNS = 128
-"""Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
 MANY_LEAVES, EVERY = 64, 8
 """Of so many leaves, every so many are a sample."""
-FEW_CELLS = 1 << 18
-"""Up to so many cells another pass costs nothing, and is made for the last digits too."""
 
 
 class Objective(ABC):
@@ -53,13 +53,22 @@ class Objective(ABC):
     """Rows of positive weight."""
     weight: float
     """The sum of the sample weights."""
-    session: Session | None
-    """Where the rows are, None where nothing but moments is left."""
+    session: Session
+    """Where the rows are; `NoRows` where nothing but moments is left."""
+    moments: Moments | None
+    """The moments of the columns and the target, by weight: known, or a pass when first asked for.
+
+    None where the weights are not in the units of the rows, and of one batch."""
+    rank: int | None = None
+    """The columns less those that are combinations of others; None where that is not known."""
+    exact: ClassVar[bool] = False
+    """Whether it has a closed form: a quadratic whose minimum and curvatures are known without a look at the rows."""
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
     sample: Objective | None = None
     """The same over some of the rows, where these are many and can be had by themselves."""
-    coordinates: Any = None  # those that the weights are in, where they are not the units of the data
+    coordinates: Coordinates | None = None
+    """Those that the weights are in, None where they are in the units of the rows."""
     _last: tuple[Float, float, Float] | None = None
     _last_value: tuple[Float, float] | None = None
 
@@ -105,10 +114,12 @@ class Objective(ABC):
         `loss` and `penalty` are objects; with `intercept` the last weight is one. `moments` are those of the columns
         where they have been summed already.
         """
-        from descend.objectives.quadratic import Quadratic  # which is an Objective
+        from descend.objectives.quadratic import (
+            Quadratic,
+        )  # which is an Objective itself: the one late import
 
         columns = len(session.source.feature_names)
-        if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
+        if loss.closed_form and columns <= MOMENTS_COLUMNS:
             moments = session.reduce(Moments) if moments is None else moments
             return Quadratic.from_moments(moments, penalty, intercept, session)
         shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)
@@ -164,6 +175,45 @@ class Objective(ABC):
     def constant_loss(self) -> float:
         """The loss of the best constant prediction, without features."""
 
+    def minimum(self) -> Float:
+        """The weights of the minimum in closed form. Raises `DescendError` where there is none: see `exact`.
+
+        >>> Objective.of([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).minimum().round(9).tolist()
+        [2.0, 1.0]
+        """
+        raise DescendError(
+            f"there is no closed form of the minimum: that takes squared error on at most {MOMENTS_COLUMNS:,} columns, "
+            f"but the loss is {self.loss.name} on {self.shape[0]} weights. Walk there: descend.steps(objective)."
+        )
+
+    def covariance(self, w: Float) -> Float | None:
+        """The covariance of the weights at the minimum `w`, raveled, without a penalty; None where there is none.
+
+        The inverse Hessian of the total loss, the observed information; of several classes up to a constant that is
+        added to the weights of all. McCullagh and Nelder, Generalized Linear Models (1989), section 4.4.
+        """
+        values, V = np.linalg.eigh(self.hessian(w))
+        redundant = len(w) if w.ndim == 2 else 0  # softmax: a constant added to the weights of all classes
+        if values[redundant] <= 1e-12 * values[-1]:
+            return None
+        kept = V[:, redundant:]
+        return np.asarray((kept / values[redundant:]) @ kept.T / self.weight)
+
+    def of_minimum_norm(self, w: Float) -> Float:
+        """Of all weights that fit as `w` does, those nearest to zero; `w` itself where that is not known to differ."""
+        return w
+
+    def without_rows(self) -> Objective | None:
+        """The same from moments alone, for whoever keeps it when the rows are gone; None where it needs them."""
+        return None
+
+    def mean_squares(self, w: Float, constant: float) -> MeanSquares | None:
+        """The mean squares behind R2 and RMSE at `w`, without the penalty, beside predicting `constant`.
+
+        None where they are not known from moments.
+        """
+        return None
+
     def zeros(self) -> Float:
         """Weights of the right shape to start from."""
         return np.zeros(self.shape)
@@ -193,25 +243,37 @@ class Objective(ABC):
 
     def _as_weights(self, w: Any) -> Float:
         """`w` as it is where it has the right shape, a list as an array; anything else is a `ShapeError`."""
-        return w if getattr(w, "shape", None) == self.shape else self.check_weights(w, "weights")
+        return w if isinstance(w, np.ndarray) and w.shape == self.shape else self.check_weights(w, "weights")
 
-    def _penalised(self, w: Float) -> Float:
+    def penalised(self, w: Float) -> Float:
+        """The weights that the penalty acts on, a view of `w`: all but the intercept."""
         return w[:-1] if self.intercept else w
+
+    def penalty_value(self, w: Float) -> float:
+        """The penalty's part of the value at `w`."""
+        return self.penalty.value(self.penalised(w))
+
+    def penalty_gradient(self, w: Float) -> Float:
+        """The penalty's part of the gradient at `w`, shaped as `w`, zero at the intercept."""
+        gradient = np.zeros(w.shape)
+        v = self.penalised(w)
+        gradient[: len(v)] = self.penalty.gradient(v)
+        return gradient
+
+    def penalty_curvature(self, w: Float) -> Float:
+        """The diagonal that the penalty adds to the Hessian at `w`, shape (w.size,), zero at the intercept."""
+        d = np.zeros(w.shape)
+        v = self.penalised(w)
+        d[: len(v)] = self.penalty.curvature(v)
+        return np.ravel(d)
 
     def _add_penalty(self, w: Float, gradient: Float) -> float:
         """Add the penalty's gradient in place; return its value."""
         if self.penalty.is_zero:
             return 0.0
-        v = self._penalised(w)
+        v = self.penalised(w)
         gradient[: len(v)] += self.penalty.gradient(v)
         return self.penalty.value(v)
-
-    def _penalty_curvature(self, w: Float) -> Float:
-        """The diagonal that the penalty adds to the Hessian."""
-        d = np.zeros(w.shape)
-        v = self._penalised(w)
-        d[: len(v)] = self.penalty.curvature(v)
-        return np.ravel(d)
 
 
 @dataclass(eq=False)
@@ -226,7 +288,7 @@ class Summed(Objective):
 
     def _value(self, w: Float) -> float:
         _, weight, total = self._counted(self.session.reduce(LossSum(self.loss, self.intercept), w))
-        return float(total / weight) + self.penalty.value(self._penalised(w))
+        return float(total / weight) + self.penalty_value(w)
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         sums = self._counted(self.session.reduce(LossAndGradient(self.loss, self.intercept), w))
@@ -236,7 +298,7 @@ class Summed(Objective):
     def hessian(self, w: Float) -> Float:
         if self._last_hessian is None or not np.array_equal(self._last_hessian[0], w):
             H = self.session.reduce(HessianSum(self.loss, self.intercept), w) / self.weight
-            H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+            H[np.diag_indices_from(H)] += self.penalty_curvature(w)
             self._last_hessian = w.copy(), H
         return self._last_hessian[1].copy()
 
@@ -244,22 +306,20 @@ class Summed(Objective):
     def sample(self) -> Summed | None:  # type: ignore[override]
         """Every eighth leaf, of 64 or more."""
         leaves = self.session.source.leaf_count
-        if leaves < MANY_LEAVES or getattr(self.session, "takes_all", False):
+        if leaves < MANY_LEAVES or self.session.takes_all:
             return None
         some = SomeLeaves(self.session, range(0, leaves, EVERY))
         return Summed(some, self.loss, self.penalty, self.intercept, self.shape)
 
     @cached_property
-    def moments(self) -> Moments:
-        """The moments of the columns: one pass."""
+    def moments(self) -> Moments:  # type: ignore[override]
+        """One pass, which of very many columns is dear."""
         return self.session.reduce(Moments)
 
     @cached_property
-    def rank(self) -> int | None:
-        """The columns less those that are combinations of others."""
-        from descend.objectives.quadratic import Quadratic
-
-        return Quadratic.from_moments(self.moments, self.penalty, self.intercept, self.session).rank
+    def rank(self) -> int | None:  # type: ignore[override]
+        """From the moments, and where they are not enough another pass."""
+        return Standard.of(self.moments, self.intercept, self.session).least.rank
 
     @cached_property
     def curvature_bound(self) -> float:
@@ -272,12 +332,12 @@ class Summed(Objective):
         else:
             weight, total, _ = self.session.reduce(RowNorms(self.intercept))
             largest = float(total / weight)
-        return self.loss.curvature_bound * largest + float(self._penalty_curvature(self.zeros()).max())
+        return self.loss.curvature_bound * largest + float(self.penalty_curvature(self.zeros()).max())
 
     @cached_property
     def constant_loss(self) -> float:
         w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
-        sums = self.session.reduce(TargetSum(self.shape[1] if isinstance(self.loss, CrossEntropy) else None))
+        sums = self.session.reduce(TargetSum(self.shape[1] if self.loss.kind == "classes" else None))
         w[-1:] = self.loss.link.of(sums[1:] / sums[0])
         _, weight, total = self.session.reduce(LossSum(self.loss, True), w)
         return float(total / weight)

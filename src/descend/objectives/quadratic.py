@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
-from descend.engines.engine import Session
+from descend.engines.engine import NoRows, Session
 from descend.engines.matrix import Float
-from descend.engines.moments import MeanSquares, Moments, Triangle
+from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError
-from descend.objectives.least_squares import LeastSquares
+from descend.objectives.least_squares import Standard, shortest
 from descend.objectives.losses import Loss, SquaredError
-from descend.objectives.objective import FACTOR_COLUMNS, FEW_CELLS, Objective
+from descend.objectives.objective import Objective
 from descend.objectives.penalties import Penalty
 from descend.objectives.statistics import LossAndGradient
 
@@ -24,7 +26,7 @@ class Quadratic(Objective):
     """Squared error as a quadratic about its minimum: no evaluation reads a row.
 
     With `S` the (centred) cross products, `R'R = S` and `w*` the least-squares solution of minimum
-    norm in standardised units, `F(w) = minimum + |R (w - w*)|**2 / n + (mean residual)**2`. Written
+    norm in standardised units, `F(w) = residual + |R (w - w*)|**2 / n + (mean residual)**2`. Written
     so, the loss is never negative and keeps its relative precision near the minimum.
     """
 
@@ -33,13 +35,13 @@ class Quadratic(Objective):
     """`R`, upper triangular or at least square: `R.T @ R` are the cross products of the columns."""
     solution: Float
     """`w*` without the intercept."""
-    minimum: float
+    residual: float
     """The mean squared error at `w*`."""
     penalty: Penalty
     intercept: bool
-    session: Session | None = None
+    session: Session = field(default_factory=NoRows)
     rank: int | None = None
-    """The columns less those that are combinations of others."""
+    exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.loss: Loss = SquaredError()
@@ -52,20 +54,12 @@ class Quadratic(Objective):
     def from_moments(
         moments: Moments, penalty: Penalty, intercept: bool, session: Session | None = None
     ) -> Quadratic:
-        """From moments; `session` allows the second pass where they are not enough."""
+        """From moments; a `session` that has the rows allows the second pass where they are not enough."""
         if moments.weight <= 0:
             raise DataError("the sample weights sum to zero: no row counts.")
-        S = moments.cross if intercept else moments.uncentred()
-        scale = np.sqrt(np.maximum(S.diagonal(), 0.0) / moments.weight)
-        scale = np.where(scale > 0, scale, 1.0)
-        near = 1e-3 if moments.rows * len(scale) <= FEW_CELLS else 1e-7
-        least = LeastSquares.from_cross_products(S / np.outer(scale, scale) / moments.weight, near)
-        wide = len(scale) > FACTOR_COLUMNS
-        if session is not None and least.wants_more and not wide:
-            mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
-            R = session.reduce(Triangle(mean, low, scale)) / np.sqrt(moments.weight)
-            least = LeastSquares.from_factor(R)
-        y_scale, x_scale = scale[-1], scale[:-1]
+        session = session or NoRows()
+        standard = Standard.of(moments, intercept, session)
+        least, y_scale, x_scale = standard.least, standard.scale[-1], standard.scale[:-1]
         quadratic = Quadratic(
             moments,
             least.factor * x_scale * np.sqrt(moments.weight),
@@ -76,7 +70,7 @@ class Quadratic(Objective):
             session,
             least.rank,
         )
-        if session is not None and least.wants_more and wide:
+        if standard.unrefined:
             quadratic._refine(session, lambda g: least.solve(g / x_scale) / x_scale)
         return quadratic
 
@@ -92,7 +86,7 @@ class Quadratic(Objective):
         move = -0.5 / self.weight * solve(g)
         self.solution = self.solution + move
         gain = self.factor @ move
-        self.minimum = max(float(sums[2] - gain @ gain) / self.weight, 0.0)
+        self.residual = max(float(sums[2] - gain @ gain) / self.weight, 0.0)
 
     def _value(self, w: Float) -> float:
         return self.value_and_gradient(w)[0]
@@ -100,7 +94,7 @@ class Quadratic(Objective):
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         v = w[:-1] if self.intercept else w
         distance = self.factor @ (v - self.solution)
-        value = self.minimum + float(distance @ distance) / self.moments.weight
+        value = self.residual + float(distance @ distance) / self.moments.weight
         gradient = np.empty(w.shape)
         gradient[: len(v)] = 2.0 / self.moments.weight * (self.factor.T @ distance)
         if self.intercept:
@@ -117,7 +111,7 @@ class Quadratic(Objective):
             H = np.block(
                 [[H + 2.0 * np.outer(m, m), 2.0 * m[:, None]], [2.0 * m[None, :], np.full((1, 1), 2.0)]]
             )
-        H[np.diag_indices_from(H)] += self._penalty_curvature(w)
+        H[np.diag_indices_from(H)] += self.penalty_curvature(w)
         return H
 
     @cached_property
@@ -129,7 +123,7 @@ class Quadratic(Objective):
     def constant_loss(self) -> float:
         return self.moments.constant_loss
 
-    def minimizer(self) -> Float:
+    def minimum(self) -> Float:
         """The weights that minimise the penalised objective, by the orthogonal factor.
 
         Solves `min |R (v - w*)|**2 / n + penalty(v)`; the intercept follows from the means.
@@ -142,9 +136,39 @@ class Quadratic(Objective):
             v = np.linalg.lstsq(A, b, rcond=None)[0]
         return np.append(v, self._mean_residual(v)) if self.intercept else v
 
+    def covariance(self, w: Float) -> Float | None:
+        """`s**2 (X'X)^-1` with `s**2 = RSS / (n - p)`, from the inverse of the factor; the same at any `w`.
+
+        The intercept is the mean's, less X's share. None of collinear columns, or of no more rows than weights.
+        """
+        freedom = self.rows - self.shape[0]
+        if freedom <= 0 or (self.rank or 0) < self.solution.size:
+            return None
+        scale = np.linalg.norm(self.factor, axis=0)  # columns of one length lose the fewest digits
+        inverse = np.linalg.inv(self.factor / scale) / scale[:, None]
+        C = inverse @ inverse.T
+        if self.intercept:
+            m = self._mean
+            border = -C @ m
+            corner = np.array([[1.0 / self.weight - m @ border]])
+            C = np.block([[C, border[:, None]], [border[None, :], corner]])
+        return np.asarray(self.residual * self.weight / freedom * C)
+
+    def of_minimum_norm(self, w: Float) -> Float:
+        """Where columns are collinear and nothing is penalised: what a vanishing penalty leads to, in these units."""
+        columns = self.solution.size
+        if not self.penalty.is_zero or self.rank is None or self.rank == columns:
+            return w
+        v = shortest(self.factor, self.rank, w[:columns])
+        return np.append(v, w[-1] + self._mean @ (w[:-1] - v)) if self.intercept else v
+
+    def without_rows(self) -> Quadratic:
+        kept = copy.copy(self)
+        kept.session = NoRows()
+        return kept
+
     def mean_squares(self, w: Float, constant: float) -> MeanSquares:
-        """The mean squares behind R2 and RMSE at `w`, without the penalty, beside predicting `constant`."""
-        error = self.value(w) - self.penalty.value(self._penalised(w))
+        error = self.value(w) - self.penalty_value(w)
         m = self.moments
         return MeanSquares(
             m.rows,

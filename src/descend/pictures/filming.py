@@ -98,7 +98,7 @@ def film_of_run(run: Run, interval: float | None = None) -> Film:
         "y" if encoding is None else encoding.target.name,
         encoding,
     )
-    about: Quadratic | SampledLoss | None = run.quadratic
+    about: Any = run.quadratic
     if about is None and sample is not None:
         settled = run.outcome.converged
         about = SampledLoss(

@@ -15,10 +15,8 @@ from descend.descent.schedules import Constant
 from descend.descent.steps import limit_at_minimum
 from descend.descent.stopping import Outcome
 from descend.descent.trajectory import Recurrence
-from descend.engines.arrays import ArraySource
 from descend.engines.matrix import Float
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
-from descend.objectives.quadratic import Quadratic
 
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
 NEWTON_STEPS = 3
@@ -31,7 +29,7 @@ UNSEEN = (
 
 def announce(objective: Objective, optimizer: Optimizer) -> list[str]:
     """Before step one: a learning rate above what a quadratic can stand."""
-    if not (isinstance(objective, Quadratic) and isinstance(optimizer, GradientDescent)):
+    if not (objective.exact and isinstance(optimizer, GradientDescent)):
         return []
     rate, limit = optimizer.rate(objective), optimizer.rate_limit(objective.curvature_bound)
     if rate <= limit:
@@ -90,7 +88,7 @@ def _diverged(
 def _blown_up(objective: Objective, move: Float, names: Sequence[str]) -> str:
     """The columns that the predictions left along: weight moved times size of the column."""
     size = np.ones(len(move))
-    moments = getattr(objective, "moments", None) if len(move) <= MOMENTS_COLUMNS else None
+    moments = objective.moments if len(move) <= MOMENTS_COLUMNS else None
     if moments is not None:
         size[: len(move) - objective.intercept] = np.sqrt(
             np.maximum(moments.uncentred().diagonal()[:-1], 0.0) / moments.weight
@@ -107,11 +105,7 @@ def _remedies(objective: Objective, optimizer: Optimizer, limit: float | None) -
     if limit is not None:
         lower = f"set `learning_rate={0.9 * limit:.3g}` (`--learning-rate {0.9 * limit:.3g}`) or {lower}"
     way = auto_optimizer(objective).name
-    standardise = (
-        ", or standardise the columns"
-        if objective.session and isinstance(objective.session.source, ArraySource)
-        else ""
-    )
+    standardise = ", or standardise the columns" if objective.session.source.as_given else ""
     return f'Either {lower}; or set `optimizer="{way}"` (`--optimizer {way}`), which has no learning rate{standardise}.'
 
 
@@ -126,11 +120,11 @@ def _remaining(
     """How far the loss still is above the best, and the steps that are missing."""
     if last.loss is None or not np.isfinite(last.loss) or last.weights.size > NEWTON_LIMIT:
         return ""
-    quadratic = isinstance(objective, Quadratic)
+    quadratic = objective.exact
     if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
         return ""  # batches are for data whose passes are dear, and this would cost two
-    if isinstance(objective, Quadratic) and last.outcome is Outcome.CONVERGED:
-        best = objective.value(objective.minimizer())
+    if quadratic and last.outcome is Outcome.CONVERGED:
+        best = objective.value(objective.minimum())
         if last.loss - best <= NEGLIGIBLE * best:
             return ""
     state = _state(objective, last)
@@ -165,8 +159,8 @@ def _state(objective: Objective, last: Step) -> Recurrence:
     The best loss is minus infinity where it cannot be told.
     """
     newton, w = Newton(), last.weights
-    if isinstance(objective, Quadratic):
-        optimum = objective.minimizer()
+    if objective.exact:
+        optimum = objective.minimum()
         best = objective.value(optimum)
     else:
         optimum = w
@@ -188,10 +182,10 @@ def _missing_steps(
     state: Recurrence,
 ) -> int | None:
     """Steps still to be made until within 1 %: from the start where that is exact, else from here."""
-    exact = isinstance(objective, Quadratic) and isinstance(optimizer.schedule, Constant)
+    exact = objective.exact and isinstance(optimizer.schedule, Constant)
     distance, done = state.distance, 0
-    if isinstance(objective, Quadratic) and exact:
-        distance = state.curvatures.directions.T @ (history.weights[0] - objective.minimizer())
+    if exact:
+        distance = state.curvatures.directions.T @ (history.weights[0] - objective.minimum())
         done = last.number
     total = Recurrence(state.curvatures, distance, state.best, optimizer, rate).steps_within(0.01, done)
     return None if total is None else total - done

@@ -16,7 +16,6 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.objectives.batches import Batches
 from descend.objectives.objective import Objective
-from descend.objectives.quadratic import Quadratic
 from descend.runs.problem import Problem, ProblemOptions
 
 SPAN, STOP = 1e6, 4.0
@@ -109,7 +108,7 @@ def lr_find(
         losses,
         _suggestion(rates, losses, limit, batch_size is not None),
         limit,
-        isinstance(objective, Quadratic) and not batch_size,
+        objective.exact and not batch_size,
     )
 
 

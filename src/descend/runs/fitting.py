@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import inspect
 import math
@@ -24,7 +23,6 @@ from descend.models.metrics import Metrics
 from descend.models.model import Model
 from descend.objectives.losses import CrossEntropy, LogisticLoss
 from descend.objectives.objective import Objective
-from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampling import sample_of
 from descend.runs.endings import announce, explain
 from descend.runs.problem import Problem, ProblemOptions
@@ -91,7 +89,7 @@ def fit(
     check_settings(problem, inspect.signature(fit).parameters, every)
     made = Problem.of(data, y, **problem)
     try:
-        if hasattr(made.session, "workers"):
+        if made.session.may_be_lost:
             made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
         units = units_of(made.objective, standardize and made.encoding is None, batch_size is not None)
         objective, validation, start = units.taken_to(made.objective, made.validation, start)
@@ -182,19 +180,11 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
         _metrics=metrics,
     )
     if encoding is not None:
-        run._sample, run._quadratic = seen, _without_rows(problem.objective)
+        small = problem.objective.shape[0] <= MAX_WEIGHTS
+        run._sample, run._quadratic = seen, problem.objective.without_rows() if small else None
         kept = () if run._quadratic is None else encoding.numbers
         run.profiles = {column.name: problem.profiles[column.name] for column in kept}
     return run
-
-
-def _without_rows(objective: Objective) -> Quadratic | None:
-    """Squared error as its moments alone, small enough to keep."""
-    if not isinstance(objective, Quadratic) or objective.shape[0] > MAX_WEIGHTS:
-        return None
-    kept = copy.copy(objective)
-    kept.session = None
-    return kept
 
 
 def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
@@ -266,7 +256,7 @@ def model_of(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
         "rows": problem.rows,
         "constant": problem.constant.tolist(),
         "missing": problem.missing,
-        "processor": " ".join(sorted(getattr(problem.session, "processors", ()))) or processor(),
+        "processor": " ".join(sorted(problem.session.processors)) or processor(),
         "notes": [*problem.notes, *problem.warnings],
     }
     return Model(

@@ -12,11 +12,9 @@ import numpy as np
 from descend.descent.choose import NEWTON_LIMIT
 from descend.engines.engine import Session
 from descend.engines.moments import DenseMoments, Moments
-from descend.engines.remote import for_one_run
 from descend.errors import DataError
 from descend.objectives.losses import LOSSES, Loss, SquaredError, check_weighted
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective, Summed
-from descend.objectives.quadratic import Quadratic
+from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.sampling import sample_of
 from descend.runs.collinearity import collinear_note, relations
 from descend.runs.problem import Problem, make_problem
@@ -56,7 +54,7 @@ def from_table(data: Any, target: str, columns: Columns, options: Any) -> Proble
     if options.loss is not None:
         check_weighted(options.loss, columns.weight)
     with ExitStack() as opened:
-        options = replace(options, engine=opened.enter_context(for_one_run(options.engine)))
+        options = replace(options, engine=opened.enter_context(options.engine.for_one_run()))
         table = open_table(
             data, missing=columns.missing, text_columns=columns.categorical, encoding=columns.encoding
         )
@@ -102,7 +100,7 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     kept: Rows = profiling.retained if profiling.retained.complete else table
     whole = EncodedTable(kept, encoding, split, options.memory // 2, weight=columns.weight)
     opened.callback(whole.close)
-    whole.spill = not (isinstance(loss, SquaredError) and len(encoding.feature_names) <= MOMENTS_COLUMNS)
+    whole.spill = not (loss.closed_form and len(encoding.feature_names) <= MOMENTS_COLUMNS)
     if options.balanced:
         whole.class_weights = balanced_weights(
             _counts(profiling.target, goal), check_classes(goal.classes), notes
@@ -198,7 +196,7 @@ def _sampled(
 
     Without moments every pass reads all rows, as a frame in memory allows at no cost: the sample is forgotten.
     """
-    if table.in_memory or not isinstance(problem.objective, Quadratic):
+    if table.in_memory or not problem.objective.exact:
         kept.close()
         return {}
     sample = EncodedTable(kept, whole.encoding, whole.split, options.memory, weight=whole.weight)
@@ -210,14 +208,10 @@ def _sampled(
 def _collinear(objective: Objective, encoding: Encoding) -> list[str]:
     """A note on columns that are combinations of others."""
     among = encoding.independent
-    if isinstance(objective, Quadratic):
-        if objective.rank is not None and objective.rank >= len(among):
-            return []
-        moments = objective.moments
-    elif isinstance(objective, Summed) and len(among) <= NEWTON_LIMIT:
-        moments = objective.moments
-    else:  # dummies are many: look at numbers and flags only
-        assert objective.session is not None
+    if objective.exact and objective.rank is not None and objective.rank >= len(among):
+        return []
+    moments = objective.moments if objective.exact or len(among) <= NEWTON_LIMIT else None
+    if moments is None:  # dummies are many: look at numbers and flags only
         moments = objective.session.reduce(DenseMoments())
         among = list(range(len(moments.mean) - 1))
     units, centres = encoding.units

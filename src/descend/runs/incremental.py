@@ -18,7 +18,6 @@ from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.moments import Moments
 from descend.objectives.batches import Batches
 from descend.objectives.coordinates import Coordinates
-from descend.objectives.least_squares import shortest
 from descend.objectives.losses import Loss, SquaredError
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.penalties import Penalty
@@ -49,19 +48,6 @@ def instalments(loss: Loss, intercept: bool, columns: int, **settings: Any) -> I
     if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
         return Sums(intercept)
     return Passes(loss, intercept, **settings)
-
-
-def of_minimum_norm(quadratic: Quadratic, w: Float) -> Float:
-    """Where columns are collinear and nothing is penalised: the weights nearest to zero that fit as `w` does.
-
-    In the units of the data: what a vanishing penalty on them leads to.
-    """
-    columns = quadratic.solution.size
-    if not quadratic.penalty.is_zero or quadratic.rank is None or quadratic.rank == columns:
-        return w
-    v = shortest(quadratic.factor, quadratic.rank, w[:columns])
-    means = (quadratic.moments.mean + quadratic.moments.mean_low)[:-1]
-    return np.append(v, w[-1] + means @ (w[:-1] - v)) if quadratic.intercept else v
 
 
 @dataclass
@@ -96,7 +82,7 @@ class Sums:
         self.moments = found if self.moments is None else Moments.merge(self.moments, found)
         self.number += 1
         quadratic = Quadratic.from_moments(self.moments, penalty, self.intercept)
-        w = of_minimum_norm(quadratic, quadratic.minimizer())
+        w = quadratic.of_minimum_norm(quadratic.minimum())
         return w, quadratic.value(w)
 
 

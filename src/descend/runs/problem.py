@@ -35,7 +35,6 @@ from descend.objectives.losses import (
 )
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2, Penalty, as_penalty
-from descend.objectives.quadratic import Quadratic
 from descend.objectives.statistics import TargetSum
 from descend.runs.collinearity import collinear_note, relations
 from descend.runs.roles import MAX_CLASSES, Columns, as_split, balanced_weights, check_classes
@@ -127,7 +126,7 @@ class Problem:
 
         if isinstance(y, str):
             raise DescendError(f"`y` must be an array; the name of a column is `target={y!r}`.")
-        if isinstance(engine, type) or not (engine is None or hasattr(engine, "open")):
+        if isinstance(engine, type) or not (engine is None or isinstance(engine, Engine)):
             raise DescendError(
                 "`engine` must be None, or Serial(), Threads(), Processes(), Cluster() or Torch() of descend, "
                 f"got {engine!r}."
@@ -172,8 +171,8 @@ class Problem:
     @cached_property
     def constant(self) -> Float:
         """The mean target of the training rows, or the share of each class."""
-        if isinstance(self.objective, Quadratic):
-            return (self.objective.moments.mean + self.objective.moments.mean_low)[-1:]
+        if self.objective.exact and (m := self.objective.moments) is not None:
+            return (m.mean + m.mean_low)[-1:]
         several = isinstance(self.loss, CrossEntropy)
         sums = self.session.reduce(TargetSum(self.objective.shape[1] if several else None))
         mean = sums[1:] / sums[0]
@@ -192,8 +191,9 @@ class Problem:
         objectives = {"training": self.objective, "validation": self.validation}
         for side in self.sampled:
             objective = objectives[side]
-            assert isinstance(objective, Quadratic)
-            found[side] = found[side].completed(objective.mean_squares(w, float(self.constant[0])))
+            squares = None if objective is None else objective.mean_squares(w, float(self.constant[0]))
+            assert squares is not None  # samples are kept where moments tell the rest
+            found[side] = found[side].completed(squares)
         return found
 
     def close(self) -> None:
@@ -267,9 +267,10 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Probl
     problem.rows = {"training": training, "validation": held_out, "without_target": 0}
     problem.notes += notes
     objective = problem.objective
-    if isinstance(objective, Quadratic) and (objective.rank or x.shape[1]) < x.shape[1]:
+    m = objective.moments if objective.exact else None
+    if m is not None and (objective.rank or x.shape[1]) < x.shape[1]:
         names, zeros = problem.feature_names, np.zeros(x.shape[1])
-        found = relations(objective.moments, names, zeros + 1.0, zeros, intercept=options.intercept)
+        found = relations(m, names, zeros + 1.0, zeros, intercept=options.intercept)
         problem.notes += [collinear_note(found, not objective.penalty.is_zero)] if found else []
     return problem
 

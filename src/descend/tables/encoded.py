@@ -176,6 +176,18 @@ class EncodedSource:
     def ready(self) -> bool:
         return self.whole.complete
 
+    @property
+    def as_given(self) -> bool:
+        return False
+
+    @property
+    def sparse(self) -> bool:
+        return False
+
+    @property
+    def elsewhere(self) -> bool:
+        return False
+
     def parts(self) -> list[EncodedPart]:
         return [EncodedPart(self)]
 
