@@ -8,11 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 from exported import CASES, PENGUINS, case, check
+from own_losses import Gamma, SquaredHinge
 from postgres import cluster
 
 import descend
-from descend import DescendError
+from descend import DescendError, Model
 from descend.interfaces.cli import main
+from descend.models.formula import SPELLINGS, Spelling
+from descend.objectives.links import Logit
 
 
 @pytest.fixture(params=CASES, scope="module")
@@ -79,6 +82,59 @@ def test_models_of_arrays(classes):
     check(run, x, [load(descend.export(run.model, "python"))["predict"](row) for row in rows])
 
 
+def test_classes_without_probabilities():
+    duckdb = pytest.importorskip("duckdb")
+    model = Model(SquaredHinge(), np.array([1.0, 0.5]), True, ("x0",), ("no", "yes"))
+    made = load(descend.export(model, "python"))
+    assert [made["predict"]({"x0": x}) for x in (-1.0, 0.0)] == ["no", "yes"]
+    assert "probabilities" not in made
+    connection = duckdb.connect()
+    connection.register("data", pl.DataFrame({"x0": [-1.0, 0.0]}).to_arrow())
+    found = connection.sql(descend.export(model, "sql")).pl()
+    assert found["prediction"].to_list() == ["no", "yes"]
+    assert not [name for name in found.columns if name.startswith("probability")]
+
+
+@pytest.mark.parametrize("z", [-1000.0, -720.0, 0.0, 2.5, 709.0])
+def test_means_by_a_log_link_far_out(z):
+    duckdb = pytest.importorskip("duckdb")
+    model = Model(Gamma(), np.array([1.0]), False, ("x0",))
+    expected = pytest.approx(np.exp(z), rel=1e-12, abs=1e-300)
+    assert load(descend.export(model, "python"))["predict"]({"x0": z}) == expected
+    connection = duckdb.connect()
+    connection.register("data", pl.DataFrame({"x0": [z, None]}).to_arrow())
+    found = connection.sql(descend.export(model, "sql")).pl()["prediction"].to_list()
+    assert found == [expected, None]
+
+
+def test_probabilities_by_another_link(monkeypatch):
+    class Cloglog(Logit):
+        """`1 - exp(-exp(z))`."""
+
+        name = "cloglog"
+
+        def inverse(self, z):
+            return -np.expm1(-np.exp(z))
+
+    class Own(descend.LogisticLoss):
+        link = Cloglog()
+
+    duckdb = pytest.importorskip("duckdb")
+    model = Model(Own(), np.array([1.0]), False, ("x0",), ("no", "yes"))
+    with pytest.raises(DescendError, match="the link cloglog of the loss logistic cannot be exported"):
+        descend.export(model, "python")
+    spelling = Spelling("-math.expm1(-math.exp({z}))", "", "(1e0 - EXP(-EXP({z})))")
+    monkeypatch.setitem(SPELLINGS, "cloglog", spelling)
+    expected = model.predict_probabilities([[0.3]])[0]
+    made = load(descend.export(model, "python"))["probabilities"]({"x0": 0.3})
+    assert [*made.values()] == pytest.approx(expected)
+    connection = duckdb.connect()
+    connection.register("data", pl.DataFrame({"x0": [0.3]}).to_arrow())
+    found = connection.sql(descend.export(model, "sql")).pl()
+    assert found["probability:yes"].item() == pytest.approx(expected[1])
+    assert found["probability:no"].item() == pytest.approx(expected[0])
+
+
 def test_a_csvs_texts_do_as_cells():
     run = descend.fit(PENGUINS, target="body_mass_g")
     made = load(descend.export(run.model, "python"))
@@ -104,3 +160,5 @@ def test_what_cannot_be_exported_is_said():
     x, y = descend.make_line(100, seed=0)
     with pytest.raises(DescendError, match="`to` must be one of"):
         descend.export(descend.fit(x, y, intercept=False).model, "pmml")
+    with pytest.raises(DescendError, match="a model of several numbers a row cannot be exported"):
+        descend.export(Model(descend.SquaredError(), np.ones((2, 2)), True, ("x0",)), "sql")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_losses import Gamma, SquaredHinge
 
 import descend
 from descend import CrossEntropy, LogisticLoss, Model, SquaredError
 from descend.errors import DataError, DescendError, ModelFileError, ShapeError
+from descend.objectives.losses import LOSSES
 
 RNG = np.random.default_rng(8)
 ROWS = 200
@@ -121,8 +124,42 @@ def test_a_loss_of_ones_own_is_not_saved(tmp_path):
     class Own(LogisticLoss):
         name = "own"
 
-    with pytest.raises(DescendError, match="loss own of your own cannot be saved"):
+    with pytest.raises(DescendError, match="loss own of your own cannot be saved as JSON: a file names"):
         Model(Own(), np.zeros(2), True, ("x",)).save(tmp_path / "m.json")
+
+
+def test_a_loss_of_the_name_of_another_is_not_saved(tmp_path):
+    class Own(LogisticLoss):
+        pass
+
+    with pytest.raises(DescendError, match="loss logistic of your own cannot be saved"):
+        Model(Own(), np.zeros(2), True, ("x",)).save(tmp_path / "m.json")
+
+
+@dataclass(frozen=True)
+class Scaled(Gamma):
+    name = "scaled"
+    scale: float = 1.0
+
+
+def test_a_loss_that_is_listed_is_saved_with_its_settings(tmp_path, monkeypatch):
+    model = Model(Scaled(0.1), np.array([0.5, 1.0]), True, ("x",))
+    monkeypatch.setitem(LOSSES, "scaled", Scaled())
+    model.save(tmp_path / "m.json")
+    assert '"loss": {\n  "name": "scaled",\n  "scale": 0.1\n }' in (tmp_path / "m.json").read_text()
+    again = descend.load(tmp_path / "m.json")
+    assert again.loss == Scaled(0.1)
+    np.testing.assert_array_equal(again.predict([[2.0]]), np.exp([2.0]))
+    monkeypatch.delitem(LOSSES, "scaled")
+    with pytest.raises(ModelFileError, match="the loss 'scaled', and this descend knows squared-error, "):
+        descend.load(tmp_path / "m.json")
+
+
+def test_classes_without_probabilities():
+    model = Model(SquaredHinge(), np.array([1.0, 0.5]), True, ("x",), ("no", "yes"))
+    assert model.predict([[-1.0], [0.0]]).tolist() == ["no", "yes"]
+    with pytest.raises(DescendError, match="`predict_probabilities` needs a loss of probabilities"):
+        model.predict_probabilities([[1.0]])
 
 
 def content_of(model, folder):
@@ -184,7 +221,8 @@ DAMAGE = {
     "no weights": lambda c: c.pop("weights"),
     "a feature too many": lambda c: c["feature_names"].append("more"),
     "another feature": lambda c: c["feature_names"].__setitem__(0, "other"),
-    "unknown loss": lambda c: c.update(loss="hinge"),
+    "loss without a name": lambda c: c.update(loss={"delta": 1.0}),
+    "loss with a setting too many": lambda c: c.update(loss={"name": "logistic", "delta": 1.0}),
     "unknown column": lambda c: c["encoding"]["columns"][0].update(kind="image"),
     "column without a mean": lambda c: c["encoding"]["columns"][0].pop("mean"),
     "column with something more": lambda c: c["encoding"]["columns"][0].update(more=1),

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from exported import CASES, case, check
+from own_losses import Gamma, SquaredHinge
 
 import descend
 from descend.models.formula import CategoryTerm, Formula
@@ -64,6 +65,17 @@ def test_models_of_arrays(loss, y, intercept):
     check(run, x, found[0].tolist(), found[1] if len(found) > 1 else None)
     for rows in (x[:1], x[:0]):
         assert len(answers(run, {"x": rows})[0]) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("loss", "classes", "z"), [(Gamma(), None, [-1.0, 2.0]), (SquaredHinge(), ("no", "yes"), [-1.0, 2.0])]
+)
+def test_other_links(loss, classes, z):
+    model = descend.Model(loss, np.array([1.0]), False, ("x0",), classes)
+    found = onnxruntime.InferenceSession(descend.export(model, "onnx")).run(None, {"x": np.c_[z]})
+    assert len(found) == 1  # no probabilities
+    expected = model.predict(np.c_[z])
+    assert found[0].tolist() == (pytest.approx(expected) if classes is None else expected.tolist())
 
 
 NAMES = [

@@ -79,22 +79,32 @@ def scores(row):
     return z
 
 
-def probabilities(row):
+{shares}def predict(row):
+    """A number, or the most probable class."""
+    z = scores(row)
+    if CLASSES is None:
+        return {mean}
+    return CLASSES[int(z[0] > 0) if len(z) == 1 else z.index(max(z))]
+'''
+)
+
+SOFTMAX_SHARES = '''def probabilities(row):
     """The probability of each class."""
     z = scores(row)
     z = [0.0, z[0]] if len(z) == 1 else z
     odds = [math.exp(value - max(z)) for value in z]
-    return {{label: value / sum(odds) for label, value in zip(CLASSES, odds)}}
+    return {label: value / sum(odds) for label, value in zip(CLASSES, odds)}
 
 
-def predict(row):
-    """A number, or the most probable class."""
-    z = scores(row)
-    if CLASSES is None:
-        return z[0]
-    return CLASSES[int(z[0] > 0) if len(z) == 1 else z.index(max(z))]
 '''
-)
+LINK_SHARES = '''def probabilities(row):
+    """The probability of each class."""
+    z = scores(row)
+    second = MEAN
+    return dict(zip(CLASSES, (1.0 - second, second)))
+
+
+'''
 
 TORCH = (
     '''"""Predicts {target}. Written by descend {version}; needs torch.
@@ -160,7 +170,7 @@ class Linear(torch.nn.Module):
         with torch.no_grad():
             z = self(*self.encode(rows))
         if CLASSES is None:
-            return z[:, 0].tolist()
+            return {mean}.tolist()
         codes = (z[:, 0] > 0).long() if z.shape[1] == 1 else z.argmax(1)
         return [CLASSES[code] for code in codes.tolist()]
 '''
@@ -191,8 +201,18 @@ def export(model: Model, to: str, path: str | os.PathLike[str] | None = None) ->
     return made
 
 
-def python_source(formula: Formula, template: str = PYTHON) -> str:
-    """A module with `predict(row)`, `probabilities(row)` and `scores(row)`."""
+def python_source(formula: Formula) -> str:
+    """A module with `predict(row)`, `scores(row)` and, unless the classes have none, `probabilities(row)`."""
+    return _module(formula, PYTHON, formula.spelling.python.format(z="z[0]"))
+
+
+def torch_source(formula: Formula) -> str:
+    """A module with `Linear`, an `nn.Module`."""
+    return _module(formula, TORCH, formula.spelling.torch.format(z="z[:, 0]"))
+
+
+def _module(formula: Formula, template: str, mean: str) -> str:
+    """A template filled in; `mean` is what it says of the mean of a number."""
     from descend import __version__
 
     numbers = {n.name: (n.slope, n.mean, n.flag, n.dated) for n in formula.numbers}
@@ -206,12 +226,18 @@ def python_source(formula: Formula, template: str = PYTHON) -> str:
         classes=None if formula.classes is None else pformat(formula.classes, width=110),
         missing=formula.texts or ("",),
         cells=CELLS.strip() + "\n",
+        mean=mean,
+        shares=_shares(formula, mean),
     )
 
 
-def torch_source(formula: Formula) -> str:
-    """A module with `Linear`, an `nn.Module`."""
-    return python_source(formula, TORCH)
+def _shares(formula: Formula, mean: str) -> str:
+    """The function of the probabilities in Python: none where the classes have none."""
+    if formula.classes is not None and not formula.probabilities:
+        return ""
+    if formula.link in ("identity", "logit", "softmax"):
+        return SOFTMAX_SHARES
+    return LINK_SHARES.replace("MEAN", mean)
 
 
 def sql_source(formula: Formula) -> str:
@@ -222,16 +248,24 @@ def sql_source(formula: Formula) -> str:
     target = " ".join(formula.target.split())
     head = f"-- Predicts {target}. Written by descend; replace `data` by your table.\n"
     sums = [_sum(formula, k) for k in range(formula.outputs)]
-    if formula.classes is None:
+    if formula.classes is None and formula.link == "identity":
         return f"{head}SELECT *,\n  {sums[0]} AS prediction\nFROM data\n"
     names = [f"descend_z{k}" for k in range(formula.outputs)]
     inner = ",\n  ".join(f"{total} AS {name}" for total, name in zip(sums, names, strict=True))
+    outer = ",\n  ".join(_columns_sql(formula, names))
+    fence = "OFFSET 0  -- or PostgreSQL would write each sum out wherever it is named\n"
+    return f"{head}SELECT *,\n  {outer}\nFROM (SELECT *,\n  {inner}\nFROM data\n{fence}) AS scored\n"
+
+
+def _columns_sql(formula: Formula, names: list[str]) -> list[str]:
+    """The prediction, and a probability for each class, from columns of the linear predictor."""
+    z, mean = names[0], formula.spelling.sql
+    if formula.classes is None:
+        return [f"{mean.format(z=z)} AS prediction"]
     labels = [_literal(label) for label in formula.classes]
     if formula.outputs == 1:
-        z = names[0]
         choice = f"CASE WHEN {z} > 0 THEN {labels[1]} ELSE {labels[0]} END"
-        small = f"EXP(-LEAST(ABS({z}), 700e0))"
-        second = f"CASE WHEN {z} >= 0 THEN 1e0 ELSE {small} END / (1e0 + {small})"
+        second = mean.format(z=z)
         shares = [f"1e0 - {second}", second]
     else:
         best = f"GREATEST({', '.join(names)})"
@@ -242,10 +276,9 @@ def sql_source(formula: Formula) -> str:
     listed = [
         f"{share} AS {_name(f'probability:{label}')}"
         for share, label in zip(shares, formula.classes, strict=True)
+        if formula.probabilities
     ]
-    outer = ",\n  ".join([f"{choice} AS prediction", *listed])
-    fence = "OFFSET 0  -- or PostgreSQL would write each sum out wherever it is named\n"
-    return f"{head}SELECT *,\n  {outer}\nFROM (SELECT *,\n  {inner}\nFROM data\n{fence}) AS scored\n"
+    return [f"{choice} AS prediction", *listed]
 
 
 def _sum(formula: Formula, k: int) -> str:

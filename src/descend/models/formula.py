@@ -12,12 +12,42 @@ from typing import Any
 
 import numpy as np
 
+from descend.errors import DescendError
 from descend.models.model import Model
-from descend.objectives.losses import CrossEntropy, LogisticLoss
 from descend.tables.encoding import BOOLEANS, MISSING_LEVEL, OTHER
 
 Worth = tuple[float, ...]
 """What something adds to the linear predictor, one number per output."""
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A link in the languages of the exports: the mean of one linear predictor `{z}`, a sum in parentheses."""
+
+    python: str = "{z}"
+    torch: str = "{z}"
+    sql: str = "{z}"
+    onnx: tuple[str, ...] = ()
+    """The nodes that it goes through."""
+
+
+SPELLINGS = {
+    "identity": Spelling(),
+    "log": Spelling(
+        "math.exp({z}) if {z} < 709.78 else math.inf",
+        "{z}.exp()",
+        "CASE WHEN {z} < -700e0 THEN 0e0 ELSE EXP({z}) END",
+        ("Exp",),
+    ),
+    "logit": Spelling(
+        "0.5 + 0.5 * math.tanh(0.5 * {z})",
+        "{z}.sigmoid()",
+        "CASE WHEN {z} >= 0 THEN 1e0 ELSE EXP(-LEAST(ABS({z}), 700e0)) END"
+        " / (1e0 + EXP(-LEAST(ABS({z}), 700e0)))",
+        ("Sigmoid",),
+    ),
+}
+"""Links of one number by name; softmax, of several, is written where the classes are."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +76,10 @@ class CategoryTerm:
 
 @dataclass(frozen=True)
 class Formula:
-    """`intercept` plus the terms; `classes` are None for a model of numbers.
+    """`intercept` plus the terms; `classes` are None for a model of numbers, whose mean the `link` gives.
 
-    With two classes and one output `z > 0` means the second; with several outputs the largest wins.
-    `texts` are those of a CSV that count as missing.
+    With two classes and one output `z > 0` means the second; with several outputs the largest wins. Classes
+    have `probabilities` where the link gives them. `texts` are those of a CSV that count as missing.
     """
 
     intercept: Worth
@@ -59,6 +89,13 @@ class Formula:
     target: str
     texts: tuple[str, ...] = ()
     from_table: bool = True
+    link: str = "identity"
+    probabilities: bool = False
+
+    @property
+    def spelling(self) -> Spelling:
+        """The link of a single output in each language; that of the linear predictor where there are several."""
+        return SPELLINGS["identity" if self.outputs > 1 else self.link]
 
     @property
     def outputs(self) -> int:
@@ -72,12 +109,24 @@ class Formula:
     def of(model: Model) -> Formula:
         """From a model, fitted on a table or on arrays.
 
+        Raises `DescendError` where a row has several numbers, or the loss a link that no export knows.
+
         >>> from descend.objectives.losses import SquaredError
         >>> model = Model(SquaredError(), np.array([2.0, 1.0]), True, ("x0",))
         >>> Formula.of(model).numbers[0].slope, Formula.of(model).intercept
         ((2.0,), (1.0,))
         """
-        classes = model.classes if isinstance(model.loss, LogisticLoss | CrossEntropy) else None
+        classes, link = model.classes, model.loss.link
+        if classes is None and model.weights.ndim == 2:
+            raise DescendError(
+                "a model of several numbers a row cannot be exported: one of a number or of classes can."
+            )
+        if model.weights.ndim == 1 and link.name not in SPELLINGS:
+            raise DescendError(
+                f"the link {link.name} of the loss {model.loss.name} cannot be exported: it has no spelling. Add one to "
+                "SPELLINGS of descend.models.formula."
+            )
+        told: dict[str, Any] = {"link": link.name, "probabilities": model.has_probabilities}
         W = model.weights.reshape(len(model.weights), -1)
         nothing = (0.0,) * W.shape[1]
         last = W[-1] if model.intercept else np.zeros(W.shape[1])
@@ -87,7 +136,7 @@ class Formula:
                 NumberTerm(name, _worth(w), None, nothing)
                 for name, w in zip(model.feature_names, W, strict=False)
             ]
-            return Formula(_worth(last), tuple(terms), (), classes, "y", from_table=False)
+            return Formula(_worth(last), tuple(terms), (), classes, "y", from_table=False, **told)
         units, centres = encoding.units
         W = W[: len(units)] / units[:, None]
         last = last - centres @ W
@@ -112,7 +161,8 @@ class Formula:
             lower = BOOLEANS.issuperset(c.levels)
             categories.append(CategoryTerm(c.name, levels, unknown, missing, lower))
         texts: Sequence[str] = model.facts.get("missing") or ()
-        return Formula(_worth(last), numbers, tuple(categories), classes, encoding.target.name, tuple(texts))
+        target = encoding.target.name
+        return Formula(_worth(last), numbers, tuple(categories), classes, target, tuple(texts), **told)
 
 
 def _worth(values: Any) -> Worth:

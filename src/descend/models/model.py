@@ -22,7 +22,7 @@ from descend.engines.blocks import Block, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
 from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
 from descend.files import replacing
-from descend.objectives.losses import LOSSES, CrossEntropy, Loss
+from descend.objectives.losses import LOSSES, Loss, loss_from_dict
 from descend.objectives.statistics import linear_predictor
 
 FORMAT, VERSION = "descend-model", 1
@@ -54,7 +54,7 @@ class Model:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, data: Any) -> Any:
-        """Numbers for a regression, labels for a classification, one per row of `data`.
+        """The mean of a number or count, or the likeliest label, one per row of `data`.
 
         `data` is an array of shape (rows, features), or a table where the model was fitted on one. A tensor gives
         a tensor of its dtype. Warns of texts in a column of numbers, which count as missing, and of levels that the
@@ -66,12 +66,21 @@ class Model:
     def predict_probabilities(self, data: Any) -> Any:
         """One probability per class for each row of `data`, shape (rows, classes), in the order of `classes`.
 
-        Raises `DescendError` where the model predicts numbers.
+        Raises `DescendError` where the model predicts numbers, and where its loss knows no probabilities.
         """
         if self.classes is None:
             raise DescendError("`predict_probabilities` needs a classification; this model predicts numbers.")
+        if not self.has_probabilities:
+            raise DescendError(
+                f"`predict_probabilities` needs a loss of probabilities, logistic for example; {self.loss.title} has none."
+            )
         found = np.concatenate([self.probabilities(z) for z in self._predictors(data)])
         return like_tensor(found, empty_like(data))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether it gives a probability to each class."""
+        return self.classes is not None and self.loss.link.probabilities
 
     def decide(self, z: Float) -> Array:
         """Predictions from the linear predictor `z`, of shape (rows,) or (rows, classes)."""
@@ -127,7 +136,7 @@ class Model:
 
         Features are the columns of an array, or those named by `feature_names` for a table: numbers as they
         are in the data (missing ones filled with the mean), flags and dummies as 0 and 1. One output, or one
-        per class. Needs the extra `torch`.
+        per class. The mean is the inverse of the link of it: of a count `layer(x).exp()`. Needs the extra `torch`.
         """
         w = self.weights
         if self.encoding is not None:
@@ -141,14 +150,12 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to `path` as JSON, whole or not at all.
 
-        Raises `DescendError` where the loss is one of your own, which has no name to be found by.
+        Raises `DescendError` where the loss is one of your own that is not in `LOSSES`, where a file finds it by name.
         """
-        if self.loss.name not in LOSSES:
-            raise DescendError(f"a model with the loss {self.loss.name} of your own cannot be saved as JSON.")
         content = {
             "format": FORMAT,
             "version": VERSION,
-            "loss": self.loss.name,
+            "loss": _told(self.loss),
             "intercept": self.intercept,
             "feature_names": self.feature_names,
             "classes": self.classes,
@@ -160,6 +167,18 @@ class Model:
             temporary.write_text(
                 json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
             )
+
+
+def _told(loss: Loss) -> str | dict[str, Any]:
+    """A loss as a file tells it: its name, and its settings where it has any."""
+    told = loss.to_dict()
+    if told["name"] not in LOSSES or loss_from_dict(told) != loss:
+        raise DescendError(
+            f"a model with the loss {loss.name} of your own cannot be saved as JSON: a file names its loss. Write it as "
+            f"a subclass of Loss, and name it here and wherever the file is loaded: `LOSSES[{loss.name!r}] = ...` of "
+            "descend.objectives.losses."
+        )
+    return told if len(told) > 1 else loss.name
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -189,8 +208,21 @@ def load(path: str | os.PathLike[str]) -> Model:
         )
     try:
         return _from_content(content)
+    except ModelFileError as error:
+        raise ModelFileError(f"cannot load {name!r}: {error}") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(f"{name!r} is a damaged model file: {error!r}.") from error
+
+
+def _known(told: str | dict[str, Any]) -> Loss:
+    """The loss that a file tells."""
+    name = told if isinstance(told, str) else told["name"]
+    if name not in LOSSES:
+        raise ModelFileError(
+            f"it was fitted with the loss {name!r}, and this descend knows {', '.join(LOSSES)}. Upgrade descend; a loss "
+            f"of your own is named before it is loaded: `LOSSES[{name!r}] = ...` of descend.objectives.losses."
+        )
+    return loss_from_dict(told)
 
 
 def _from_content(content: dict[str, Any]) -> Model:
@@ -202,10 +234,9 @@ def _from_content(content: dict[str, Any]) -> Model:
     weights = np.array(content["weights"], dtype=np.float64)
     names = tuple(content["feature_names"])
     classes = None if content["classes"] is None else tuple(content["classes"])
-    loss = LOSSES[content["loss"]]
-    shape: tuple[int, ...] = (len(names) + content["intercept"],)
-    if isinstance(loss, CrossEntropy):
-        shape += (len(classes or ()),)
+    loss = _known(content["loss"])
+    outputs = loss.outputs(len(classes or ()))
+    shape: tuple[int, ...] = (len(names) + content["intercept"], *([] if outputs is None else [outputs]))
     if weights.shape != shape:
         raise ValueError(f"weights of shape {weights.shape}, but {shape} fits the features and classes")
     if not np.isfinite(weights).all():

@@ -24,7 +24,7 @@ def onnx_model(formula: Formula) -> bytes:
 
     A model of a table has one input of shape (rows, 1) per column: doubles, missing ones NaN and dates in
     days since 1970, or strings, missing ones empty. A model of arrays has the input `x`, (rows, features).
-    Outputs: `prediction` (rows,), numbers or labels, and `probabilities` (rows, classes); where a column has the
+    Outputs: `prediction` (rows,), numbers or labels, and `probabilities` (rows, classes) where classes have them; where a column has the
     name of one of them, the output's ends in `_`.
     """
     graph = _Graph([*(n.name for n in formula.numbers), *(c.name for c in formula.categories)])
@@ -118,24 +118,38 @@ def _category(graph: _Graph, formula: Formula, term: CategoryTerm, number: int) 
 
 
 def _outputs(graph: _Graph, formula: Formula, z: str) -> list[Any]:
+    """The prediction and, where classes have them, the probabilities."""
     axis = graph.constant("last", np.array([1], dtype=np.int64))
     if formula.classes is None:
-        name = graph.node("Squeeze", [z, axis], "prediction")
+        name = graph.node("Squeeze", [_mean(graph, formula, z), axis], "prediction")
         return [helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["rows"])]
+    shares = _shares(graph, formula, z) if formula.probabilities else None
     if formula.outputs == 1:
-        one = graph.constant("one", np.array(1.0))
-        second = graph.node("Sigmoid", [z])
-        shares = graph.node("Concat", [graph.node("Sub", [one, second]), second], "probabilities", axis=1)
         positive = graph.node("Greater", [z, graph.constant("zero", np.array(0.0))])
         code = graph.node("Squeeze", [graph.node("Cast", [positive], to=TensorProto.INT64), axis])
     else:
-        shares = graph.node("Softmax", [z], "probabilities", axis=1)
         code = graph.node("ArgMax", [z], axis=1, keepdims=0)
     labels = np.array(formula.classes)
     labels = labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
     kinds = {"b": TensorProto.BOOL, "i": TensorProto.INT64, "f": TensorProto.DOUBLE, "U": TensorProto.STRING}
     name = graph.node("Gather", [graph.constant("classes", labels), code], "prediction", axis=0)
-    return [
-        helper.make_tensor_value_info(name, kinds[labels.dtype.kind], ["rows"]),
-        helper.make_tensor_value_info(shares, TensorProto.DOUBLE, ["rows", len(labels)]),
-    ]
+    given = [helper.make_tensor_value_info(name, kinds[labels.dtype.kind], ["rows"])]
+    if shares is not None:
+        given.append(helper.make_tensor_value_info(shares, TensorProto.DOUBLE, ["rows", len(labels)]))
+    return given
+
+
+def _shares(graph: _Graph, formula: Formula, z: str) -> str:
+    """The probability of each class."""
+    if formula.outputs > 1:
+        return graph.node("Softmax", [z], "probabilities", axis=1)
+    one = graph.constant("one", np.array(1.0))
+    second = _mean(graph, formula, z)
+    return graph.node("Concat", [graph.node("Sub", [one, second]), second], "probabilities", axis=1)
+
+
+def _mean(graph: _Graph, formula: Formula, z: str) -> str:
+    """The inverse of the link."""
+    for op in formula.spelling.onnx:
+        z = graph.node(op, [z])
+    return z

@@ -69,7 +69,7 @@ def write_predictions(
 ) -> Written:
     """Predict every row of a table and write `.csv` or `.parquet`, or CSV to standard output for None.
 
-    Columns are those of `keep`, then `prediction`, then `probability:CLASS` for each class; rows keep
+    Columns are those of `keep`, then `prediction`, then `probability:CLASS` where classes have probabilities; rows keep
     their order and are streamed. `encoding` is that of a CSV that is not UTF-8. With an `engine` of other
     processes `path` is a new folder, which gets a Parquet file for each run of rows, in order by name. Returns
     the number of rows, and what of them could not be taken as it is.
@@ -137,9 +137,9 @@ def predicted(
         z = model.linear_predictor(X)
         columns: dict[str, Any] = {name: piece.frame[name] for name in keep}
         columns["prediction"] = model.decide(z)
-        if model.classes is not None:
+        if model.has_probabilities:
             p = model.probabilities(z)
-            columns |= {f"probability:{label_text(c)}": p[:, i] for i, c in enumerate(model.classes)}
+            columns |= {f"probability:{label_text(c)}": p[:, i] for i, c in enumerate(model.classes or ())}
         written.merge(Written(len(z), unknowns))
         yield columns
 

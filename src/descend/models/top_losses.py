@@ -92,6 +92,8 @@ def _named(model: Any, z: Float, y: float) -> tuple[str, str]:
     """The target and the prediction of a row in words."""
     if model.classes is None:
         return f"{y:.6g}", ", ".join(f"{value:.6g}" for value in np.ravel(model.loss.link.inverse(z)))
+    if not model.has_probabilities:
+        return str(model.classes[int(y)]), str(model.decide(z)[0])
     chances = model.probabilities(z)[0]
     likeliest, true = int(chances.argmax()), int(y)
     said = f"{model.classes[likeliest]} ({chances[likeliest]:.3g})"
