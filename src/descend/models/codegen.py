@@ -203,16 +203,16 @@ def export(model: Model, to: str, path: str | os.PathLike[str] | None = None) ->
 
 def python_source(formula: Formula) -> str:
     """A module with `predict(row)`, `scores(row)` and, unless the classes have none, `probabilities(row)`."""
-    return _module(formula, PYTHON, formula.spelling.python.format(z="z[0]"))
+    return _module(formula, PYTHON, "z[0]", formula.spelling.python)
 
 
 def torch_source(formula: Formula) -> str:
     """A module with `Linear`, an `nn.Module`."""
-    return _module(formula, TORCH, formula.spelling.torch.format(z="z[:, 0]"))
+    return _module(formula, TORCH, "z[:, 0]", formula.spelling.torch)
 
 
-def _module(formula: Formula, template: str, mean: str) -> str:
-    """A template filled in; `mean` is what it says of the mean of a number."""
+def _module(formula: Formula, template: str, z: str, link: str) -> str:
+    """A template filled in; `z` is what it calls its first output, and `link` how it writes the mean of that."""
     from descend import __version__
 
     numbers = {n.name: (n.slope, n.mean, n.flag, n.dated) for n in formula.numbers}
@@ -226,8 +226,8 @@ def _module(formula: Formula, template: str, mean: str) -> str:
         classes=None if formula.classes is None else pformat(formula.classes, width=110),
         missing=formula.texts or ("",),
         cells=CELLS.strip() + "\n",
-        mean=mean,
-        shares=_shares(formula, mean),
+        mean=link.format(z=z) if formula.classes is None else z,
+        shares=_shares(formula, link.format(z=z)),
     )
 
 
