@@ -109,7 +109,8 @@ def test_every_public_name_is_in_the_reference_once():
     pages = generate.rooms()
     listed = [name for names in pages.values() for name in names]
     assert sorted(listed) == sorted(descend._HOME)
-    for room, names in pages.items():
+    for room, all_names in pages.items():
+        names = [name for name in all_names if name in NAMES]  # an extra may be missing
         page = generate.page(room, names)
         assert re.findall(r"^\.\. auto(?:class|function):: (\w+)$", page, re.M) == names
 
