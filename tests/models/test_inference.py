@@ -42,6 +42,48 @@ def test_several_classes_against_the_first():
     np.testing.assert_allclose(list(run.standard_errors.values()), oracle, rtol=1e-6)
 
 
+class Squares(descend.SquaredError):
+    """Squared error by an author who does not say that it is one."""
+
+    name = "squares"
+    closed_form = False
+
+
+class Coin(descend.LogisticLoss):
+    """The logistic loss, not said to be a likelihood."""
+
+    name = "coin"
+    likelihood = False
+
+
+class Draw(descend.CrossEntropy):
+    name = "draw"
+    likelihood = False
+
+
+COUNTS = RNG.integers(0, 4, 300)
+
+
+@pytest.mark.parametrize("s", [None, COUNTS], ids=["", "weighted"])
+def test_the_sandwich_where_there_is_no_likelihood(s):
+    rows = np.arange(300) if s is None else np.repeat(np.arange(300), s)
+    y = Z + Z**2 * RNG.normal(size=300)
+    oracle = sm.OLS(y[rows], ONES[rows]).fit(cov_type="HC0").bse
+    run = descend.fit(X, y, loss=Squares(), sample_weight=s, tolerance=1e-10)
+    np.testing.assert_allclose(list(run.standard_errors.values()), oracle, rtol=1e-6)
+    coin = (Z + RNG.logistic(size=300) > 0).astype(float)
+    oracle = sm.Logit(coin[rows], ONES[rows]).fit(disp=0, tol=1e-12, cov_type="HC0").bse
+    run = descend.fit(X, coin, loss=Coin(), sample_weight=s, tolerance=1e-10)
+    np.testing.assert_allclose(list(run.standard_errors.values()), oracle, rtol=1e-5)
+
+
+def test_the_sandwich_of_several_classes():
+    y = np.digitize(Z + RNG.logistic(size=300), [-0.7, 0.7])
+    oracle = sm.MNLogit(y, ONES).fit(disp=0, method="newton", tol=1e-12, cov_type="HC0").bse
+    run = descend.fit(X, y, loss=Draw(), tolerance=1e-10)
+    np.testing.assert_allclose(list(run.standard_errors.values()), oracle, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "how",
     [

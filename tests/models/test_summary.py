@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import statsmodels.api as sm
+from own_losses import Gamma
 from test_nist import CERTIFIED, DATA, POLYNOMIALS, correct_digits, design
 from test_published import DATA as PUBLISHED_DATA
 from test_published import LINEAR, entry, printed
@@ -59,6 +60,19 @@ def test_logistic_and_softmax():
     summary = descend.fit(X, y, loss="cross-entropy", tolerance=1e-10).summary()
     assert {e.label for e in summary.estimates} == {"1", "2"}
     beside(summary, fitted, 1e-5)
+
+
+def test_a_loss_without_a_likelihood_has_robust_errors_and_no_residual_standard_error():
+    y = RNG.gamma(2.0, np.exp(Z))
+    fitted = sm.GLM(y, ONES, sm.families.Gamma(sm.families.links.Log())).fit(tol=1e-12, cov_type="HC0")
+    run = descend.fit(X, y, loss=Gamma(), tolerance=1e-10)
+    summary = run.summary()
+    beside(summary, fitted, 1e-5)
+    assert summary.figures == {}
+    assert summary.statistic == "z"
+    assert str(summary).endswith("takes no distribution for granted (Huber, 1967).")
+    assert summary.to_dict()["note"] == summary.note
+    assert "note" not in descend.fit(X, y).summary().to_dict()
 
 
 # Weights: each row as often as its weight says

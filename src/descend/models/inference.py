@@ -11,8 +11,8 @@ import numpy as np
 from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.models.model import Model
-from descend.objectives.losses import CrossEntropy, LogisticLoss, SquaredError
 from descend.objectives.objective import Objective
+from descend.objectives.statistics import DevianceSum
 from descend.tables.encoding import Encoding
 
 MOST_WEIGHTS = 512
@@ -22,11 +22,11 @@ MOST_WEIGHTS = 512
 def standard_errors(objective: Objective, w: Float, encoding: Encoding | None) -> dict[str, Any] | None:
     """The standard error of each weight in original units, `(intercept)` last; `w` is at the minimum.
 
-    Squared error: the roots of the diagonal of `s**2 (X'X)^-1` with `s**2 = RSS / (n - p)`. Other losses:
-    of the inverse Hessian of the total loss, the observed information. With several classes they belong to
-    the differences to the first class, a tuple over the others. None where there is a penalty, where
-    columns are collinear, or where weights are very many. McCullagh and Nelder, Generalized Linear Models,
-    2.5 and 4.4.
+    Squared error: the roots of the diagonal of `s**2 (X'X)^-1` with `s**2 = RSS / (n - p)`. Other losses: of
+    `Objective.covariance`, the observed information of a likelihood and the sandwich where there is none. With several
+    classes they belong to the differences to the first class, a tuple over the others. None where there is a
+    penalty, where columns are collinear, or where weights are very many. McCullagh and Nelder, Generalized Linear
+    Models, 2.5 and 4.4.
     """
     if not objective.penalty.is_zero or w.size > MOST_WEIGHTS or not objective.session.has_rows:
         return None
@@ -55,6 +55,20 @@ def total_variance(objective: Objective) -> float | None:
         return None
     about = m.cross if objective.intercept else m.uncentred()
     return float(about[-1, -1] / objective.weight)
+
+
+def deviance(objective: Objective, w: Float) -> dict[str, float] | None:
+    """The deviance and Pearson's chi-squared at `w`, which take a pass.
+
+    None under a penalty, of classes, and of losses without a likelihood, which take no variance for granted.
+    """
+    loss = objective.loss
+    wanted = loss.likelihood and not loss.has_classes and w.ndim == 1 and objective.penalty.is_zero
+    if not wanted or not objective.session.has_rows:
+        return None
+    total, pearson = objective.session.reduce(DevianceSum(loss, objective.intercept), w).tolist()
+    found = {"deviance": total, "pearson": pearson}
+    return found if all(map(math.isfinite, found.values())) else None
 
 
 def _to_original_units(encoding: Encoding, size: int) -> Float:
@@ -92,6 +106,8 @@ class Summary:
     """`t` with the residual degrees of freedom, or `z`."""
     level: float
     why_not: str | None = None
+    note: str | None = None
+    """What to know about the standard errors."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -100,6 +116,7 @@ class Summary:
             "why_not": self.why_not,
             "figures": {k: v if math.isfinite(v) else None for k, v in self.figures.items()},
             "estimates": [vars(e) for e in self.estimates],
+            **({} if self.note is None else {"note": self.note}),
         }
 
     def __str__(self) -> str:
@@ -125,11 +142,16 @@ class Summary:
         for row in [header, *rows]:
             cells = [row[0].ljust(width[0]), *(c.rjust(w) for c, w in zip(row[1:], width[1:], strict=True))]
             lines.append("  ".join(cells).rstrip())
+        if self.note:
+            lines.append(self.note)
         return "\n".join(lines)
 
 
 def summarise_model(model: Model, level: float = 0.95) -> Summary:
-    """The summary of a model, from what it keeps of its fit. Squared error has t statistics, other losses z."""
+    """The summary of a model, from what it keeps of its fit. Squared error has t statistics, other losses z.
+
+    Raises `DescendError` for a `level` that is none.
+    """
     from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
     if not 0 < level < 1:
@@ -141,7 +163,7 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
     free = model.weights.size - (len(model.weights) if several else 0)
     freedom = rows - free
     title = f"{model.loss.name}, {rows:,} rows, {free:,} weights: {facts['outcome']}"
-    squared = isinstance(model.loss, SquaredError)
+    squared = model.loss.closed_form
     errors, why_not = facts.get("standard_errors"), None
     if errors is None:
         why_not = _why_not(facts, freedom)
@@ -157,7 +179,27 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
         low, high = coefficient - reach * error, coefficient + reach * error
         estimates.append(Estimate(name, label, coefficient, error, ratio, p, low, high))
     statistic = f"t({freedom})" if squared else "z"
-    return Summary(title, tuple(estimates), _figures(model, rows, weight, freedom), statistic, level)
+    figures = _figures(model, rows, weight, freedom)
+    return Summary(title, tuple(estimates), figures, statistic, level, note=_note(model, figures))
+
+
+SANDWICH = "Standard errors are robust ones, by the sandwich formula, which takes no distribution for granted (Huber, 1967)."
+TOO_FEW_OR_MANY = (0.67, 1.5)
+"""Between these a dispersion is taken for 1."""
+
+
+def _note(model: Model, figures: dict[str, float]) -> str | None:
+    """Where the errors come from if not from a likelihood, and whether that likelihood holds."""
+    if not (model.loss.likelihood or model.loss.closed_form):
+        return SANDWICH
+    dispersion, (low, high) = figures.get("dispersion", 1.0), TOO_FEW_OR_MANY
+    if low <= dispersion <= high:
+        return None
+    size = "small" if dispersion > 1 else "large"
+    return (
+        f"The target varies {dispersion:.3g} times as much as the {model.loss.title} takes for granted (its dispersion): "
+        f"these errors are too {size}. Multiply them by {math.sqrt(dispersion):.3g}, the root of it."
+    )
 
 
 def _pairs(model: Model, errors: dict[str, Any]) -> list[tuple[str, float, float, str | None]]:
@@ -179,14 +221,19 @@ def _pairs(model: Model, errors: dict[str, Any]) -> list[tuple[str, float, float
 
 
 def _figures(model: Model, rows: int, weight: float, freedom: int) -> dict[str, float]:
-    """R2 and the residual standard error, or the deviance; of the fit on its training rows, by weight."""
+    """R2 and the residual standard error, or the deviance; of the fit on its training rows, by weight.
+
+    Nothing of a loss that is neither squared error nor a likelihood.
+    """
     from scipy.special import fdtrc
 
     loss = model.facts.get("loss")
     if loss is None or model.facts["penalty"].get("alpha", 0):
         return {}
-    if isinstance(model.loss, LogisticLoss | CrossEntropy):
+    if model.loss.likelihood and model.loss.has_classes:
         return {"deviance": 2.0 * weight * loss, "log-likelihood": -weight * loss}
+    if not model.loss.closed_form:
+        return _dispersion(model.facts.get("deviance"), freedom)
     variance = model.facts.get("variance")
     figures: dict[str, float] = {}
     if variance:
@@ -200,6 +247,16 @@ def _figures(model: Model, rows: int, weight: float, freedom: int) -> dict[str, 
                 figures["p of F"] = float(fdtrc(explained, freedom, figures["F"]))
     if freedom > 0:
         figures["residual standard error"] = math.sqrt(loss * weight / freedom)
+    return figures
+
+
+def _dispersion(found: dict[str, float] | None, freedom: int) -> dict[str, float]:
+    """The deviance, and how much the target varies beside what the likelihood takes for granted."""
+    if found is None:
+        return {}
+    figures = {"deviance": found["deviance"], "Pearson chi2": found["pearson"]}
+    if freedom > 0:
+        figures |= {"degrees of freedom": float(freedom), "dispersion": found["pearson"] / freedom}
     return figures
 
 

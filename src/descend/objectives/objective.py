@@ -24,7 +24,14 @@ from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.least_squares import Standard
 from descend.objectives.losses import Loss, as_loss, check_weighted
 from descend.objectives.penalties import Penalty, as_penalty
-from descend.objectives.statistics import HessianSum, LossAndGradient, LossSum, RowNorms, TargetSum
+from descend.objectives.statistics import (
+    GradientProducts,
+    HessianSum,
+    LossAndGradient,
+    LossSum,
+    RowNorms,
+    TargetSum,
+)
 
 if TYPE_CHECKING:
     from descend.objectives.coordinates import Coordinates
@@ -189,15 +196,23 @@ class Objective(ABC):
     def covariance(self, w: Float) -> Float | None:
         """The covariance of the weights at the minimum `w`, raveled, without a penalty; None where there is none.
 
-        The inverse Hessian of the total loss, the observed information; of several classes up to a constant that is
-        added to the weights of all. McCullagh and Nelder, Generalized Linear Models (1989), section 4.4.
+        Of a likelihood the inverse Hessian `H**-1` of the total loss, the observed information: McCullagh and Nelder,
+        Generalized Linear Models (1989), section 4.4. Of any other loss the sandwich `H**-1 G H**-1` with `G` the sum
+        of the products of the rows' gradients: Huber, The behavior of maximum likelihood estimates under nonstandard
+        conditions (1967). Of several classes it is up to a constant that is added to the weights of all.
         """
         values, V = np.linalg.eigh(self.hessian(w))
-        redundant = len(w) if w.ndim == 2 else 0  # softmax: a constant added to the weights of all classes
-        if values[redundant] <= 1e-12 * values[-1]:
+        least = 1e-12 * values[-1]
+        common = len(w)  # softmax: a constant added to the weights of all classes
+        redundant = common if w.ndim == 2 and values[common - 1] <= least else 0
+        if values[redundant] <= least:
             return None
         kept = V[:, redundant:]
-        return np.asarray((kept / values[redundant:]) @ kept.T / self.weight)
+        inverse = np.asarray((kept / values[redundant:]) @ kept.T / self.weight)
+        if self.loss.likelihood:
+            return inverse
+        products = self.session.reduce(GradientProducts(self.loss, self.intercept), w)
+        return np.asarray(inverse @ products @ inverse)
 
     def of_minimum_norm(self, w: Float) -> Float:
         """Of all weights that fit as `w` does, those nearest to zero; `w` itself where that is not known to differ."""

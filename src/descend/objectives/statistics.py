@@ -184,7 +184,7 @@ class HessianSum(_Additive):
 
     def of(self, block: Block, params: Float) -> Float:
         z = linear_predictor(block, params, self.intercept)
-        d = self.loss.curvature(z, block.y)
+        d = self.between(z, block.y)
         if block.sample_weight is not None:
             d = d * block.sample_weight.reshape(-1, *[1] * (d.ndim - 1))
         if d.ndim == 1:
@@ -196,8 +196,40 @@ class HessianSum(_Additive):
                 out[:, a, :, b] = out[:, b, :, a] = self._bordered_gram(block, d[:, a, b])
         return out.reshape(p * K, p * K)
 
+    def between(self, z: Float, y: Array) -> Float:
+        """What stands between `X'` and `X` for each row."""
+        return self.loss.curvature(z, y)
+
     def _bordered_gram(self, block: Block, d: Float) -> Float:
         G, border = matrix.gram_and_sums(block.X, d)
         if not self.intercept:
             return G
         return np.block([[G, border[:, None]], [border[None, :], np.array([[d.sum()]])]])
+
+
+@dataclass(frozen=True, slots=True)
+class GradientProducts(HessianSum):
+    """The sum over rows of the outer product of each row's gradient with itself, shaped as the Hessian."""
+
+    def between(self, z: Float, y: Array) -> Float:
+        g = self.loss.gradient(z, y)
+        return np.square(g) if g.ndim == 1 else g[:, :, None] * g[:, None, :]
+
+
+@dataclass(frozen=True, slots=True)
+class DevianceSum(_Additive):
+    """`[deviance, Pearson's chi-squared]` of rows of numbers or counts at weights `params`.
+
+    `sum unit_deviance` and `sum (y - mean)**2 / variance(mean)`. McCullagh and Nelder, Generalized Linear Models
+    (1989), section 2.3.
+    """
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = linear_predictor(block, params, self.intercept)
+        mean = self.loss.link.inverse(z)
+        pearson = np.square(block.y - mean) / self.loss.variance(mean)
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        return np.array([s @ self.loss.unit_deviance(z, block.y), s @ pearson])

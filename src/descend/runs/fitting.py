@@ -18,7 +18,7 @@ from descend.descent.stopping import Outcome
 from descend.engines.matrix import empty_like
 from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.machine import processor
-from descend.models.inference import standard_errors, total_variance
+from descend.models.inference import deviance, standard_errors, total_variance
 from descend.models.metrics import Metrics
 from descend.models.model import Model
 from descend.objectives.losses import CrossEntropy, LogisticLoss
@@ -156,6 +156,8 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
     lost = last.outcome is Outcome.LOST
     if last.outcome.converged:
         errors = standard_errors(problem.objective, last.weights, encoding)
+        if found := deviance(problem.objective, last.weights):
+            model.facts["deviance"] = found
     model.facts["standard_errors"] = errors
     if encoding is not None:
         metrics = {} if lost else problem.metrics(last.weights)
