@@ -33,6 +33,8 @@ ROOMS = (
     "interfaces",
 )
 """The rooms in the order in which a reader meets them; the names of the top level come last."""
+PARTS = ("Loss", "Penalty", "Optimizer", "Schedule", "Engine")
+"""What others can write: the contracts between descend and a part of one's own."""
 TOP = "top"
 TOP_TITLE = "Errors, and data to try"
 
@@ -69,14 +71,27 @@ def summary(found: Any) -> str:
 
 def contracts() -> list[type]:
     """The protocols of every module that has been imported."""
+    return [kind for kind in classes() if vars(kind).get("_is_protocol")]
+
+
+def classes() -> list[type]:
+    """The classes of every module of descend that has been imported."""
     modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("descend.")]
     return [
         kind
         for module in modules
         if isinstance(module, ModuleType)
         for kind in vars(module).values()
-        if inspect.isclass(kind) and vars(kind).get("_is_protocol") and kind.__module__ == module.__name__
+        if inspect.isclass(kind) and kind.__module__ == module.__name__
     ]
+
+
+def parts_of_your_own(room: str) -> list[type]:
+    """What a loss, a penalty and so on of one's own must offer, where that has no public name of its own."""
+    known = {kind.__name__: kind for kind in classes() if kind.__name__ in PARTS}
+    assert known.keys() == {*PARTS}
+    own = [known[name] for name in PARTS if name not in descend._HOME]
+    return [kind for kind in own if kind.__module__.split(".")[1] == room]
 
 
 METHODS = FunctionType | property | staticmethod | classmethod | cached_property
@@ -169,6 +184,10 @@ def entry(name: str) -> str:
 def page(room: str, names: list[str]) -> str:
     """The page of a room, in Markdown."""
     entries = "\n".join(entry(name) for name in names)
+    for kind in parts_of_your_own(room):
+        entries += (
+            f"\n.. autoclass:: {kind.__module__}.{kind.__name__}\n   :members: {', '.join(members(kind))}\n"
+        )
     words = "" if room == TOP or ":" not in _words(room) else f"{_words(room)}\n\n"
     return f"# {title(room)}\n\n{words}```{{eval-rst}}\n.. currentmodule:: descend\n\n{entries}```\n"
 

@@ -177,6 +177,16 @@ def test_every_flag_of_a_command_is_in_the_reference_with_words_of_its_own(comma
     assert len(re.findall(rf"^## `descend {command}\b.*?^```{{flags}} {command}$", page, re.M | re.S)) == 1
 
 
+def test_what_a_part_of_your_own_must_offer_is_in_the_reference():
+    pages = {
+        room: generate.page(room, [n for n in names if n in NAMES])
+        for room, names in generate.rooms().items()
+    }
+    for part in generate.PARTS:
+        assert len(re.findall(rf"autoclass:: (?:descend\.[\w.]+\.)?{part}\n", "".join(pages.values()))) == 1
+    assert "init, step, planned" in pages["descent"]
+
+
 def test_signatures_are_shown_as_they_are_written():
     assert generate.signature(descend.predict, False) == (
         "(x: Any, weights: Any, *, intercept: bool = False)",
