@@ -7,9 +7,8 @@ import pytest
 
 import descend
 from descend import GradientDescent
-from descend.descent.curvature import Coordinates
 from descend.diagnosis.conditioning import SHARES, conditionings, rounded_down
-from descend.diagnosis.diagnosis import _standardising
+from descend.objectives.coordinates import Coordinates
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(300, 3)) * [1.0, 8.0, 0.5] + [0.0, 3.0, 0.0]
@@ -19,7 +18,7 @@ CLASSES = (X @ [1.0, 0.1, -1.0] + RNG.logistic(size=300) > 0).astype(int)
 
 def met(objective, weights=None):
     start = objective.minimum() if objective.exact else weights
-    ways = {"as given": Coordinates.given(3), "standardised": _standardising(objective)}
+    ways = {"as given": Coordinates.given(3), "standardised": Coordinates.of(objective).inverse}
     return conditionings(objective, objective.moments, start, objective.value(start), weights, ways)
 
 

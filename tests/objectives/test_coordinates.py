@@ -30,7 +30,7 @@ WEIGHTS = random.integers(0, 3, 60).astype(float)
 def both(loss, intercept=True, x=X):
     problem = Problem.of(x, TARGETS[loss], loss=loss, penalty=0.3, intercept=intercept, sample_weight=WEIGHTS)
     units = Coordinates.of(problem.objective)
-    return problem.objective, units.applied(problem.objective), units
+    return problem.objective, problem.objective.in_coordinates(units), units
 
 
 @pytest.mark.parametrize("x", [X, csr_array(SPARSE)], ids=["dense", "sparse"])
@@ -59,7 +59,7 @@ def test_wide_arrays_take_the_trace_for_the_curvature():
     units = Coordinates.of(objective)
     np.testing.assert_allclose(units.centre, x.mean(0), rtol=1e-10)
     np.testing.assert_allclose(units.scale, x.std(0), rtol=1e-7)
-    assert units.applied(objective).curvature_bound == pytest.approx(0.25 * 2101, rel=1e-6)
+    assert objective.in_coordinates(units).curvature_bound == pytest.approx(0.25 * 2101, rel=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["exact", "gradient-descent", "lbfgs", "newton"])
@@ -86,7 +86,7 @@ def test_logistic_in_original_units_is_scikit_learns():
 def test_one_batch_of_all_rows_is_a_full_step(loss, x):
     inner = Problem.of(x, TARGETS[loss], loss=loss, penalty=0.3).objective
     units = Coordinates.of(inner, in_batches=True)
-    there = units.applied(inner)
+    there = inner.in_coordinates(units)
     v = random.normal(size=there.shape)
     (piece,) = descend.objectives.batches.Batches(there, 60).pieces(0)
     np.testing.assert_allclose(piece.batches[0].gradient(v), there.gradient(v), rtol=1e-9, atol=1e-9)

@@ -19,12 +19,13 @@ import numpy as np
 from descend.descent.choose import NEWTON_LIMIT, as_optimizer, auto_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer, check_first_order
 from descend.descent.history import Step
-from descend.descent.newton import NEGLIGIBLE, Newton, newton_decrement
+from descend.descent.newton import minimum
 from descend.descent.stopping import Divergence, Limits, Outcome, Patience
 from descend.engines.matrix import Float
 from descend.engines.splits import check_seed
 from descend.errors import DescendError, check_whole
 from descend.objectives.batches import Batches, Piece
+from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import Objective
 
 DEFAULT_EPOCHS = 10
@@ -166,7 +167,7 @@ class _Monitor:
         if number < self.check_at:
             return False
         self.check_at = number + 1 + number // 10
-        return newton_decrement(objective, w) <= 0.1 * NEGLIGIBLE * loss + rounding
+        return objective.excess(w) <= 0.1 * NEGLIGIBLE * loss + rounding
 
     def _or_swinging(
         self, outcome: Outcome | None, number: int, w: Float, loss: float, limits: Limits
@@ -210,12 +211,7 @@ class _Monitor:
 
 def limit_at_minimum(objective: Objective, optimizer: GradientDescent, near: Float) -> float:
     """The learning rate above which it cannot settle at the minimum, which Newton's method finds from `near`."""
-    newton, w = Newton(), near
-    for _ in range(NEWTON_STEPS):
-        update = newton.step(objective, w, None)
-        if update.stalled or np.abs(update.weights - w).max() <= 1e-6 * np.abs(w).max():
-            break
-        w = update.weights
+    w = minimum(objective, near, NEWTON_STEPS, precision=1e-6)
     return optimizer.rate_limit(float(np.linalg.eigvalsh(objective.hessian(w))[-1]))
 
 

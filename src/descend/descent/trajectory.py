@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from descend.descent.choose import as_optimizer
-from descend.descent.curvature import Curvatures, curvatures_at
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.schedules import Constant
 from descend.engines.matrix import Float
 from descend.errors import DescendError
+from descend.objectives.curvatures import Curvatures
 from descend.objectives.objective import Objective
 
 NEVER = 2**60
@@ -77,7 +77,7 @@ class Recurrence:
     @property
     def limit(self) -> float:
         """The rate above which the loss grows without end."""
-        return self.curvatures.limit(self.optimizer)
+        return self.optimizer.rate_limit(self.curvatures.largest)
 
     def steps_within(self, share: float, after: int = 0) -> int | None:
         """The first step from `after` on whose loss is within `share` of the best one; None where none ever is.
@@ -184,7 +184,7 @@ def trajectory(
     return Trajectory(
         tuple(int(t) for t in points),
         objective.minimum(),
-        recurrence(objective, curvatures_at(objective, w), chosen, w),
+        recurrence(objective, objective.curvatures(w), chosen, w),
     )
 
 

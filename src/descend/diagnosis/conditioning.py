@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from descend.descent.choose import NEWTON_LIMIT
-from descend.descent.curvature import Coordinates, Curvatures, bound_of, curvatures_in
 from descend.descent.first_order import GradientDescent
 from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
+from descend.objectives.coordinates import Coordinates
+from descend.objectives.curvatures import Curvatures, bound_in
 from descend.objectives.objective import Objective
 
 SHARES = (0.01, 0.0001)
@@ -131,19 +132,19 @@ def conditionings(
     """
     exact, several = objective.exact, [*coordinates.values()]
     if optimum.size > NEWTON_LIMIT:
-        bounds = [bound_of(objective, moments, to) for to in several]
+        bounds = [bound_in(objective, moments, to) for to in several]
         return [
             Conditioning(name, None, bound, exact) for name, bound in zip(coordinates, bounds, strict=True)
         ]
-    found = curvatures_in(objective, optimum, several)
+    found = objective.curvatures_in(optimum, several)
     here: list[Any] = [None] * len(several)
     if weights is not None and not exact:
-        here = curvatures_in(objective, weights, several)
+        here = objective.curvatures_in(weights, several)
     made = []
     for name, curvatures, at_weights in zip(coordinates, found, here, strict=True):
         to = coordinates[name]
-        bound = curvatures.largest if exact else bound_of(objective, moments, to)
-        distance = -curvatures.directions.T @ to.weights(optimum, objective.intercept).ravel()
+        bound = curvatures.largest if exact else bound_in(objective, moments, to)
+        distance = -curvatures.directions.T @ to.to_original(optimum).ravel()
         plans = _plans(curvatures, distance, best, bound)
         made.append(Conditioning(name, curvatures, bound, exact, plans, at_weights))
     return made

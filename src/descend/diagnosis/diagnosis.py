@@ -10,7 +10,6 @@ import numpy as np
 
 from descend.descent import steps as descent
 from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
-from descend.descent.curvature import Coordinates
 from descend.diagnosis.conditioning import Conditioning, conditionings, plain
 from descend.diagnosis.findings import ColumnStatistics, Finding, about_columns, imbalance, separated_classes
 from descend.diagnosis.forecast import Forecast, Scene, forecast, forecast_of_run, walked
@@ -18,7 +17,7 @@ from descend.diagnosis.separation import separation
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.errors import DescendError
-from descend.objectives import coordinates
+from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampling import SampledLoss, sample_of
@@ -258,9 +257,12 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
     moments = objective.moments
     assert moments is not None  # of a problem, which is in the units of its rows
     optimum, gap = _best(objective, run)
-    own = Coordinates.given(columns)
-    other = Coordinates(*encoding.units) if encoding else _standardising(objective)
-    ways = {STANDARDISED: own, GIVEN: other} if encoding else {GIVEN: own, STANDARDISED: other}
+    own = Coordinates.given(columns, objective.intercept)
+    if encoding:
+        scale, centre = encoding.units
+        ways = {STANDARDISED: own, GIVEN: Coordinates(centre, scale, objective.intercept)}
+    else:
+        ways = {GIVEN: own, STANDARDISED: Coordinates.of(objective).inverse}
     weights = None if run is None else run.model.weights
     met = {t.name: t for t in conditionings(objective, moments, optimum, gap.best, weights, ways)}
     standardises = encoding is not None or (run is not None and run.standardises)
@@ -289,12 +291,6 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
         expected,
         _scene(made, moments, run, conditioning, optimum, gap.best, steps),
     )
-
-
-def _standardising(objective: Objective) -> Coordinates:
-    """The coordinates of `fit(x, y, standardize=True)`."""
-    units = coordinates.Coordinates.of(objective)
-    return Coordinates(1.0 / units.scale, -units.centre / units.scale)
 
 
 def _best(objective: Objective, run: Run | None) -> tuple[Float, Suboptimality]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from descend.descent.curvature import Coordinates
 from descend.descent.first_order import GradientDescent
 from descend.descent.history import History
 from descend.descent.schedules import Constant
 from descend.descent.trajectory import Recurrence
 from descend.diagnosis.conditioning import Conditioning
 from descend.engines.matrix import Array, Float
+from descend.objectives.coordinates import Coordinates
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampling import SampledLoss
 from descend.pictures.film import MAX_FRAMES, Film
@@ -55,8 +55,7 @@ def forecast_of_run(
     assert isinstance(optimizer, GradientDescent)
     known = np.flatnonzero(np.isfinite(history.loss))
     rows = known[_thinned(np.arange(len(known)))]
-    intercept = run.model.intercept
-    distance = (to.weights(history.weights[0], intercept) - to.weights(optimum, intercept)).ravel()
+    distance = (to.to_original(history.weights[0]) - to.to_original(optimum)).ravel()
     rate = float(history.learning_rate[0])
     way = Recurrence(
         conditioning.curvatures, conditioning.curvatures.directions.T @ distance, best, optimizer, rate

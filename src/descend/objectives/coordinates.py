@@ -8,21 +8,19 @@ are gathered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from descend.engines import matrix
 from descend.engines.blocks import Block
 from descend.engines.matrix import Float, Matrix
-from descend.engines.moments import Moments
-from descend.objectives.losses import Loss
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.penalties import Penalty
-from descend.objectives.quadratic import Quadratic
-from descend.objectives.statistics import HessianSum, RowNorms
+from descend.objectives.statistics import RowNorms
+
+if TYPE_CHECKING:
+    from descend.objectives.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,11 @@ class Coordinates:
     intercept: bool
 
     @staticmethod
+    def given(columns: int, intercept: bool = True) -> Coordinates:
+        """No change of so many columns."""
+        return Coordinates(np.zeros(columns), np.ones(columns), intercept)
+
+    @staticmethod
     def of(objective: Objective, in_batches: bool = False) -> Coordinates:
         """Means and standard deviations of the columns, by weight.
 
@@ -51,7 +54,7 @@ class Coordinates:
         data, is curvature too: its share is added to the variance, or columns of small numbers would be
         too steep.
         """
-        mean, square = _spread(objective)
+        mean, square = objective.spread()
         centred = objective.intercept
         square = np.maximum(square if centred else square + mean**2, 0.0)
         square[square <= 1e-24 * mean**2] = 0.0
@@ -101,24 +104,19 @@ class Coordinates:
         """The statistic of the squared lengths of rows in these coordinates."""
         return InCoordinates(RowNorms(self.intercept), self)
 
-    def applied(self, objective: Objective) -> Objective:
-        """The same objective as a function of weights of the descent."""
-        if isinstance(objective, Quadratic):
-            return _quadratic(objective, self)
-        return Standardised(objective, self)
+    @property
+    def inverse(self) -> Coordinates:
+        """The way back, `x = (u + centre / scale) / (1 / scale)`."""
+        return Coordinates(-self.centre / self.scale, 1.0 / self.scale, self.intercept)
+
+    def after(self, first: Coordinates) -> Coordinates:
+        """These coordinates of columns that went through `first` before."""
+        scale = first.scale * self.scale
+        return Coordinates(first.centre + self.centre * first.scale, scale, self.intercept)
 
 
 def _shaped(scale: Float, w: Float) -> Float:
     return scale if w.ndim == 1 else scale[:, None]
-
-
-def _spread(objective: Objective) -> tuple[Float, Float]:
-    """The mean and the variance of each column."""
-    if objective.shape[0] <= MOMENTS_COLUMNS and (m := objective.moments) is not None:
-        return (m.mean + m.mean_low)[:-1], m.cross.diagonal()[:-1] / m.weight
-    weight, sums = np.split(objective.session.reduce(ColumnSums()), [1])
-    mean, square = np.split(sums / weight, 2)
-    return mean, square - mean**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,93 +181,3 @@ class Rescaled:
     def prox(self, w: Float, rate: float) -> Float:
         """By the curvature, which is constant for every smooth penalty that there is."""
         return w / (1.0 + rate * self.curvature(w))
-
-
-def _quadratic(q: Quadratic, units: Coordinates) -> Quadratic:
-    """The same quadratic about the same minimum."""
-    m, s = q.moments, units.scale
-    wide, centre = np.append(s, 1.0), np.append(units.centre, 0.0)
-    moments = Moments(
-        m.weight, m.rows, (m.mean - centre) / wide, m.mean_low / wide, m.cross / np.outer(wide, wide)
-    )
-    penalty: Any = Rescaled(q.penalty, s)
-    there = Quadratic(
-        moments, q.factor / s, q.solution * s, q.residual, penalty, q.intercept, q.session, q.rank
-    )
-    there.coordinates = units
-    return there
-
-
-@dataclass(eq=False)
-class Standardised(Objective):
-    """An objective summed over blocks, as a function of weights in other coordinates."""
-
-    inner: Objective
-    coordinates: Coordinates
-    loss: Loss = field(init=False)
-    moments = None
-
-    def __post_init__(self) -> None:
-        self.loss, self.intercept = self.inner.loss, self.inner.intercept
-        self.shape, self.session = self.inner.shape, self.inner.session
-        rescaled: Any = Rescaled(self.inner.penalty, self.coordinates.scale)
-        self.penalty = rescaled
-
-    def _value(self, w: Float) -> float:
-        return self.inner.value(self.coordinates.to_original(w))
-
-    def _evaluate(self, w: Float) -> tuple[float, Float]:
-        value, gradient = self.inner.value_and_gradient(self.coordinates.to_original(w))
-        return value, self.coordinates.gradient(gradient)
-
-    def hessian(self, w: Float) -> Float:
-        if self.session.source.sparse:  # whose rows cannot be centred
-            return self._from_data_units(w)
-        statistic = InCoordinates(HessianSum(self.loss, self.intercept), self.coordinates)
-        H: Float = self.session.reduce(statistic, w) / self.weight
-        H[np.diag_indices_from(H)] += self.penalty_curvature(w)
-        return H
-
-    def _from_data_units(self, w: Float) -> Float:
-        """The Hessian, by the chain rule."""
-        units, H = self.coordinates, self.inner.hessian(self.coordinates.to_original(w))
-        K = 1 if w.ndim == 1 else w.shape[1]
-
-        def there(G: Float) -> Float:  # of each column of G, which is a gradient
-            columns = G.reshape(len(w), K, -1)
-            out = units.gradient(columns.reshape(len(w), -1))
-            return out.reshape(G.shape)
-
-        return there(there(H).T)
-
-    @cached_property
-    def sample(self) -> Standardised | None:  # type: ignore[override]
-        """Of the same rows."""
-        return None if self.inner.sample is None else Standardised(self.inner.sample, self.coordinates)
-
-    @cached_property
-    def curvature_bound(self) -> float:
-        """As `Summed.curvature_bound`, of the rows in these coordinates."""
-        if self.shape[0] <= MOMENTS_COLUMNS and (m := self.inner.moments) is not None:
-            units = self.coordinates
-            shift = ((m.mean - np.append(units.centre, 0.0)) + m.mean_low)[:-1] / units.scale
-            S = m.cross[:-1, :-1] / np.outer(units.scale, units.scale) / m.weight + np.outer(shift, shift)
-            if self.intercept:
-                S = np.block([[S, shift[:, None]], [shift[None, :], np.ones((1, 1))]])
-            largest = float(np.linalg.eigvalsh(S)[-1])
-        else:
-            weight, total, _ = self.session.reduce(self.coordinates.norms)
-            largest = float(total / weight)
-        return self.loss.curvature_bound * largest + float(self.penalty_curvature(self.zeros()).max())
-
-    @property
-    def constant_loss(self) -> float:
-        return self.inner.constant_loss
-
-    @property
-    def rows(self) -> int:  # type: ignore[override]
-        return self.inner.rows
-
-    @property
-    def weight(self) -> float:  # type: ignore[override]
-        return self.inner.weight

@@ -10,9 +10,10 @@ every evaluation (`Summed`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,8 +22,11 @@ from descend.engines.engine import Engine, Session, SomeLeaves, Threads
 from descend.engines.matrix import Float
 from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError, DescendError, ShapeError
+from descend.objectives.coordinates import ColumnSums, Coordinates, InCoordinates, Rescaled
+from descend.objectives.curvatures import CurvatureMoments, Curvatures, Root, of_classes
 from descend.objectives.least_squares import Standard
 from descend.objectives.losses import Loss, as_loss, check_weighted
+from descend.objectives.newton_steps import NewtonStep, newton_decrement, newton_steps
 from descend.objectives.penalties import Penalty, as_penalty
 from descend.objectives.statistics import (
     GradientProducts,
@@ -32,9 +36,6 @@ from descend.objectives.statistics import (
     RowNorms,
     TargetSum,
 )
-
-if TYPE_CHECKING:
-    from descend.objectives.coordinates import Coordinates
 
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
@@ -192,6 +193,60 @@ class Objective(ABC):
             f"there is no closed form of the minimum: that takes squared error on at most {MOMENTS_COLUMNS:,} columns, "
             f"but the loss is {self.loss.name} on {self.shape[0]} weights. Walk there: descend.steps(objective)."
         )
+
+    def newton_steps(self, w: Float) -> Iterator[NewtonStep]:
+        """Steps of Newton's method at `w`, the most precise first, of minimum norm in units of curvature."""
+        return newton_steps(self, w)
+
+    def excess(self, w: Float) -> float:
+        """How far `F(w)` is above its minimum: exact in closed form, else the Newton decrement.
+
+        `g' H^-1 g / 2`, what a Newton step would gain; infinity where rounding, or a plateau that rows far away
+        make, hides how much that is. Boyd and Vandenberghe, Convex Optimization (2004), section 9.5.1.
+
+        >>> objective = Objective.of([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1], loss="logistic")
+        >>> round(objective.excess(np.array([0.8, -1.2])), 5)
+        0.00032
+        """
+        return newton_decrement(self, w)
+
+    def curvatures(self, w: Float) -> Curvatures:
+        """The curvatures at `w`: how fast the loss bends along each principal direction. See `curvatures_in`.
+
+        >>> Objective.of([[-1.0], [1.0]], [0.0, 3.0]).curvatures(np.zeros(2)).values.round(9).tolist()
+        [2.0, 2.0]
+        """
+        columns = self.shape[0] - self.intercept
+        return self.curvatures_in(w, [Coordinates.given(columns, self.intercept)])[0]
+
+    def curvatures_in(self, w: Float, several: Sequence[Coordinates]) -> list[Curvatures]:
+        """The curvatures at `w` in several units `x` of which the columns are `u = (x - centre) / scale`.
+
+        They are the eigenvalues of the Hessian there, found from a root of it, which keeps the digits of small ones.
+        One pass, of squared error none.
+        """
+        if w.ndim == 2:
+            H = self.hessian(w)
+            return [of_classes(H, self.shape, to) for to in several]
+        root, ridge = self._root(w), None if self.penalty.is_zero else self.penalty_curvature(w)
+        return [root.curvatures(to, ridge) for to in several]
+
+    def _root(self, w: Float) -> Root:
+        """A root of the Hessian of the loss at `w`, with one output."""
+        m = self.session.reduce(CurvatureMoments(self.loss, self.intercept), w)
+        return Root.of_moments(m, self.intercept, m.weight / self.weight)
+
+    def spread(self) -> tuple[Float, Float]:
+        """The mean and the variance of each column, by weight: from moments where these are cheap, else a pass."""
+        if self.shape[0] <= MOMENTS_COLUMNS and (m := self.moments) is not None:
+            return (m.mean + m.mean_low)[:-1], m.cross.diagonal()[:-1] / m.weight
+        weight, sums = np.split(self.session.reduce(ColumnSums()), [1])
+        mean, square = np.split(sums / weight, 2)
+        return mean, square - mean**2
+
+    def in_coordinates(self, coordinates: Coordinates) -> Objective:
+        """The same objective as a function of weights in other coordinates; the penalty acts where it did."""
+        return Standardised(self, coordinates)
 
     def covariance(self, w: Float) -> Float | None:
         """The covariance of the weights at the minimum `w`, raveled, without a penalty; None where there is none.
@@ -380,6 +435,92 @@ class Summed(Objective):
 
     _totals: tuple[int, float] | None = field(default=None, init=False)
     _last_hessian: tuple[Float, Float] | None = field(default=None, init=False)
+
+
+@dataclass(eq=False)
+class Standardised(Objective):
+    """An objective summed over blocks, as a function of weights in other coordinates."""
+
+    inner: Objective
+    coordinates: Coordinates
+    loss: Loss = field(init=False)
+    moments = None
+
+    def __post_init__(self) -> None:
+        self.loss, self.intercept = self.inner.loss, self.inner.intercept
+        self.shape, self.session = self.inner.shape, self.inner.session
+        rescaled: Any = Rescaled(self.inner.penalty, self.coordinates.scale)
+        self.penalty = rescaled
+
+    def _value(self, w: Float) -> float:
+        return self.inner.value(self.coordinates.to_original(w))
+
+    def _evaluate(self, w: Float) -> tuple[float, Float]:
+        value, gradient = self.inner.value_and_gradient(self.coordinates.to_original(w))
+        return value, self.coordinates.gradient(gradient)
+
+    def hessian(self, w: Float) -> Float:
+        if self.session.source.sparse:  # whose rows cannot be centred
+            return self._from_data_units(w)
+        statistic = InCoordinates(HessianSum(self.loss, self.intercept), self.coordinates)
+        H: Float = self.session.reduce(statistic, w) / self.weight
+        H[np.diag_indices_from(H)] += self.penalty_curvature(w)
+        return H
+
+    def _from_data_units(self, w: Float) -> Float:
+        """The Hessian, by the chain rule."""
+        units, H = self.coordinates, self.inner.hessian(self.coordinates.to_original(w))
+        K = 1 if w.ndim == 1 else w.shape[1]
+
+        def there(G: Float) -> Float:  # of each column of G, which is a gradient
+            columns = G.reshape(len(w), K, -1)
+            out = units.gradient(columns.reshape(len(w), -1))
+            return out.reshape(G.shape)
+
+        return there(there(H).T)
+
+    @cached_property
+    def sample(self) -> Standardised | None:  # type: ignore[override]
+        """Of the same rows."""
+        return None if self.inner.sample is None else Standardised(self.inner.sample, self.coordinates)
+
+    @cached_property
+    def curvature_bound(self) -> float:
+        """As `Summed.curvature_bound`, of the rows in these coordinates."""
+        if self.shape[0] <= MOMENTS_COLUMNS and (m := self.inner.moments) is not None:
+            units = self.coordinates
+            shift = ((m.mean - np.append(units.centre, 0.0)) + m.mean_low)[:-1] / units.scale
+            S = m.cross[:-1, :-1] / np.outer(units.scale, units.scale) / m.weight + np.outer(shift, shift)
+            if self.intercept:
+                S = np.block([[S, shift[:, None]], [shift[None, :], np.ones((1, 1))]])
+            largest = float(np.linalg.eigvalsh(S)[-1])
+        else:
+            weight, total, _ = self.session.reduce(self.coordinates.norms)
+            largest = float(total / weight)
+        return self.loss.curvature_bound * largest + float(self.penalty_curvature(self.zeros()).max())
+
+    def newton_steps(self, w: Float) -> Iterator[NewtonStep]:
+        """Those in the units of the rows: a step is the same in any coordinates."""
+        for step in self.inner.newton_steps(self.coordinates.to_original(w)):
+            yield step._replace(move=self.coordinates.to_descent(step.move))
+
+    def curvatures_in(self, w: Float, several: Sequence[Coordinates]) -> list[Curvatures]:
+        if w.ndim == 2:
+            return super().curvatures_in(w, several)
+        back = self.coordinates.inverse
+        return self.inner.curvatures_in(self.coordinates.to_original(w), [back.after(to) for to in several])
+
+    @property
+    def constant_loss(self) -> float:
+        return self.inner.constant_loss
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return self.inner.rows
+
+    @property
+    def weight(self) -> float:  # type: ignore[override]
+        return self.inner.weight
 
 
 def _largest_eigenvalue(m: Moments, intercept: bool) -> float:

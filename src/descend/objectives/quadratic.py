@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from descend.engines.engine import NoRows, Session
 from descend.engines.matrix import Float
 from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError
+from descend.objectives.coordinates import Coordinates, Rescaled
+from descend.objectives.curvatures import Root
 from descend.objectives.least_squares import Standard, shortest
 from descend.objectives.losses import Loss, SquaredError
 from descend.objectives.objective import Objective
@@ -128,6 +130,10 @@ class Quadratic(Objective):
 
         Solves `min |R (v - w*)|**2 / n + penalty(v)`; the intercept follows from the means.
         """
+        return self._minimum.copy()
+
+    @cached_property
+    def _minimum(self) -> Float:
         v = self.solution
         if not self.penalty.is_zero:
             root = np.sqrt(0.5 * self.moments.weight * self.penalty.curvature(v))
@@ -135,6 +141,27 @@ class Quadratic(Objective):
             b = np.concatenate([self.factor @ v, np.zeros(v.size)])
             v = np.linalg.lstsq(A, b, rcond=None)[0]
         return np.append(v, self._mean_residual(v)) if self.intercept else v
+
+    def excess(self, w: Float) -> float:
+        return max(self.value(w) - self.value(self.minimum()), 0.0)
+
+    def _root(self, w: Float) -> Root:
+        means = self._mean if self.intercept else None
+        return Root(self.factor * np.sqrt(2.0 / self.weight), means, 2.0, self.rank)
+
+    def in_coordinates(self, coordinates: Coordinates) -> Quadratic:
+        m, s = self.moments, coordinates.scale
+        wide, centre = np.append(s, 1.0), np.append(coordinates.centre, 0.0)
+        moments = Moments(
+            m.weight, m.rows, (m.mean - centre) / wide, m.mean_low / wide, m.cross / np.outer(wide, wide)
+        )
+        penalty: Any = Rescaled(self.penalty, s)
+        factor, solution = self.factor / s, self.solution * s
+        made = Quadratic(
+            moments, factor, solution, self.residual, penalty, self.intercept, self.session, self.rank
+        )
+        made.coordinates = coordinates
+        return made
 
     def covariance(self, w: Float) -> Float | None:
         """`s**2 (X'X)^-1` with `s**2 = RSS / (n - p)`, from the inverse of the factor; the same at any `w`.

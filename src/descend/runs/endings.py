@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
-from descend.descent.curvature import curvatures_at
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
-from descend.descent.newton import NEGLIGIBLE, Newton, newton_decrement
+from descend.descent.newton import minimum
 from descend.descent.schedules import Constant
 from descend.descent.steps import limit_at_minimum
 from descend.descent.stopping import Outcome
 from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Float
+from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
@@ -158,19 +158,10 @@ def _state(objective: Objective, last: Step) -> Recurrence:
 
     The best loss is minus infinity where it cannot be told.
     """
-    newton, w = Newton(), last.weights
-    if objective.exact:
-        optimum = objective.minimum()
-        best = objective.value(optimum)
-    else:
-        optimum = w
-        for _ in range(NEWTON_STEPS):
-            optimum = newton.step(objective, optimum, None).weights
-        best = objective.value(optimum) - newton_decrement(objective, optimum)
-    curvatures = curvatures_at(objective, optimum)
-    return Recurrence(
-        curvatures, curvatures.directions.T @ np.ravel(w - optimum), best, GradientDescent(), 0.0
-    )
+    optimum = minimum(objective, last.weights, NEWTON_STEPS)
+    best, curvatures = objective.value(optimum) - objective.excess(optimum), objective.curvatures(optimum)
+    distance = curvatures.directions.T @ np.ravel(last.weights - optimum)
+    return Recurrence(curvatures, distance, best, GradientDescent(), 0.0)
 
 
 def _missing_steps(

@@ -127,7 +127,7 @@ class Passes:
             )
             if self.standardize and self.units is None:
                 self.units = Coordinates.of(objective, in_batches=self.optimizer.first_order)
-            there = objective if self.units is None else self.units.applied(objective)
+            there = objective if self.units is None else objective.in_coordinates(self.units)
             if self.weights is None:
                 w = objective.zeros() if start is None else objective.check_weights(start)
                 self.weights = w if self.units is None else self.units.to_descent(w)

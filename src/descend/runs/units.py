@@ -43,7 +43,8 @@ class StandardUnits(DataUnits):
         units = self.coordinates
         if start is not None:
             start = units.to_descent(objective.check_weights(start))
-        return units.applied(objective), None if validation is None else units.applied(validation), start
+        valid = None if validation is None else validation.in_coordinates(units)
+        return objective.in_coordinates(units), valid, start
 
     def there(self, step: Step) -> Step:
         return step._replace(weights=self.coordinates.to_descent(step.weights))

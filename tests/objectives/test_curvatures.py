@@ -8,16 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descend import GradientDescent, Objective
-from descend.descent.curvature import (
-    Coordinates,
-    CurvatureMoments,
-    Curvatures,
-    bound_of,
-    curvatures_at,
-    curvatures_in,
-)
 from descend.engines.blocks import Block
-from descend.objectives.coordinates import Coordinates as Units
+from descend.objectives.coordinates import Coordinates
+from descend.objectives.curvatures import CurvatureMoments, Curvatures, bound_in
 from descend.objectives.losses import LOSSES
 
 RNG = np.random.default_rng(6)
@@ -29,8 +22,8 @@ TARGETS = {
     "cross-entropy": np.digitize(SCORE, [-1.0, 1.0]),
 }
 WEIGHT = RNG.integers(0, 4, 150).astype(float)
-ELSEWHERE = Coordinates(np.array([2.0, 0.1, 5.0]), np.array([-1.0, 3.0, 0.0]))
-SCALED = Coordinates(ELSEWHERE.units, np.zeros(3))
+ELSEWHERE = Coordinates(np.array([-1.0, 3.0, 0.0]), np.array([2.0, 0.1, 5.0]), True)
+SCALED = Coordinates(np.zeros(3), ELSEWHERE.scale, False)
 
 
 def weights(objective):
@@ -60,10 +53,10 @@ def hessian(x, loss, w, s=None, intercept=True, alpha=0.0, units=1.0):
 @pytest.mark.parametrize("loss", TARGETS)
 def test_curvatures_are_the_eigenvalues_of_the_hessian_in_any_coordinates(loss, alpha, s, intercept):
     objective = Objective.of(X, TARGETS[loss], loss=loss, intercept=intercept, sample_weight=s, penalty=alpha)
-    w, ways = weights(objective), [Coordinates.given(3), ELSEWHERE if intercept else SCALED]
-    for to, found in zip(ways, curvatures_in(objective, w, ways), strict=True):
-        v = to.weights(w, intercept)
-        H = hessian(to.centres + to.units * X, loss, v, s, intercept, alpha, to.units)
+    w, ways = weights(objective), [Coordinates.given(3, intercept), ELSEWHERE if intercept else SCALED]
+    for to, found in zip(ways, objective.curvatures_in(w, ways), strict=True):
+        v = to.to_original(w)
+        H = hessian(to.centre + to.scale * X, loss, v, s, intercept, alpha, to.scale)
         size = found.largest
         np.testing.assert_allclose(found.values, np.linalg.eigvalsh(H)[::-1], rtol=1e-8, atol=1e-12 * size)
         np.testing.assert_allclose(
@@ -80,7 +73,7 @@ def test_curvatures_are_the_eigenvalues_of_the_hessian_in_any_coordinates(loss, 
 def test_weights_predict_the_same_in_other_coordinates(loss, intercept):
     w = weights(Objective.of(X, TARGETS[loss], loss=loss, intercept=intercept))
     before, to = w.copy(), ELSEWHERE if intercept else SCALED
-    v, there = to.weights(w, intercept), to.centres + to.units * X
+    v, there = to.to_original(w), to.centre + to.scale * X
     end, old_end = (v[-1], w[-1]) if intercept else (0.0, 0.0)
     np.testing.assert_allclose(there @ v[:3] + end, X @ w[:3] + old_end, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(w, before)
@@ -89,13 +82,26 @@ def test_weights_predict_the_same_in_other_coordinates(loss, intercept):
 @pytest.mark.parametrize("loss", TARGETS)
 def test_an_objective_in_standardised_coordinates_has_the_curvatures_of_standardised_rows(loss):
     objective = Objective.of(X, TARGETS[loss], loss=loss)
-    units = Units.of(objective)
+    units = Coordinates.of(objective)
     v = weights(objective)
     Z = (X - X.mean(axis=0)) / X.std(axis=0)
-    found = curvatures_at(units.applied(objective), v)
+    found = objective.in_coordinates(units).curvatures(v)
     np.testing.assert_allclose(
         found.values, np.linalg.eigvalsh(hessian(Z, loss, v))[::-1], rtol=1e-8, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("loss", TARGETS)
+def test_coordinates_of_an_objective_in_coordinates_are_taken_one_after_the_other(loss, intercept):
+    """The rows beneath are `x`; the objective is in standardised ones, and is asked about those of ELSEWHERE."""
+    objective = Objective.of(X, TARGETS[loss], loss=loss, intercept=intercept, penalty=0.2)
+    units, to = Coordinates.of(objective), ELSEWHERE if intercept else SCALED
+    v = weights(objective)
+    there = to.centre + to.scale * (X - units.centre) / units.scale
+    expected = hessian(there, loss, to.to_original(v), None, intercept, 0.2, to.scale / units.scale)
+    (found,) = objective.in_coordinates(units).curvatures_in(v, [to])
+    np.testing.assert_allclose(found.values, np.linalg.eigvalsh(expected)[::-1], rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("intercept", [True, False])
@@ -104,14 +110,14 @@ def test_an_objective_in_standardised_coordinates_has_the_curvatures_of_standard
 def test_nowhere_is_a_loss_more_curved_than_its_bound(loss, alpha, intercept):
     objective = Objective.of(X, TARGETS[loss], loss=loss, penalty=alpha, intercept=intercept)
     to = ELSEWHERE if intercept else SCALED
-    bound = bound_of(objective, objective.moments, to)
+    bound = bound_in(objective, objective.moments, to)
     for size in (0.0, 0.1, 10.0):
         w = size * weights(objective)
-        largest = curvatures_at(objective, w, to).largest
+        largest = objective.curvatures_in(w, [to])[0].largest
         assert largest <= bound * (1 + 1e-12)
         if not alpha and (loss == "squared-error" or (loss == "logistic" and not size)):
             assert largest == pytest.approx(bound, rel=1e-9)  # it is reached
-    given = bound_of(objective, objective.moments, Coordinates.given(3))
+    given = bound_in(objective, objective.moments, Coordinates.given(3, intercept))
     assert alpha or given == pytest.approx(objective.curvature_bound, rel=1e-9)
 
 
@@ -120,7 +126,7 @@ def test_between_twins_only_the_penalty_is_curved(loss):
     twins = np.column_stack([X, X[:, 0]]) - np.append(X.mean(axis=0), X[:, 0].mean())
     for alpha in (0.0, 0.01):
         objective = Objective.of(twins, TARGETS[loss], loss=loss, penalty=alpha)
-        found = curvatures_at(objective, np.zeros(5))
+        found = objective.curvatures(np.zeros(5))
         across = found.directions[:, -1] * np.sign(found.directions[0, -1])
         assert found.flat == (0 if alpha else 1)
         assert found.values[-1] == pytest.approx(alpha)
@@ -163,4 +169,4 @@ def test_a_root_keeps_the_digits_that_its_square_has_lost():
 def test_where_all_is_flat_the_condition_is_infinite_and_no_rate_too_high():
     found = Curvatures.of_root(np.zeros((1, 2)))
     assert (found.flat, found.largest, found.smallest, found.condition) == (2, 0.0, 0.0, float("inf"))
-    assert found.limit(GradientDescent()) > 1e300
+    assert GradientDescent().rate_limit(found.largest) > 1e300
