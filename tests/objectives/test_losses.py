@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.special import expit, log_softmax, logit, softmax
-from sklearn.metrics import log_loss, mean_squared_error
+from scipy.special import expit, huber, log_softmax, logit, softmax
+from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
 
 import descend
 from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.losses import (
     LOSSES,
     CrossEntropy,
+    HuberLoss,
     LogisticLoss,
+    Loss,
+    PoissonLoss,
     SquaredError,
     as_loss,
     cross_entropy,
+    loss_from_dict,
     mse,
 )
 
 RNG = np.random.default_rng(11)
 ROWS, CLASSES = 40, 4
-SQUARED, LOGISTIC, SOFTMAX = LOSSES.values()
+SQUARED, LOGISTIC, SOFTMAX, POISSON, HUBER = LOSSES.values()
 POINTS = {
     "squared-error": (3 * RNG.normal(size=ROWS), RNG.normal(size=ROWS)),
     "logistic": (3 * RNG.normal(size=ROWS), RNG.integers(0, 2, ROWS)),
     "cross-entropy": (3 * RNG.normal(size=(ROWS, CLASSES)), RNG.integers(0, CLASSES, ROWS)),
+    "poisson": (2 * RNG.normal(size=ROWS), RNG.poisson(3.0, ROWS)),
+    "huber": (2 * RNG.normal(size=ROWS), RNG.normal(size=ROWS)),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -42,8 +49,9 @@ def outputs(z):
 
 
 def test_losses_are_listed_under_their_names():
-    assert list(LOSSES) == ["squared-error", "logistic", "cross-entropy"] == list(POINTS)
-    assert [as_loss(name) for name in LOSSES] == [SquaredError(), LogisticLoss(), CrossEntropy()]
+    assert list(LOSSES) == ["squared-error", "logistic", "cross-entropy", "poisson", "huber"] == list(POINTS)
+    made = [SquaredError(), LogisticLoss(), CrossEntropy(), PoissonLoss(), HuberLoss()]
+    assert [as_loss(name) for name in LOSSES] == made
     assert as_loss(LOGISTIC) is LOGISTIC
     with pytest.raises(DescendError, match=r"`loss` must be one of squared-error, .*, got 'hinge'"):
         as_loss("hinge")
@@ -104,6 +112,8 @@ def test_value_and_gradient_are_those_of_pytorch(name):
         "squared-error": F.mse_loss,
         "logistic": F.binary_cross_entropy_with_logits,
         "cross-entropy": F.cross_entropy,
+        "poisson": F.poisson_nll_loss,
+        "huber": lambda z, y, reduction: 2.0 * F.huber_loss(z, y, reduction=reduction),
     }[name]
     loss, (z, y) = LOSSES[name], POINTS[name]
     tensor = torch.tensor(z, requires_grad=True)
@@ -206,9 +216,13 @@ def test_the_link_of_certainty_is_finite():
 def two_points(draw, name):
     shape = (3, CLASSES) if name == "cross-entropy" else (3,)
     a, b = (draw(arrays(float, shape, elements=FLOATS)) for _ in range(2))
-    target = {"squared-error": FLOATS, "logistic": st.integers(0, 1), "cross-entropy": st.integers(0, 3)}[
-        name
-    ]
+    target = {
+        "squared-error": FLOATS,
+        "logistic": st.integers(0, 1),
+        "cross-entropy": st.integers(0, 3),
+        "poisson": st.integers(0, 10**6),
+        "huber": FLOATS,
+    }[name]
     return a, b, np.array(draw(st.lists(target, min_size=3, max_size=3)))
 
 
@@ -220,7 +234,7 @@ def test_losses_are_convex_and_above_their_tangents(name, data):
     loss = LOSSES[name]
     left, right = loss.value(a, y), loss.value(b, y)
     room = 1e-9 * (1.0 + abs(left) + abs(right))
-    assert (left >= -1e-12).all()
+    assert (left >= loss.best(y) - 1e-9 * (1.0 + abs(loss.best(y)))).all()
     assert (loss.value((a + b) / 2, y) <= (left + right) / 2 + room).all()
     rise = (loss.gradient(a, y) * (b - a)).reshape(3, -1).sum(axis=1)
     assert (right >= left + rise - room).all()
@@ -236,6 +250,110 @@ def test_no_curvature_is_negative_or_beyond_its_bound(name, data):
     eigenvalues = np.linalg.eigvalsh(d) if d.ndim == 3 else d
     assert eigenvalues.min() >= -1e-15
     assert eigenvalues.max() <= loss.curvature_bound * (1 + 1e-14)
+    assert abs(loss.gradient(z, y)).max() <= loss.slope_bound
+
+
+@every_loss
+def test_the_root_of_the_curvature_is_one(name):
+    loss, (z, y) = LOSSES[name], POINTS[name]
+    s = np.linspace(0.5, 3.0, ROWS)
+    B, d = loss.curvature_root(z, y, s), loss.curvature(z, y)
+    assert B.shape == d.shape
+    square = np.einsum("iab,icb->iac", B, B) if d.ndim == 3 else B**2
+    np.testing.assert_allclose(square, d * s.reshape(-1, *[1] * (d.ndim - 1)), rtol=1e-12, atol=1e-15)
+    B = Loss.curvature_root(loss, z, y, s)
+    square = np.einsum("iab,icb->iac", B, B) if d.ndim == 3 else B**2
+    np.testing.assert_allclose(square, d * s.reshape(-1, *[1] * (d.ndim - 1)), rtol=1e-9, atol=1e-12)
+
+
+@every_loss
+def test_the_best_of_a_row_is_the_lowest_that_it_gets(name):
+    loss, (z, y) = LOSSES[name], POINTS[name]
+    best, deviance = loss.best(y), loss.unit_deviance(z, y)
+    assert loss.best_is_zero == (not best.any())
+    assert best.shape == deviance.shape == (ROWS,)
+    assert (deviance >= 0).all()
+    if name == "poisson":
+        np.testing.assert_allclose(best[y > 0], loss.value(np.log(y[y > 0]), y[y > 0]), rtol=1e-14)
+        assert not best[y == 0].any()
+        assert loss.unit_deviance(z, y).mean() == pytest.approx(
+            mean_poisson_deviance(y, np.exp(z)), rel=1e-12
+        )
+
+
+def test_the_huber_loss_is_twice_that_of_scipy():
+    z, y = POINTS["huber"]
+    for delta in (0.1, 1.0, 30.0):
+        loss = HuberLoss(delta)
+        np.testing.assert_allclose(loss.value(z, y), 2 * huber(delta, z - y), rtol=1e-14)
+        assert abs(loss.gradient(z, y)).max() <= loss.slope_bound == 2 * delta
+    np.testing.assert_allclose(HuberLoss(1e6).value(z, y), SQUARED.value(z, y), rtol=1e-14)
+    with np.errstate(all="raise"):
+        assert HUBER.value(np.array([1e300]), np.zeros(1))[0] == 2e300
+
+
+@pytest.mark.parametrize("delta", [0, -1.0, np.nan, np.inf, "1", True, None])
+def test_the_delta_of_huber_is_a_number_above_zero(delta):
+    with pytest.raises(DescendError, match="`delta` must be a number above 0, got"):
+        HuberLoss(delta)
+
+
+def test_far_out_the_poisson_loss_is_a_line_and_never_overflows():
+    z, y = np.array([-1e4, 345.0, 400.0, 1e4]), np.array([2, 2, 2, 2])
+    with np.errstate(all="raise", under="ignore"):
+        value, gradient = POISSON.value_and_gradient(z, y)
+        curvature = POISSON.curvature(z, y)
+    assert value[0] == 2e4
+    assert gradient[0] == -2
+    top = np.exp(345.0)
+    np.testing.assert_allclose(value[1:], top * (1 + z[1:] - 345.0), rtol=1e-14)
+    np.testing.assert_array_equal(gradient[1:], np.full(3, top - 2))
+    np.testing.assert_array_equal(curvature[1:], np.full(3, top))
+
+
+@every_loss
+def test_a_loss_is_read_back_as_it_was_written(name):
+    loss = LOSSES[name]
+    assert loss_from_dict(json.loads(json.dumps(loss.to_dict()))) == loss
+    assert loss_from_dict(name) == loss
+
+
+def test_a_loss_with_settings_keeps_them():
+    assert HuberLoss(0.1).to_dict() == {"name": "huber", "delta": 0.1}
+    assert loss_from_dict(HuberLoss(np.float64(0.1)).to_dict()) == HuberLoss(0.1)
+    assert [loss.to_dict() for loss in (SQUARED, LOGISTIC, SOFTMAX, POISSON)] == list(LOSSES)[:4]
+
+
+@dataclass(frozen=True)
+class Mine(Loss):
+    """A loss in which nothing is told but the formula."""
+
+    power: float = 4.0
+    name = "mine"
+
+    def value(self, z, y):
+        return np.abs(z - y) ** self.power
+
+    def gradient(self, z, y):
+        return self.power * np.abs(z - y) ** (self.power - 1) * np.sign(z - y)
+
+    def curvature(self, z, y):
+        return self.power * (self.power - 1) * np.abs(z - y) ** (self.power - 2)
+
+
+def test_a_loss_of_three_formulas_is_whole(monkeypatch):
+    loss, z, y = Mine(), np.array([0.0, 2.0]), np.array([1.0, 1.0])
+    assert loss.value_and_gradient(z, y)[1].tolist() == [-4.0, 4.0]
+    assert (loss.kind, loss.outputs(3), loss.has_classes) == ("number", None, False)
+    assert loss.unit_deviance(z, y).tolist() == [1.0, 1.0]
+    loss.check_target(y)
+    with pytest.raises(DataError, match="`y` must hold numbers for the mine loss, got dtype <U1"):
+        loss.check_target(np.array(["a"]))
+    with pytest.raises(DescendError, match="`loss` must be one of"):
+        as_loss("mine")
+    monkeypatch.setitem(LOSSES, "mine", loss)
+    assert as_loss("mine") is loss
+    assert loss_from_dict(Mine(3.0).to_dict()) == Mine(3.0)
 
 
 def test_the_bounds_of_curvature_are_reached():
@@ -265,6 +383,8 @@ GOOD = {
         np.zeros(2, np.float32),
     ],
     "cross-entropy": [[0, 1, 2], [0.0, 2.0], [True, False], np.array([0, 5], np.uint8)],
+    "poisson": [[0, 1, 7], [0.5, 0.0], [True, False], np.array([0, 250], np.uint8)],
+    "huber": [[0.5, -3.0], [True, False], np.array([1, 2], np.uint8)],
 }
 BAD = {
     "squared-error": [(["a", "b"], "numbers for squared error, got dtype <U1"), ([1j], "complex128")],
@@ -272,6 +392,9 @@ BAD = {
                  ([np.nan], "0 and 1")],
     "cross-entropy": [([0, -1], "class numbers 0, 1"), ([0.5], "class numbers 0, 1"),
                       (["a"], "class numbers 0, 1"), ([np.nan], "class numbers 0, 1")],
+    "poisson": [([3, -1], "of at least 0 for the Poisson loss, got -1"), ([np.nan], "finite .* got nan"),
+                ([np.inf, 1.0], "finite .* got inf"), (["3"], "numbers for the Poisson loss, got dtype <U1")],
+    "huber": [(["a"], "numbers for the Huber loss, got dtype <U1")],
 }  # fmt: skip
 
 

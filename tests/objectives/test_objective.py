@@ -29,6 +29,8 @@ TARGETS = {
     "squared-error": X @ [1.0, -2.0, 0.5] + 4.0 + RNG.normal(size=ROWS),
     "logistic": RNG.integers(0, 2, ROWS),
     "cross-entropy": np.arange(ROWS) % CLASSES,
+    "poisson": RNG.poisson(2.0, ROWS),
+    "huber": X @ [1.0, -2.0, 0.5] + 4.0 + RNG.normal(size=ROWS),
 }
 WEIGHT = RNG.integers(0, 4, ROWS).astype(float)
 CASES = [

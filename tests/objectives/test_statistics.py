@@ -33,6 +33,8 @@ TARGETS = {
     "squared-error": RNG.normal(size=ROWS),
     "logistic": RNG.integers(0, 2, ROWS),
     "cross-entropy": RNG.integers(0, CLASSES, ROWS),
+    "poisson": RNG.poisson(2.0, ROWS),
+    "huber": RNG.normal(size=ROWS),
 }
 STORED = {
     "dense": lambda x: x,

@@ -46,7 +46,7 @@ class Identity(Link):
 
 @dataclass(frozen=True)
 class Log(Link):
-    """`mean = exp(z)`; a mean of zero counts as 1e-300.
+    """`mean = exp(z)`, infinity from `z` = 710 on; a mean of zero counts as 1e-300.
 
     >>> Log().inverse(np.array([0.0, 1.0])).round(6).tolist()
     [1.0, 2.718282]
@@ -55,7 +55,8 @@ class Log(Link):
     name: ClassVar[str] = "log"
 
     def inverse(self, z: Float) -> Float:
-        return np.exp(z)
+        with np.errstate(over="ignore"):
+            return np.exp(z)
 
     def of(self, mean: Float) -> Float:
         return np.log(np.maximum(mean, 1e-300))

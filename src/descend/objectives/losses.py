@@ -1,8 +1,8 @@
 """Losses: formulas of the linear predictor `z = X @ w` and the target `y`, and nothing else.
 
 A loss never sees `X` or the weights, so one formula serves every engine, optimizer and source of
-data. All values are per row; the mean over rows is the Objective's business. To add a loss, add a
-frozen dataclass here with the methods of `Loss` and name it in `LOSSES`.
+data. All values are per row; the mean over rows is the Objective's business. To add a loss, write a
+frozen dataclass that derives from `Loss`, and name it in `LOSSES` where it is to be had by its name.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from descend.doors import door
 from descend.engines.matrix import Array, Float
-from descend.errors import DataError, DescendError, ShapeError
-from descend.objectives.links import IDENTITY, LOGIT, SOFTMAX, Link
+from descend.errors import DataError, DescendError, ShapeError, check_number
+from descend.objectives.links import IDENTITY, LOG, LOGIT, SOFTMAX, Link
 
 Kind = Literal["number", "count", "two classes", "classes"]
 """What a target holds: any number, one of at least 0, 0 and 1, or class numbers 0 to K - 1."""
@@ -27,8 +27,30 @@ Kind = Literal["number", "count", "two classes", "classes"]
 class Loss(ABC):
     """What everyone may know of a loss: nobody asks for its type.
 
-    `z` and the results are float64. With one output `z` has shape (rows,); with K outputs (rows, K), and
-    `curvature` (rows, K, K). A loss is a frozen dataclass; its fields are its settings, which a model file keeps.
+    A loss of your own is a frozen dataclass with a `name` and the methods `value`, `gradient` and `curvature`; its
+    fields are its settings, which a model file keeps. `z` is the linear predictor and `y` the target; `z` and the
+    results are float64. With one output `z` has shape (rows,); with K outputs (rows, K), and `curvature`
+    (rows, K, K). What it tells beside them has a default, that of a loss of numbers of which nothing is known.
+    `LOSSES[name] = loss` lets it be had by its name, which a model file that is loaded asks for.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class LogCosh(Loss):
+    ...     name = "log-cosh"
+    ...     curvature_bound, slope_bound = 1.0, 1.0
+    ...
+    ...     def value(self, z, y):
+    ...         return np.logaddexp(z - y, y - z) - np.log(2.0)
+    ...
+    ...     def gradient(self, z, y):
+    ...         return np.tanh(z - y)
+    ...
+    ...     def curvature(self, z, y):
+    ...         return 1.0 - np.tanh(z - y) ** 2
+    >>> import descend
+    >>> x = np.arange(9.0)[:, None]
+    >>> descend.fit(x, np.where(x[:, 0] == 4.0, 99.0, 2.0 * x[:, 0]), loss=LogCosh()).weights.round(3).tolist()
+    [2.0, 0.126]
     """
 
     name: ClassVar[str]
@@ -39,6 +61,10 @@ class Loss(ABC):
     """No eigenvalue of `curvature` exceeds this, whatever `z` and `y`; infinity where none holds."""
     slope_bound: ClassVar[float] = inf
     """No entry of `gradient` exceeds this in size; infinity where none holds."""
+    curvature_scale: ClassVar[float] = inf
+    """How far `z` moves before the curvature of a row is another one, by a factor of e; infinity where it stays."""
+    curved: ClassVar[bool | None] = None
+    """Whether every row has a curvature above 0, which Newton's method lives on; None where that is not known."""
     closed_form: ClassVar[bool] = False
     """Whether it is the square of `z - y`, whose sums over all rows follow from the moments of the columns."""
     likelihood: ClassVar[bool] = False
@@ -62,16 +88,29 @@ class Loss(ABC):
         """Both, sharing what they share."""
         return self.value(z, y), self.gradient(z, y)
 
+    def curvature_root(self, z: Float, y: Array, s: Float) -> Float:
+        """A `B` with `B B'` the curvature of each row times its weight `s`, shaped as `curvature`."""
+        d = self.curvature(z, y)
+        if d.ndim == 1:
+            return np.sqrt(s * d)
+        values, V = np.linalg.eigh(d)
+        return np.asarray(V * np.sqrt(s[:, None] * np.maximum(values, 0.0))[:, None, :])
+
     def best(self, y: Array) -> Float:
-        """The loss of each row at the `z` that is best for it alone: zero for most."""
+        """The loss of each row at the `z` that is best for it alone: 0 unless a loss says otherwise."""
         return np.zeros(len(y))
+
+    @property
+    def best_is_zero(self) -> bool:
+        """Whether `best` is 0 in every row, which saves a pass over them."""
+        return type(self).best is Loss.best
 
     def unit_deviance(self, z: Float, y: Array) -> Float:
         """How far each row is from its best prediction, at least 0; twice the excess for a likelihood.
 
         McCullagh and Nelder, Generalized Linear Models (1989), section 2.3.
         """
-        return (2.0 if self.likelihood else 1.0) * (self.value(z, y) - self.best(y))
+        return (2.0 if self.likelihood else 1.0) * np.maximum(self.value(z, y) - self.best(y), 0.0)
 
     def variance(self, mean: Float) -> Float:
         """The variance of `y` as a function of its mean, up to a constant factor."""
@@ -79,11 +118,23 @@ class Loss(ABC):
 
     def outputs(self, classes: int) -> int | None:
         """How many columns of weights it needs for so many classes; None for a single one without a column."""
-        return None
+        return classes if self.kind == "classes" else None
 
-    @abstractmethod
     def check_target(self, y: Array) -> None:
-        """Raise `DataError` where `y` is not a target of this loss."""
+        """Raise `DataError` where `y`, of shape (rows,), does not hold what `kind` says."""
+        title, wanted = self.title, ""
+        what = title if title.endswith(("error", "entropy")) else f"the {title.removesuffix(' loss')} loss"
+        number = y.dtype.kind in "fiub"
+        if self.kind == "two classes" and not (number and bool(np.isin(y, (0, 1)).all())):
+            wanted = f"0 and 1 for {what}; DataFrames and files may hold two labels"
+        elif self.kind == "classes" and not (number and bool(((y == np.floor(y)) & (y >= 0)).all())):
+            wanted = f"class numbers 0, 1, ..., K - 1 for {what}; DataFrames and files may hold labels"
+        elif not number:
+            wanted = f"numbers for {what}, got dtype {y.dtype}"
+        elif self.kind == "count" and not bool((good := np.isfinite(y) & (y >= 0)).all()):
+            wanted = f"finite numbers of at least 0 for {what}, got {y[~good][0]:g}"
+        if wanted:
+            raise DataError(f"`y` must hold {wanted}.")
 
     @property
     def has_classes(self) -> bool:
@@ -105,9 +156,13 @@ class Loss(ABC):
             return ("deviance", "d2", "rmse", "mae")
         return ("rmse", "mae", "r2", *([] if self.closed_form else ["loss", "d2"]))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Its name and settings, as a model file keeps them; `loss_from_dict` reads it."""
-        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(cast(Any, self))}}
+    def to_dict(self) -> str | dict[str, Any]:
+        """Its name, or its name and its settings where it has any, as a model file keeps them.
+
+        `loss_from_dict` reads it.
+        """
+        settings = {f.name: getattr(self, f.name) for f in fields(cast(Any, self))}
+        return {"name": self.name, **settings} if settings else self.name
 
 
 @dataclass(frozen=True)
@@ -123,6 +178,7 @@ class SquaredError(Loss):
     name: ClassVar[str] = "squared-error"
     curvature_bound: ClassVar[float] = 2.0
     closed_form: ClassVar[bool] = True
+    curved: ClassVar[bool | None] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return np.square(z - y)
@@ -136,10 +192,6 @@ class SquaredError(Loss):
 
     def curvature(self, z: Float, y: Array) -> Float:
         return np.full(z.shape, 2.0)
-
-    def check_target(self, y: Array) -> None:
-        if y.dtype.kind not in "fiub":
-            raise DataError(f"`y` must hold numbers for squared error, got dtype {y.dtype}.")
 
 
 @dataclass(frozen=True)
@@ -157,7 +209,9 @@ class LogisticLoss(Loss):
     kind: ClassVar[Kind] = "two classes"
     link: ClassVar[Link] = LOGIT
     curvature_bound: ClassVar[float] = 0.25
+    curved: ClassVar[bool | None] = True
     slope_bound: ClassVar[float] = 1.0
+    curvature_scale: ClassVar[float] = 1.0
     likelihood: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
@@ -191,12 +245,6 @@ class LogisticLoss(Loss):
     def title(self) -> str:
         return "logistic loss"
 
-    def check_target(self, y: Array) -> None:
-        if y.dtype.kind not in "fiub" or not bool(np.isin(y, (0, 1)).all()):
-            raise DataError(
-                "`y` must hold 0 and 1 for the logistic loss; DataFrames and files may hold two labels."
-            )
-
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
@@ -214,7 +262,9 @@ class CrossEntropy(Loss):
     kind: ClassVar[Kind] = "classes"
     link: ClassVar[Link] = SOFTMAX
     curvature_bound: ClassVar[float] = 0.5
+    curved: ClassVar[bool | None] = True
     slope_bound: ClassVar[float] = 1.0
+    curvature_scale: ClassVar[float] = 1.0
     likelihood: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
@@ -237,21 +287,124 @@ class CrossEntropy(Loss):
         p = self.link.inverse(z)
         return np.asarray(p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]))
 
-    def outputs(self, classes: int) -> int | None:
-        return classes
+    def curvature_root(self, z: Float, y: Array, s: Float) -> Float:
+        p = self.link.inverse(z)  # `(I - p 1') diag(sqrt p)`, which keeps the digits of small p
+        return np.asarray((np.eye(p.shape[1]) - p[:, :, None]) * np.sqrt(s[:, None] * p)[:, None, :])
 
     def variance(self, mean: Float) -> Float:
         return mean * (1.0 - mean)
 
-    def check_target(self, y: Array) -> None:
-        whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((y == np.floor(y)).all()))
-        if not whole or y.min() < 0:
-            raise DataError(
-                "`y` must hold class numbers 0, 1, ..., K - 1 for cross entropy; DataFrames and files may hold labels."
-            )
+
+@dataclass(frozen=True)
+class PoissonLoss(Loss):
+    """Negative log-likelihood of a count, up to a term of `y` alone: `exp(z) - y z` for `y` of at least 0, in nats.
+
+    Gradient `exp(z) - y`, curvature `exp(z)`, log link: the mean is `exp(z)`. As torch.nn.PoissonNLLLoss. The best
+    that a row can have is `y - y log(y)`, so that the loss may be negative. From `z` = 345 on, where `exp(z)` is
+    1e150, it goes on along its tangent: it stays convex, and no sum of it overflows. McCullagh and Nelder,
+    Generalized Linear Models (1989), chapter 6.
+
+    >>> loss = PoissonLoss()
+    >>> loss.value(np.array([0.0, 1.0]), np.array([3, 3])).round(6).tolist()
+    [1.0, -0.281718]
+    >>> loss.unit_deviance(np.log([1.0, 2.0]), np.array([1, 0])).tolist()
+    [0.0, 4.0]
+    """
+
+    name: ClassVar[str] = "poisson"
+    kind: ClassVar[Kind] = "count"
+    link: ClassVar[Link] = LOG
+    curved: ClassVar[bool | None] = True
+    curvature_scale: ClassVar[float] = 1.0
+    likelihood: ClassVar[bool] = True
+
+    def value(self, z: Float, y: Array) -> Float:
+        return self.value_and_gradient(z, y)[0]
+
+    def gradient(self, z: Float, y: Array) -> Float:
+        return self.value_and_gradient(z, y)[1]
+
+    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        mean = np.exp(np.minimum(z, HIGHEST))
+        value = mean * (1.0 + np.maximum(z - HIGHEST, 0.0))
+        value -= y * z
+        mean -= y
+        return value, mean
+
+    def curvature(self, z: Float, y: Array) -> Float:
+        return np.exp(np.minimum(z, HIGHEST))
+
+    def best(self, y: Array) -> Float:
+        y = np.asarray(y, dtype=np.float64)
+        return y - y * np.log(np.where(y > 0, y, 1.0))
+
+    def variance(self, mean: Float) -> Float:
+        return mean
+
+    @property
+    def title(self) -> str:
+        return "Poisson loss"
 
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogisticLoss(), CrossEntropy())}
+HIGHEST = 345.0
+"""The linear predictor above which the Poisson loss is a straight line."""
+
+
+@dataclass(frozen=True)
+class HuberLoss(Loss):
+    """Squared error of small errors, and the size of large ones: `e**2` where `|e| <= delta`, else
+    `delta (2 |e| - delta)`, with `e = z - y`.
+
+    A few targets that are far off weigh less than in squared error. `delta`, in the units of the target, is above 0;
+    raises `DescendError` otherwise. Gradient `2 e`, within `-2 delta` and `2 delta`; curvature 2 or 0. Twice
+    torch.nn.HuberLoss. Huber, Robust Estimation of a Location Parameter (1964).
+
+    >>> loss = HuberLoss(1.0)
+    >>> loss.value(np.array([0.5, 3.0]), np.zeros(2)).tolist()
+    [0.25, 5.0]
+    >>> loss.gradient(np.array([0.5, 3.0]), np.zeros(2)).tolist()
+    [1.0, 2.0]
+    """
+
+    delta: float = 1.0
+    name: ClassVar[str] = "huber"
+    curvature_bound: ClassVar[float] = 2.0
+    curved: ClassVar[bool | None] = False
+
+    def __post_init__(self) -> None:
+        delta = check_number("delta", self.delta, "a number above 0", lambda delta: delta > 0)
+        object.__setattr__(self, "delta", delta)  # NumPy's own numbers are not for JSON
+
+    @property
+    def slope_bound(self) -> float:  # type: ignore[override]
+        """Of the gradient: `2 delta`."""
+        return 2.0 * self.delta
+
+    @property
+    def curvature_scale(self) -> float:  # type: ignore[override]
+        """A row within `delta` may leave it, and another come in."""
+        return self.delta
+
+    def value(self, z: Float, y: Array) -> Float:
+        size = np.abs(z - y)
+        within = np.minimum(size, self.delta)
+        return within * (2.0 * size - within)
+
+    def gradient(self, z: Float, y: Array) -> Float:
+        return 2.0 * np.clip(z - y, -self.delta, self.delta)
+
+    def curvature(self, z: Float, y: Array) -> Float:
+        return np.where(np.abs(z - y) <= self.delta, 2.0, 0.0)
+
+    @property
+    def title(self) -> str:
+        return "Huber loss"
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss for loss in (SquaredError(), LogisticLoss(), CrossEntropy(), PoissonLoss(), HuberLoss())
+}
+"""The losses that can be had by their names, here and in the shell; a model file is loaded by them."""
 
 
 def as_loss(loss: Any) -> Loss:
