@@ -321,7 +321,7 @@ def test_a_loss_is_read_back_as_it_was_written(name):
 def test_a_loss_with_settings_keeps_them():
     assert HuberLoss(0.1).to_dict() == {"name": "huber", "delta": 0.1}
     assert loss_from_dict(HuberLoss(np.float64(0.1)).to_dict()) == HuberLoss(0.1)
-    assert [loss.to_dict() for loss in (SQUARED, LOGISTIC, SOFTMAX, POISSON)] == list(LOSSES)[:4]
+    assert [loss.to_dict() for loss in (SQUARED, POISSON)] == [{"name": "squared-error"}, {"name": "poisson"}]
 
 
 @dataclass(frozen=True)

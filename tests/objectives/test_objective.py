@@ -44,6 +44,10 @@ CASES = [
 ]
 every_case = pytest.mark.parametrize(("name", "intercept", "s", "alpha"), CASES)
 every_loss = pytest.mark.parametrize("name", LOSSES)
+bounded = [name for name in LOSSES if np.isfinite(LOSSES[name].curvature_bound)]
+every_bounded_case = pytest.mark.parametrize(
+    ("name", "intercept", "s", "alpha"), [case for case in CASES if case.values[0] in bounded]
+)
 
 
 def make(name, intercept=True, s=None, alpha=0.0, x=X, y=None):
@@ -100,6 +104,8 @@ def test_value_and_gradient_are_those_of_pytorchs_autograd(name, intercept, s, a
         "squared-error": lambda: (z - y) ** 2,
         "logistic": lambda: F.binary_cross_entropy_with_logits(z, y.double(), reduction="none"),
         "cross-entropy": lambda: F.cross_entropy(z, y, reduction="none"),
+        "poisson": lambda: F.poisson_nll_loss(z, y, reduction="none"),
+        "huber": lambda: 2 * F.huber_loss(z, y, reduction="none"),
     }[name]()
     share = torch.tensor(np.full(ROWS, 1 / ROWS) if s is None else s / s.sum())
     total = (share * each).sum() + alpha / 2 * ((w[:-1] if intercept else w) ** 2).sum()
@@ -250,7 +256,7 @@ def test_the_minimizer_has_no_gradient(intercept, s, alpha):
 # Curvature
 
 
-@every_case
+@every_bounded_case
 def test_no_curvature_exceeds_the_bound(name, intercept, s, alpha):
     for made in (make(name, intercept, s, alpha), summed(name, intercept, s, alpha)):
         for seed in range(6):
@@ -261,7 +267,7 @@ def test_no_curvature_exceeds_the_bound(name, intercept, s, alpha):
         assert made.safe_rate == 1 / made.curvature_bound
 
 
-@every_loss
+@pytest.mark.parametrize("name", bounded)
 @pytest.mark.parametrize("intercept", [True, False])
 def test_on_many_columns_the_rows_lengths_bound_the_curvature(name, intercept, monkeypatch):
     near = make(name, intercept, WEIGHT, 0.2).curvature_bound
@@ -273,7 +279,7 @@ def test_on_many_columns_the_rows_lengths_bound_the_curvature(name, intercept, m
     assert made.curvature_bound >= near * (1 - 1e-12)
 
 
-@every_case
+@every_bounded_case
 def test_a_step_at_the_safe_rate_never_climbs(name, intercept, s, alpha):
     made = make(name, intercept, s, alpha)
     for seed in range(5):
@@ -281,6 +287,49 @@ def test_a_step_at_the_safe_rate_never_climbs(name, intercept, s, alpha):
         value, gradient = made.value_and_gradient(w)
         promised = np.vdot(gradient, gradient) / (2 * made.curvature_bound)
         assert made.value(w - made.safe_rate * gradient) <= value - promised + 1e-12 * value
+
+
+@pytest.mark.parametrize("s", [None, WEIGHT], ids=["plain", "weighted"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_without_a_bound_rates_are_made_for_the_curvature_where_a_descent_begins(intercept, s):
+    """At weights of zero that of the Poisson loss is 1, at the best constant the mean count."""
+    made, near = make("poisson", intercept, s, 0.2), make("squared-error", intercept, s)
+    mean = np.average(TARGETS["poisson"], weights=s)
+    assert made.curvature_bound == np.inf
+    assert made.searches
+    assert not near.searches
+    assert made.row_curvature == pytest.approx(max(mean, 1.0), rel=1e-12)
+    assert made.expected_curvature == pytest.approx(
+        near.curvature_bound / 2 * made.row_curvature + 0.2, rel=1e-9
+    )
+    assert made.safe_rate == 1 / made.expected_curvature
+    rare = make("poisson", intercept, s, y=np.zeros(ROWS))
+    assert rare.row_curvature == 1.0
+
+
+@every_loss
+def test_the_deviance_of_a_loss_is_what_it_is_above_the_best_that_rows_allow(name):
+    for s in (None, WEIGHT):
+        made, y = make(name, s=s), TARGETS[name]
+        best = np.average(LOSSES[name].best(y), weights=s)
+        assert made.best_loss == pytest.approx(best, rel=1e-13, abs=0)
+        value = made.value(made.zeros())
+        assert made.deviance(value) == value - made.best_loss >= 0
+        assert made.magnitude(value) == made.deviance(value) + abs(made.best_loss)
+        if LOSSES[name].best_is_zero:
+            assert made.deviance(value) == made.magnitude(value) == value
+        else:
+            deviance = np.average(LOSSES[name].unit_deviance(np.zeros(ROWS), y), weights=s)
+            assert made.deviance(value) == pytest.approx(deviance / 2, rel=1e-12)
+
+
+@every_loss
+@pytest.mark.parametrize("s", [None, WEIGHT], ids=["plain", "weighted"])
+def test_the_constant_is_the_mean_of_the_target_or_the_share_of_each_class(name, s):
+    y = np.eye(CLASSES)[TARGETS[name]] if name == "cross-entropy" else TARGETS[name][:, None]
+    expected = np.average(y, axis=0, weights=s)
+    for made in (make(name, s=s), summed(name, s=s)):
+        np.testing.assert_allclose(made.constant, expected, rtol=1e-12)
 
 
 def test_columns_of_zeros_have_a_safe_rate():
@@ -298,6 +347,9 @@ def test_the_constant_loss_is_that_of_the_best_constant(s):
         for intercept in (True, False):
             found = make(name, intercept, s, alpha=7.0).constant_loss
             assert found == pytest.approx(-(p * np.log(p)).sum(), rel=1e-12)
+    counts = TARGETS["poisson"]
+    mean = np.average(counts, weights=s)
+    assert make("poisson", s=s).constant_loss == pytest.approx(mean - mean * np.log(mean), rel=1e-12)
 
 
 # Passes and copies

@@ -144,7 +144,10 @@ class TorchLoss(Loss):
         return self.several
 
     def check_target(self, y: Array) -> None:
-        """Try the loss on two parts of the target, and take its curvature."""
+        """Try the loss on two parts of the target, and take its curvature.
+
+        Raises `DataError` where `y` does not hold numbers, `DescendError` where the loss is not a mean over rows.
+        """
         if y.dtype.kind not in "fiub":
             raise DataError(f"`y` must hold numbers for a loss of your own, got dtype {y.dtype}.")
         y = y[:TRIED_ROWS].astype(np.float64)

@@ -98,8 +98,16 @@ class Batch(Objective):
         return self.batches.objective.intercept
 
     @property
-    def curvature_bound(self) -> float:
-        return self.batches.objective.curvature_bound
+    def expected_curvature(self) -> float:
+        return self.batches.objective.expected_curvature
+
+    @property
+    def constant(self) -> Float:
+        return self.batches.objective.constant
+
+    @property
+    def best_loss(self) -> float:
+        return self.batches.objective.best_loss
 
     @property
     def constant_loss(self) -> float:
@@ -215,10 +223,10 @@ def batch_rate(objective: Objective, size: int) -> float:
     units = objective.coordinates
     norms = objective.session.reduce(RowNorms(objective.intercept) if units is None else units.norms)
     n, b = objective.rows, min(size, objective.rows)
-    worst = objective.loss.curvature_bound * norms[2] / (objective.weight / objective.rows)
+    worst = objective.row_curvature * norms[2] / (objective.weight / objective.rows)
     worst += float(objective.penalty_curvature(objective.zeros()).max())
     if n > 1:
-        worst = (n * (b - 1) * objective.curvature_bound + (n - b) * worst) / (b * (n - 1))
+        worst = (n * (b - 1) * objective.expected_curvature + (n - b) * worst) / (b * (n - 1))
     return float(1.0 / (2.0 * worst or 1.0))
 
 

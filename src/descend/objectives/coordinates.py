@@ -58,8 +58,8 @@ class Coordinates:
         centred = objective.intercept
         square = np.maximum(square if centred else square + mean**2, 0.0)
         square[square <= 1e-24 * mean**2] = 0.0
-        penalty, steepest = objective.penalty.curvature(np.zeros_like(mean)), objective.loss.curvature_bound
-        scale = np.sqrt(square + (penalty / steepest if np.isfinite(steepest) else 0.0))
+        penalty = objective.penalty.curvature(np.zeros_like(mean))
+        scale = np.sqrt(square + penalty / objective.row_curvature)
         scale = np.where(scale > 0, scale, 1.0)
         if in_batches:
             centred = centred and not objective.session.source.sparse

@@ -156,8 +156,8 @@ def of_classes(H: Float, shape: tuple[int, ...], to: Coordinates) -> Curvatures:
 
 
 def bound_in(objective: Objective, moments: Moments, to: Coordinates) -> float:
-    """`Objective.curvature_bound` in the units of which the columns are `u = (x - centre) / scale`."""
-    root = Root.of_moments(moments, objective.intercept, objective.loss.curvature_bound)
+    """`Objective.expected_curvature` in the units of which the columns are `u = (x - centre) / scale`."""
+    root = Root.of_moments(moments, objective.intercept, objective.row_curvature)
     largest = float(np.linalg.svd(root.rows(to), compute_uv=False)[0]) ** 2
     if objective.penalty.is_zero:
         return largest

@@ -113,11 +113,11 @@ class Loss(ABC):
         return (2.0 if self.likelihood else 1.0) * np.maximum(self.value(z, y) - self.best(y), 0.0)
 
     def variance(self, mean: Float) -> Float:
-        """The variance of `y` as a function of its mean, up to a constant factor."""
+        """The variance of `y` as a function of its `mean`, up to a constant factor, shaped as it."""
         return np.ones_like(mean)
 
     def outputs(self, classes: int) -> int | None:
-        """How many columns of weights it needs for so many classes; None for a single one without a column."""
+        """How many columns of weights it needs for so many `classes`; None for a single one without a column."""
         return classes if self.kind == "classes" else None
 
     def check_target(self, y: Array) -> None:
@@ -156,13 +156,9 @@ class Loss(ABC):
             return ("deviance", "d2", "rmse", "mae")
         return ("rmse", "mae", "r2", *([] if self.closed_form else ["loss", "d2"]))
 
-    def to_dict(self) -> str | dict[str, Any]:
-        """Its name, or its name and its settings where it has any, as a model file keeps them.
-
-        `loss_from_dict` reads it.
-        """
-        settings = {f.name: getattr(self, f.name) for f in fields(cast(Any, self))}
-        return {"name": self.name, **settings} if settings else self.name
+    def to_dict(self) -> dict[str, Any]:
+        """Its name and settings, as a model file keeps them; `loss_from_dict` reads it."""
+        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(cast(Any, self))}}
 
 
 @dataclass(frozen=True)
@@ -336,7 +332,7 @@ class PoissonLoss(Loss):
 
     def best(self, y: Array) -> Float:
         y = np.asarray(y, dtype=np.float64)
-        return y - y * np.log(np.where(y > 0, y, 1.0))
+        return np.asarray(y - y * np.log(np.where(y > 0, y, 1.0)))
 
     def variance(self, mean: Float) -> Float:
         return mean

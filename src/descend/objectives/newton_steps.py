@@ -27,7 +27,7 @@ FEW_WEIGHTS = 128
 CENTRED_WEIGHTS, ROOT_CELLS, ROOT_WORK = 512, 2**20, 2e9
 """Weights at most, cells of a QR at a time, and rows times weights squared that it is worth at most."""
 NEGLIGIBLE, SHORT = 1e-6, 0.1
-"""A share of the loss that does not count, and the change of a linear predictor that a quadratic bears."""
+"""A share of the deviance that does not count, and the share of `Loss.curvature_scale` that a quadratic bears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,14 @@ class CentredDerivatives:
     def _root(self, block: Block, w: Float) -> Float:
         """The factor of rows `x B`, with `B B'` the curvature of each row.
 
-        Of classes `B = (I - p 1') diag(sqrt p)`, which keeps the digits of small p.
+        See `Loss.curvature_root`.
         """
         X = np.column_stack([block.X, np.ones(block.rows)]) if self.intercept else block.X
         z = shifted(X @ w, block.offset)
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        B = self.loss.curvature_root(z, block.y, s)
         if z.ndim == 1:
-            return triangular_factor(X * np.sqrt(s * self.loss.curvature(z, block.y))[:, None])
-        p = self.loss.link.inverse(z)
-        B = (np.eye(p.shape[1]) - p[:, :, None]) * np.sqrt(s[:, None] * p)[:, None, :]
+            return triangular_factor(X * B[:, None])
         Z = X[:, None, :, None] * B.transpose(0, 2, 1)[:, :, None, :]
         return triangular_factor(Z.reshape(-1, w.size))
 
@@ -226,14 +225,16 @@ def newton_decrement(objective: Objective, w: Float) -> float:
     """
     step = next(objective.newton_steps(w))
     gain = -0.5 * step.slope
-    certain = step.seen and (gain > NEGLIGIBLE * objective.value(w) or _is_short(objective, w, step))
+    negligible = NEGLIGIBLE * objective.deviance(objective.value(w))
+    certain = step.seen and (gain > negligible or _is_short(objective, w, step))
     return gain if certain else float("inf")
 
 
 def _is_short(objective: Objective, w: Float, step: NewtonStep) -> bool:
     """Whether the step keeps to where the curvature is about that at `w`."""
-    if objective.loss.slope_bound == np.inf or not objective.session.has_rows:
+    scale = objective.loss.curvature_scale
+    if scale == np.inf or not objective.session.has_rows:
         return True
     units = objective.coordinates
     move = step.move if units is None else units.to_original(step.move)
-    return float(objective.session.reduce(LargestMove(objective.intercept), move)[0]) <= SHORT
+    return float(objective.session.reduce(LargestMove(objective.intercept), move)[0]) <= SHORT * scale

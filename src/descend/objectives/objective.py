@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,8 +30,10 @@ from descend.objectives.losses import Loss, as_loss, check_weighted
 from descend.objectives.newton_steps import NewtonStep, newton_decrement, newton_steps
 from descend.objectives.penalties import Penalty, as_penalty
 from descend.objectives.statistics import (
+    BestSum,
     GradientProducts,
     HessianSum,
+    LargestCurvature,
     LossAndGradient,
     LossSum,
     RowNorms,
@@ -164,19 +167,74 @@ class Objective(ABC):
         """The gradient at `w` alone, shaped as `w`; a copy that the caller may change."""
         return self.value_and_gradient(w)[1]
 
+    def deviance(self, loss: float) -> float:
+        """How far a mean `loss` is above the best that the rows allow: relative thresholds are shares of it.
+
+        That is the loss itself where its best is 0. The loss of counts may be zero or negative.
+        """
+        return abs(loss - self.best_loss)
+
+    def magnitude(self, loss: float) -> float:
+        """The size of what a mean `loss` is summed of: its rounding is a share of it."""
+        return self.deviance(loss) + abs(self.best_loss)
+
+    @cached_property
+    def best_loss(self) -> float:
+        """The mean of the best loss that each row can have, `loss.best`: 0 for most losses, else one pass."""
+        if self.loss.best_is_zero:
+            return 0.0
+        weight, total = self.session.reduce(BestSum(self.loss))
+        return float(total / weight)
+
     @property
     def safe_rate(self) -> float:
-        """A learning rate at which gradient descent does not diverge: 1 / `curvature_bound`."""
-        return 1.0 / (self.curvature_bound or 1.0)
+        """A learning rate at which gradient descent does not diverge: 1 / `expected_curvature`.
+
+        Where the curvature has no bound it is one to begin with; the optimizers search from there.
+        """
+        return 1.0 / (self.expected_curvature or 1.0)
+
+    @property
+    def searches(self) -> bool:
+        """Whether no bound of the curvature holds, so that a learning rate has to be searched for."""
+        return self.loss.curvature_bound == inf
+
+    @property
+    def row_curvature(self) -> float:
+        """The largest curvature of a row that a learning rate is made for.
+
+        `loss.curvature_bound`, or where there is none the largest at weights of zero and at the best constant
+        prediction, between which a descent begins.
+        """
+        return self._searched_curvature if self.searches else self.loss.curvature_bound
+
+    @cached_property
+    def _searched_curvature(self) -> float:
+        w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
+        statistic, found = LargestCurvature(self.loss), [0.0]
+        for z in (0.0, self.loss.link.of(self.constant)):
+            w[-1:] = z
+            found.append(float(self.session.reduce(statistic, w)[0]))
+        return max(found) or 1.0
 
     @abstractmethod
     def hessian(self, w: Float) -> Float:
         """The second derivatives, of shape (w.size, w.size); asked again at the same `w`, from no pass."""
 
     @property
-    @abstractmethod
     def curvature_bound(self) -> float:
-        """An upper bound of the largest eigenvalue of the Hessian at any weights."""
+        """An upper bound of the largest eigenvalue of the Hessian at any weights; infinity where there is none."""
+        return inf if self.searches else self.expected_curvature
+
+    @property
+    @abstractmethod
+    def expected_curvature(self) -> float:
+        """`curvature_bound`, or where there is none that of rows whose curvature is `row_curvature`."""
+
+    @property
+    @abstractmethod
+    def constant(self) -> Float:
+        """The mean target, or the share of each class; one number each."""
 
     @property
     @abstractmethod
@@ -392,8 +450,8 @@ class Summed(Objective):
         return Standard.of(self.moments, self.intercept, self.session).least.rank
 
     @cached_property
-    def curvature_bound(self) -> float:
-        """`loss.curvature_bound * lambda_max(X'X / n) + penalty`: the loss is no more curved than that.
+    def expected_curvature(self) -> float:
+        """`row_curvature * lambda_max(X'X / n) + penalty`: with a bound the loss is no more curved than that.
 
         On many columns the trace, the mean squared length of a row, stands in for the eigenvalue.
         """
@@ -402,13 +460,17 @@ class Summed(Objective):
         else:
             weight, total, _ = self.session.reduce(RowNorms(self.intercept))
             largest = float(total / weight)
-        return self.loss.curvature_bound * largest + float(self.penalty_curvature(self.zeros()).max())
+        return self.row_curvature * largest + float(self.penalty_curvature(self.zeros()).max())
+
+    @cached_property
+    def constant(self) -> Float:
+        sums = self.session.reduce(TargetSum(self.shape[1] if self.loss.kind == "classes" else None))
+        return np.asarray(sums[1:] / sums[0])
 
     @cached_property
     def constant_loss(self) -> float:
         w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
-        sums = self.session.reduce(TargetSum(self.shape[1] if self.loss.kind == "classes" else None))
-        w[-1:] = self.loss.link.of(sums[1:] / sums[0])
+        w[-1:] = self.loss.link.of(self.constant)
         _, weight, total = self.session.reduce(LossSum(self.loss, True), w)
         return float(total / weight)
 
@@ -485,8 +547,8 @@ class Standardised(Objective):
         return None if self.inner.sample is None else Standardised(self.inner.sample, self.coordinates)
 
     @cached_property
-    def curvature_bound(self) -> float:
-        """As `Summed.curvature_bound`, of the rows in these coordinates."""
+    def expected_curvature(self) -> float:
+        """As `Summed.expected_curvature`, of the rows in these coordinates."""
         if self.shape[0] <= MOMENTS_COLUMNS and (m := self.inner.moments) is not None:
             units = self.coordinates
             shift = ((m.mean - np.append(units.centre, 0.0)) + m.mean_low)[:-1] / units.scale
@@ -497,7 +559,7 @@ class Standardised(Objective):
         else:
             weight, total, _ = self.session.reduce(self.coordinates.norms)
             largest = float(total / weight)
-        return self.loss.curvature_bound * largest + float(self.penalty_curvature(self.zeros()).max())
+        return self.row_curvature * largest + float(self.penalty_curvature(self.zeros()).max())
 
     def newton_steps(self, w: Float) -> Iterator[NewtonStep]:
         """Those in the units of the rows: a step is the same in any coordinates."""
@@ -509,6 +571,18 @@ class Standardised(Objective):
             return super().curvatures_in(w, several)
         back = self.coordinates.inverse
         return self.inner.curvatures_in(self.coordinates.to_original(w), [back.after(to) for to in several])
+
+    @property
+    def constant(self) -> Float:
+        return self.inner.constant
+
+    @property
+    def best_loss(self) -> float:
+        return self.inner.best_loss
+
+    @property
+    def row_curvature(self) -> float:
+        return self.inner.row_curvature
 
     @property
     def constant_loss(self) -> float:

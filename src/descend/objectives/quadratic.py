@@ -17,7 +17,7 @@ from descend.errors import DataError
 from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.curvatures import Root
 from descend.objectives.least_squares import Standard, shortest
-from descend.objectives.losses import Loss, SquaredError
+from descend.objectives.losses import LOSSES, Loss
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import Penalty
 from descend.objectives.statistics import LossAndGradient
@@ -46,7 +46,7 @@ class Quadratic(Objective):
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.loss: Loss = SquaredError()
+        self.loss: Loss = LOSSES["squared-error"]
         self.shape = (self.solution.size + self.intercept,)
         self.rows, self.weight = self.moments.rows, self.moments.weight
         self._mean = (self.moments.mean + self.moments.mean_low)[:-1]
@@ -117,9 +117,13 @@ class Quadratic(Objective):
         return H
 
     @cached_property
-    def curvature_bound(self) -> float:
+    def expected_curvature(self) -> float:
         """The largest eigenvalue of the Hessian, which is the same everywhere."""
         return float(np.linalg.eigvalsh(self.hessian(self.zeros()))[-1])
+
+    @property
+    def constant(self) -> Float:
+        return (self.moments.mean + self.moments.mean_low)[-1:]
 
     @property
     def constant_loss(self) -> float:

@@ -77,6 +77,17 @@ class TargetSum(_Additive):
 
 
 @dataclass(frozen=True, slots=True)
+class BestSum(_Additive):
+    """`[sum of weights, sum of the best loss that each row can have]`."""
+
+    loss: Loss
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        return np.array([s.sum(), s @ self.loss.best(block.y)], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
 class RowNorms:
     """`[sum of weights, weighted sum of squared row lengths, largest weight times squared length]`.
 
@@ -105,6 +116,22 @@ class LargestMove:
         z = linear_predictor(replace(block, offset=None), params, self.intercept)
         z = z if block.sample_weight is None else z[block.sample_weight > 0]
         return np.array([np.abs(z).max(initial=0.0)])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.maximum(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
+class LargestCurvature:
+    """The largest curvature of a row of positive weight, at weights `params` that end in an intercept."""
+
+    loss: Loss
+
+    def of(self, block: Block, params: Float) -> Float:
+        d = self.loss.curvature(linear_predictor(block, params, True), block.y)
+        d = d if block.sample_weight is None else d[block.sample_weight > 0]
+        largest = d if d.ndim == 1 else np.linalg.eigvalsh(d)[:, -1]
+        return np.array([largest.max(initial=0.0)])
 
     def merge(self, a: Float, b: Float) -> Float:
         return np.maximum(a, b, out=a)
