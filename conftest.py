@@ -20,6 +20,7 @@ os.environ["MPLBACKEND"] = "Agg"
 hypothesis.settings.register_profile("descend", deadline=None)
 hypothesis.settings.load_profile("descend")
 
+pytest_plugins = ["once"]  # lies beside the tests
 collect_ignore_glob = ["docs/*.py", "docs/_build/*", "docs/lessons/*", "docs/pictures/*", "lessons/*"]
 
 

@@ -75,10 +75,10 @@ def test_pause_stops_where_it_is(films, open_film):
 
 
 def test_a_film_plays_by_itself_unless_motion_is_unwelcome(films, open_film):
-    film = replace(films("lesson"), interval=30.0)
+    film = replace(films("lesson"), interval=150.0)
     moving, still = open_film(film, still=False), open_film(film, still=True)
-    moving.page.wait_for_function("document.querySelector('.dp-bar input').value > 3")
-    assert moving.playing()
+    playing = "document.querySelector('.dp-play').getAttribute('aria-label').includes('Pause')"
+    moving.page.wait_for_function(f"document.querySelector('.dp-bar input').value > 3 && {playing}")
     assert (still.playing(), still.frame()) == (False, still.last())
 
 

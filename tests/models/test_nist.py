@@ -66,12 +66,12 @@ def test_a_table_has_the_certified_digits_too():
 
 POLYNOMIALS = {
     "Pontius": (2, 11),
-    "Wampler3": (5, 9),
+    "Wampler3": (5, 8.5),
     "Wampler4": (5, 7.5),
     "Wampler5": (5, 5.5),
     "Filip": (10, 6.5),
 }
-"""Degree, and the digits reached: the powers of Filip's x, rounded to float64, allow 7.6.
+"""Degree, and the digits that every LAPACK tried reaches: the powers of Filip's x, rounded to float64, allow 7.6.
 
 The data of these five were typed in, see data/README.md; the oracle is rational arithmetic on it.
 """

@@ -190,12 +190,9 @@ class CsvFile(TableFile):
         return text.str.replace(",", ".", literal=True) if self.decimal_comma else text
 
     def _scan(self, **options: Any) -> pl.LazyFrame:
-        if self.raw_names:
-            known = {raw: name for name, raw in self.raw_names.items()}
-            options["with_column_names"] = lambda names: [known.get(name, name) for name in names]
-            if "schema" in options:
-                options["schema"] = {self.raw_names.get(n, n): kind for n, kind in options["schema"].items()}
-        return pl.scan_csv(
+        if "schema" in options:
+            options["schema"] = {self.raw_names.get(n, n): kind for n, kind in options["schema"].items()}
+        lazy = pl.scan_csv(
             self.path,
             separator=self.separator,
             null_values=list(self.missing) if self.marked else None,
@@ -203,6 +200,7 @@ class CsvFile(TableFile):
             glob=False,
             **options,
         )
+        return lazy.rename({raw: name for name, raw in self.raw_names.items()}) if self.raw_names else lazy
 
 
 def open_csv(
