@@ -56,6 +56,10 @@ class ArraySource:
         return int(self.X.shape[0])
 
     @property
+    def has_offset(self) -> bool:
+        return self.offset is not None
+
+    @property
     def leaf_columns(self) -> int:
         return int(self.X.shape[1])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -142,6 +142,10 @@ class Source(Protocol):
     def elsewhere(self) -> bool:
         """Whether the rows are on a device of their own, from where they have to be fetched."""
 
+    @property
+    def has_offset(self) -> bool:
+        """Whether something is added to the linear predictor of each row."""
+
     def parts(self) -> Sequence[Part]:
         """All leaves, for whoever reads them in this process."""
 
@@ -159,6 +163,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Parts:
     """Some parts that are there already as a source: those of a worker, or none at all."""
+
+    has_offset: ClassVar[bool] = False
 
     listed: Sequence[Any]
     feature_names: tuple[str, ...] = ()

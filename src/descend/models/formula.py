@@ -109,7 +109,7 @@ class Formula:
     def of(model: Model) -> Formula:
         """From a model, fitted on a table or on arrays.
 
-        Raises `DescendError` where a row has several numbers, or the loss a link that no export knows.
+        An offset is a column of numbers that is worth one a unit. Raises `DescendError` where a row has several numbers, or the loss a link that no export knows.
 
         >>> from descend.objectives.losses import SquaredError
         >>> model = Model(SquaredError(), np.array([2.0, 1.0]), True, ("x0",))
@@ -131,12 +131,15 @@ class Formula:
         nothing = (0.0,) * W.shape[1]
         last = W[-1] if model.intercept else np.zeros(W.shape[1])
         encoding = model.encoding
+        shift = (
+            [] if model.offset is None else [NumberTerm(model.offset, (1.0,) * len(nothing), None, nothing)]
+        )
         if encoding is None:
             terms = [
                 NumberTerm(name, _worth(w), None, nothing)
                 for name, w in zip(model.feature_names, W, strict=False)
             ]
-            return Formula(_worth(last), tuple(terms), (), classes, "y", from_table=False, **told)
+            return Formula(_worth(last), (*terms, *shift), (), classes, "y", from_table=False, **told)
         units, centres = encoding.units
         W = W[: len(units)] / units[:, None]
         last = last - centres @ W
@@ -162,6 +165,7 @@ class Formula:
             categories.append(CategoryTerm(c.name, levels, unknown, missing, lower))
         texts: Sequence[str] = model.facts.get("missing") or ()
         target = encoding.target.name
+        numbers = (*numbers, *shift)
         return Formula(_worth(last), numbers, tuple(categories), classes, target, tuple(texts), **told)
 
 

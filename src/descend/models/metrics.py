@@ -13,7 +13,7 @@ from descend.engines.engine import Session
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares
 from descend.objectives.losses import Loss
-from descend.objectives.statistics import linear_predictor
+from descend.objectives.statistics import best_constant, linear_predictor, shifted
 
 
 class Figure(NamedTuple):
@@ -74,15 +74,19 @@ class Metrics:
 def evaluate(session: Session, loss: Loss, w: Float, intercept: bool, constant: Float) -> Metrics:
     """The metrics that a loss names, of the rows of a session at weights `w`, beside always predicting `constant`.
 
-    `constant` is the mean target of the training rows, one share per class where there are classes.
+    `constant` is the mean target of the training rows, one share per class where there are classes; where rows have an
+    offset it is the mean at an offset of zero, to which each row's is added.
     """
+    offset = session.source.has_offset
     if loss.has_classes:
-        hits = session.reduce(HitSums(loss, intercept, len(constant)), w)
-        return hits.metrics(loss, constant)
+        hits = HitSums(loss, intercept, len(constant), float(constant[-1]) if offset else None)
+        return session.reduce(hits, w).metrics(loss, constant)
     statistic = ErrorSums(loss, float(constant[0]), intercept)
     errors = session.reduce(statistic, w)
     null = errors
-    if "d2" in loss.metrics and errors.is_off:  # the deviance of the mean of these rows takes another pass
+    if offset:  # beside which a constant is another one than the mean
+        null = session.reduce(replace(statistic, constant=best_constant(session, loss)), w)
+    elif "d2" in loss.metrics and errors.is_off:  # the deviance of the mean of these rows takes another pass
         null = session.reduce(replace(statistic, constant=errors.mean), w)
     return errors.metrics(loss, null, one=w.ndim == 1)
 
@@ -120,7 +124,8 @@ class Errors:
     def metrics(self, loss: Loss, null: Errors, one: bool) -> Metrics:
         """The figures; `null` are sums about the mean of these rows, `one` says that a row has one prediction."""
         squared, absolute, deviation, squares, absolutes, *own = self.means
-        about = MeanSquares(self.rows, squared, squares, max(squares - deviation**2, 0.0))
+        variance = squares - deviation**2 if null is self else null.means[3]
+        about = MeanSquares(self.rows, squared, squares, max(variance, 0.0))
 
         def figures(squared: float, absolute: float, *own: float) -> dict[str, float]:
             rmse, r2 = about.figures(squared).values()
@@ -145,11 +150,12 @@ class ErrorSums:
     def of(self, block: Block, params: Float) -> Errors:
         z = linear_predictor(block, params, self.intercept)
         error = self.loss.link.inverse(z) - block.y if z.ndim == 1 else np.zeros(block.rows)
-        deviation = block.y - self.constant
+        null = shifted(np.full(block.rows, self.loss.link.of(np.array(self.constant))), block.offset)
+        deviation = block.y - (self.constant if block.offset is None else self.loss.link.inverse(null))
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         columns = [np.ones(block.rows), error**2, np.abs(error), deviation, deviation**2, np.abs(deviation)]
         if not self.loss.closed_form:
-            always = np.full(z.shape, self.loss.link.of(np.array(self.constant)))
+            always = null if z.ndim == 1 else np.repeat(null[:, None], z.shape[1], axis=1)
             columns += [
                 f(at, block.y) for at in (z, always) for f in (self.loss.value, self.loss.unit_deviance)
             ]
@@ -169,11 +175,16 @@ class Hits:
     loss: float
     confusion: Float
     ranking: Ranking | None = None
+    null: float | None = None
+    """The loss of the constant beside the offset of each row, where they have one."""
 
     def metrics(self, loss: Loss, shares: Float) -> Metrics:
         counts = self.confusion.sum(axis=1)
         weight, there = counts.sum(), counts > 0
-        own = float(np.sum(counts[there] * _of_constant(loss, shares)[there]) / weight)
+        own = (
+            self.null if self.null is not None else np.sum(counts[there] * _of_constant(loss, shares)[there])
+        )
+        own = float(own / weight)
         accuracy = float(np.trace(self.confusion) / weight)
         values = {name: float(self.loss / weight) for name in ("log_loss", "loss")} | {"accuracy": accuracy}
         baseline = dict.fromkeys(("log_loss", "loss"), own)
@@ -206,6 +217,8 @@ class HitSums:
     loss: Loss
     intercept: bool
     classes: int
+    null: float | None = None
+    """The share of the second class at an offset of zero, where rows have one."""
 
     def of(self, block: Block, params: Float) -> Hits:
         z = linear_predictor(block, params, self.intercept)
@@ -217,11 +230,16 @@ class HitSums:
         )
         ranking = Ranking([Scores(z, y == 1, block.sample_weight)]) if z.ndim == 1 else None
         total = float(s @ self.loss.value(z, block.y))
-        return Hits(block.rows, total, flat.reshape(self.classes, self.classes), ranking)
+        null = None
+        if self.null is not None:
+            always = shifted(np.full(block.rows, self.loss.link.of(np.array(self.null))), block.offset)
+            null = float(s @ self.loss.value(always, block.y))
+        return Hits(block.rows, total, flat.reshape(self.classes, self.classes), ranking, null)
 
     def merge(self, a: Hits, b: Hits) -> Hits:
         ranking = a.ranking.merged(b.ranking) if a.ranking and b.ranking else None
-        return Hits(a.rows + b.rows, a.loss + b.loss, a.confusion + b.confusion, ranking)
+        null = None if a.null is None or b.null is None else a.null + b.null
+        return Hits(a.rows + b.rows, a.loss + b.loss, a.confusion + b.confusion, ranking, null)
 
 
 EXACT_ROWS = 10_000_000

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from descend.doors import door
-from descend.engines.arrays import check_matrix
+from descend.engines.arrays import check_matrix, check_offset
 from descend.engines.blocks import Block, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
 from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
@@ -52,19 +52,24 @@ class Model:
     classes: tuple[Any, ...] | None = None
     encoding: Any | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    offset: str | None = None
+    """What is added to the linear predictor of each row: a column of the table, or "offset" beside arrays."""
 
-    def predict(self, data: Any) -> Any:
+    def predict(self, data: Any, offset: Any = None) -> Any:
         """The mean of a number or count, or the likeliest label, one per row of `data`.
 
         `data` is an array of shape (rows, features), or a table where the model was fitted on one. A tensor gives
-        a tensor of its dtype. Warns of texts in a column of numbers, which count as missing, and of levels that the
+        a tensor of its dtype. `offset`, shape (rows,), is what was added to the linear predictor of arrays in the fit; a
+        table brings its own column. Warns of texts in a column of numbers, which count as missing, and of levels that the
         model has never seen, which count as the reference.
         """
-        found = np.concatenate([self.decide(z) for z in self._predictors(data)])
+        found = np.concatenate([self.decide(z) for z in self._predictors(data, offset)])
         return like_tensor(found, empty_like(data))
 
-    def predict_probabilities(self, data: Any) -> Any:
+    def predict_probabilities(self, data: Any, offset: Any = None) -> Any:
         """One probability per class for each row of `data`, shape (rows, classes), in the order of `classes`.
+
+        `offset` is that of `predict`.
 
         Raises `DescendError` where the model predicts numbers, and where its loss knows no probabilities.
         """
@@ -74,7 +79,7 @@ class Model:
             raise DescendError(
                 f"`predict_probabilities` needs a loss of probabilities, logistic for example; {self.loss.title} has none."
             )
-        found = np.concatenate([self.probabilities(z) for z in self._predictors(data)])
+        found = np.concatenate([self.probabilities(z) for z in self._predictors(data, offset)])
         return like_tensor(found, empty_like(data))
 
     @property
@@ -94,17 +99,29 @@ class Model:
         p = self.loss.link.inverse(z)
         return np.column_stack([1.0 - p, p]) if p.ndim == 1 else p
 
-    def linear_predictor(self, X: Matrix) -> Float:
-        """`z = X @ w` of encoded rows."""
-        return linear_predictor(Block(X, np.empty(0)), self.weights, self.intercept)
+    def linear_predictor(self, X: Matrix, offset: Array | None = None) -> Float:
+        """`z = X @ w` of encoded rows, plus their `offset`."""
+        return linear_predictor(Block(X, np.empty(0), None, offset), self.weights, self.intercept)
 
-    def _predictors(self, data: Any) -> Iterator[Float]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table that it predicts from."""
+        assert self.encoding is not None
+        return tuple(self.encoding.names if self.offset is None else (*self.encoding.names, self.offset))
+
+    def _predictors(self, data: Any, offset: Any) -> Iterator[Float]:
         if self.encoding is None:
             X = self._check(data)
+            offset = self._check_offset(offset, X.shape[0])
             for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
-                yield self.linear_predictor(take_rows(X, slice(start, start + leaf_rows(X.shape[1]))))
+                rows = slice(start, start + leaf_rows(X.shape[1]))
+                yield self.linear_predictor(take_rows(X, rows), None if offset is None else offset[rows])
             return
-        from descend.tables.cells import Unknowns
+        if offset is not None:
+            raise DescendError(
+                "`offset` goes with arrays: this model takes it from the table, if it has one."
+            )
+        from descend.tables.cells import Unknowns, offsets_of
         from descend.tables.encoding import open_encoded
         from descend.tables.table import is_table
 
@@ -114,13 +131,26 @@ class Model:
                 f"this model was fitted on a table: give a file or a frame with the columns {listed}, "
                 f"got {type(data).__name__}."
             )
-        table, unknowns = open_encoded(data, self.encoding, self.facts.get("missing")), Unknowns()
-        for piece in table.slices(self.encoding.names, leaf_rows(len(self.encoding.columns))):
+        table, unknowns = (
+            open_encoded(data, self.encoding, self.facts.get("missing"), offset=self.offset),
+            Unknowns(),
+        )
+        for piece in table.slices(self.columns, leaf_rows(len(self.encoding.columns))):
             X, found = self.encoding.transform(piece.frame)
             unknowns.merge(found)
-            yield self.linear_predictor(X)
+            yield self.linear_predictor(X, None if self.offset is None else offsets_of(piece, self.offset))
         for sentence in unknowns.sentences():
             warnings.warn(sentence, DescendWarning, stacklevel=4)
+
+    def _check_offset(self, offset: Any, rows: int) -> Float | None:
+        """The offset of arrays. Raises `DescendError` where the fit had none, or there is none now."""
+        if (offset is None) != (self.offset is None):
+            raise DescendError(
+                "`offset` was not there in the fit: leave it out."
+                if self.offset is None
+                else "the model was fitted with an `offset`: give one number per row, np.zeros(rows) for none."
+            )
+        return None if offset is None else check_offset(offset, rows)
 
     def _check(self, data: Any) -> Matrix:
         X = check_matrix(data)
@@ -162,6 +192,7 @@ class Model:
             "weights": self.weights.tolist(),
             "encoding": None if self.encoding is None else self.encoding.to_dict(),
             "facts": self.facts,
+            **({} if self.offset is None else {"offset": self.offset}),
         }
         with replacing(path) as temporary:
             temporary.write_text(
@@ -243,4 +274,5 @@ def _from_content(content: dict[str, Any]) -> Model:
         raise ValueError("a weight is missing")
     if encoding is not None and encoding.feature_names != names:
         raise ValueError("the encoding does not give the features named")
-    return Model(loss, weights, content["intercept"], names, classes, encoding, content["facts"])
+    facts, offset = content["facts"], content.get("offset")
+    return Model(loss, weights, content["intercept"], names, classes, encoding, facts, offset)

@@ -18,7 +18,7 @@ from descend.engines.remote import RemoteEngine
 from descend.errors import DataError, DescendError
 from descend.models.metrics import Metrics, evaluate
 from descend.models.model import Model
-from descend.tables.cells import Unknowns
+from descend.tables.cells import Unknowns, offsets_of
 from descend.tables.encoded import EncodedTable
 from descend.tables.encoding import Encoding, label_text, open_encoded
 from descend.tables.files import URL
@@ -47,7 +47,7 @@ def score(
                 raise DataError(
                     f"{table.label!r} has no column `{name}`, {what}: there is nothing to compare with."
                 )
-        whole = EncodedTable(table, learned, budget=0, spill=False, weight=weight)
+        whole = EncodedTable(table, learned, budget=0, spill=False, weight=weight, offset=model.offset)
         session = (engine or Threads()).open(whole.side(False))
         try:
             constant = np.array(model.facts["constant"])
@@ -83,7 +83,7 @@ def write_predictions(
             raise DataError(
                 f"`keep` names `{clash[0]}`, which is a column of the predictions: rename it first."
             )
-        columns = tuple(dict.fromkeys((*_encoding(model).names, *keep)))
+        columns = tuple(dict.fromkeys((*model.columns, *keep)))
         if isinstance(engine, RemoteEngine):
             if path is None:
                 raise DescendError("workers write files: give the name of a new folder for them (--out).")
@@ -106,7 +106,7 @@ def _encoding(model: Model) -> Encoding:
 
 
 def _open(model: Model, data: Any, keep: Sequence[str], encoding: str | None) -> Table:
-    return open_encoded(data, _encoding(model), model.facts.get("missing"), keep, encoding)
+    return open_encoded(data, _encoding(model), model.facts.get("missing"), keep, encoding, model.offset)
 
 
 PART_UNITS = 8
@@ -134,7 +134,8 @@ def predicted(
     for piece in pieces:
         assert model.encoding is not None
         X, unknowns = model.encoding.transform(piece.frame)
-        z = model.linear_predictor(X)
+        offset = None if model.offset is None else offsets_of(piece, model.offset)
+        z = model.linear_predictor(X, offset)
         columns: dict[str, Any] = {name: piece.frame[name] for name in keep}
         columns["prediction"] = model.decide(z)
         if model.has_probabilities:

@@ -38,6 +38,7 @@ from descend.objectives.statistics import (
     LossSum,
     RowNorms,
     TargetSum,
+    best_constant,
 )
 
 MOMENTS_COLUMNS = 2_048
@@ -234,7 +235,7 @@ class Objective(ABC):
     @property
     @abstractmethod
     def constant(self) -> Float:
-        """The mean target, or the share of each class; one number each."""
+        """The mean target, or the share of each class, one number each; beside an offset the mean where that is zero."""
 
     @property
     @abstractmethod
@@ -464,6 +465,8 @@ class Summed(Objective):
 
     @cached_property
     def constant(self) -> Float:
+        if self.session.source.has_offset:
+            return np.array([best_constant(self.session, self.loss)])
         sums = self.session.reduce(TargetSum(self.shape[1] if self.loss.kind == "classes" else None))
         return np.asarray(sums[1:] / sums[0])
 

@@ -14,6 +14,7 @@ import numpy as np
 from descend.engines import matrix
 from descend.engines.arrays import check_matrix
 from descend.engines.blocks import Block
+from descend.engines.engine import Session
 from descend.engines.matrix import Array, Float
 from descend.errors import ShapeError
 from descend.objectives.losses import Loss
@@ -85,6 +86,37 @@ class BestSum(_Additive):
     def of(self, block: Block, params: Any = None) -> Float:
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         return np.array([s.sum(), s @ self.loss.best(block.y)], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class NullDerivatives(_Additive):
+    """`[sum of weights, of slopes, of curvatures]` of the loss where `z` is `params[0]` plus the offset of each row."""
+
+    loss: Loss
+
+    def of(self, block: Block, params: Float) -> Float:
+        z = shifted(np.full(block.rows, params[0]), block.offset)
+        s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
+        return np.array([s.sum(), s @ self.loss.gradient(z, block.y), s @ self.loss.curvature(z, block.y)])
+
+
+def best_constant(session: Session, loss: Loss) -> float:
+    """The mean target, or the mean at an offset of zero that is best beside the offset of each row.
+
+    The latter is found by Newton's method for the intercept of a model without features: what R calls the null model.
+    """
+    weight, total = session.reduce(TargetSum()).tolist()
+    mean = total / weight
+    if not session.source.has_offset:
+        return float(mean)
+    z = float(loss.link.of(np.array(mean)))
+    for _ in range(100):
+        _, slope, curvature = session.reduce(NullDerivatives(loss), np.array([z])).tolist()
+        step = float(np.clip(-slope / curvature, -4.0, 4.0)) if curvature > 0 else 0.0
+        z += step
+        if abs(step) <= 1e-14 * max(abs(z), 1.0):
+            break
+    return float(loss.link.inverse(np.array(z)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,10 @@ class EncodedSource:
         return None
 
     @property
+    def has_offset(self) -> bool:
+        return self.whole.offset is not None
+
+    @property
     def leaf_columns(self) -> int:
         return len(self.whole.encoding.columns)
 

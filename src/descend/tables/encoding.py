@@ -341,8 +341,11 @@ def open_encoded(
     missing: Sequence[str] | None,
     keep: Sequence[str] = (),
     encoding: str | None = None,
+    offset: str | None = None,
 ) -> Table:
     """A table to be encoded by what was `learned` from another one, the columns to `keep` as they are.
+
+    `offset` names a column that is added to the linear predictor.
 
     `encoding` is that of its text where it is not UTF-8. Raises `DataError` where it lacks a column.
     """
@@ -350,7 +353,8 @@ def open_encoded(
     table = open_table(
         data, missing=missing, text_columns=learned.category_names, number_columns=numbers, encoding=encoding
     )
-    absent = [name for name in learned.names if name not in table.names]
+    needed = [*learned.names, *([] if offset is None else [offset])]
+    absent = [name for name in needed if name not in table.names]
     if absent:
         listed = ", ".join(f"`{name}`" for name in absent[:8])
         raise DataError(
