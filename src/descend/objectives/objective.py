@@ -279,7 +279,7 @@ class Objective(ABC):
         return self.curvatures_in(w, [Coordinates.given(columns, self.intercept)])[0]
 
     def curvatures_in(self, w: Float, several: Sequence[Coordinates]) -> list[Curvatures]:
-        """The curvatures at `w` in several units `x` of which the columns are `u = (x - centre) / scale`.
+        """The curvatures at `w` in `several` units `x` of which the columns are `u = (x - centre) / scale`.
 
         They are the eigenvalues of the Hessian there, found from a root of it, which keeps the digits of small ones.
         One pass, of squared error none.
