@@ -8,13 +8,13 @@ import scipy.sparse
 
 from descend import Serial, Threads
 from descend.descent.local_sgd import LocalWalk, Place
-from descend.descent.newton import CentredDerivatives
 from descend.engines.arrays import ArraySource, check_offset
 from descend.engines.blocks import Block
 from descend.engines.moments import DenseMoments, Moments, Triangle
 from descend.errors import DataError, ShapeError
 from descend.objectives.batches import Batches
 from descend.objectives.losses import LOSSES
+from descend.objectives.newton_steps import CentredDerivatives
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2
 from descend.objectives.statistics import HessianSum, LossAndGradient, LossSum
