@@ -7,7 +7,7 @@ import math
 import pytest
 
 from descend import DescendError, Outcome
-from descend.descent.stopping import DEFAULT_LIMIT, TOLERANCE, Divergence, Limits, Patience
+from descend.descent.stopping import DEFAULT_LIMIT, TOLERANCE, Best, Divergence, Limits, Patience
 
 LIMITS = {
     "nothing given": ({}, Limits(DEFAULT_LIMIT, TOLERANCE, None)),
@@ -74,33 +74,52 @@ WALKS = {
 }
 
 
+def told_of(losses, rule):
+    """What a rule tells at each loss of a walk."""
+    told, above = [], 0
+    for loss in losses:
+        above = rule.after(above, loss, losses[0])
+        told.append(rule.is_certain(above, loss))
+    return told
+
+
 @pytest.mark.parametrize(("losses", "told"), WALKS.values(), ids=WALKS)
 def test_divergence(losses, told):
-    diverged = Divergence(lambda: CONSTANT)
-    assert [diverged(loss) for loss in losses] == told
+    assert told_of(losses, Divergence(lambda: CONSTANT)) == told
+
+
+def test_where_weights_cannot_run_away_only_an_overflow_is_divergence():
+    assert told_of([1.0, *[1e300] * 9, math.inf], Divergence(lambda: CONSTANT, True)) == [False] * 10 + [True]
 
 
 def test_the_constant_is_asked_for_only_where_the_start_is_exceeded():
     asked = []
-    diverged = Divergence(lambda: asked.append(1) or CONSTANT)
-    for loss in (1.0, 5.0, 9.9):
-        diverged(loss)
+    rule = Divergence(lambda: asked.append(1) or CONSTANT)
+    told_of([1.0, 5.0, 9.9, math.inf, math.nan], rule)
     assert not asked
-    diverged(10.1)
+    told_of([1.0, 10.1], rule)
     assert asked
+
+
+def best_of(losses, patience):
+    """What is best after each loss, whose weights are the loss itself."""
+    found = [Best()]
+    for loss in losses:
+        found.append(patience.after(found[-1], loss, [loss]))
+    return found[1:]
 
 
 def test_patience_counts_evaluations_without_a_new_best():
     patience = Patience(2)
-    losses = [5.0, 4.0, 4.5, 3.9, 3.9, 4.1]
-    assert [patience(loss, [loss]) for loss in losses] == [False, False, False, False, False, True]
-    assert (patience.loss, patience.weights) == (3.9, [3.9])
+    found = best_of([5.0, 4.0, 4.5, 3.9, 3.9, 4.1], patience)
+    assert [patience.is_over(best) for best in found] == [False, False, False, False, False, True]
+    assert found[-1] == (2, 3.9, [3.9])
 
 
 def test_a_loss_that_is_no_number_is_no_new_best():
-    patience = Patience(1)
-    assert patience(math.nan, [0.0])
-    assert patience.weights is None
+    (best,) = best_of([math.nan], Patience(1))
+    assert Patience(1).is_over(best)
+    assert best.weights is None
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, True])

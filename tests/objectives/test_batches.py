@@ -102,7 +102,9 @@ def test_every_row_comes_once_in_an_epoch(size):
 
 def test_an_epoch_that_is_not_walked_is_not_gathered(monkeypatch):
     gathered, pieces = [], Batches.pieces
-    monkeypatch.setattr(Batches, "pieces", lambda self, e: (gathered.append(e), pieces(self, e))[1])
+    monkeypatch.setattr(
+        Batches, "pieces", lambda self, e, made: (gathered.append(e), pieces(self, e, made))[1]
+    )
     x, y = make_line(100, seed=0)
     *_, last = steps(Objective.of(x, y > y.mean(), loss="logistic"), batch_size=10, epochs=2)
     assert (last.number, gathered) == (20, [0, 1])

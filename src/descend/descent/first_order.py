@@ -1,8 +1,8 @@
 """First-order optimizers: frozen settings, an explicit state, `init` and `step`; nothing hidden.
 
 `step(objective, w, state)` asks the objective for its gradient at `w` and returns the `Update`. The
-objective may be that of all rows or of one mini-batch. A state is a plain value, so a run can be
-stopped, saved and resumed at any step. To add an optimizer, add a frozen dataclass with these
+objective may be that of all rows or of one mini-batch. A state is a plain value that goes with every
+Step, so that `steps(resume=step)` goes on from any of them, pickled or not, to the bit. To add an optimizer, add a frozen dataclass with these
 methods and name it in `FIRST_ORDER`.
 """
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from descend.descent.stopping import Outcome
+from descend.descent.stopping import Outcome, Walk
 from descend.doors import door
 from descend.engines.matrix import Array, Float
 from descend.errors import DataError, DescendError, ShapeError
@@ -32,6 +32,8 @@ class Step(NamedTuple):
     the validation rows. `gradient_norm` is the Euclidean length of the gradient at `weights`, of shape (features,) or
     (features, outputs), the intercept last. `learning_rate` is the rate of the step that led here, `seconds` the time
     since the start, `rows_seen` how many rows were read for updates; `outcome` is set on the last step alone.
+    `state` is that of the optimizer before its next update and `walk` what else is needed to go on from here, in
+    `steps(resume=step)`: plain values that can be pickled. A `History` keeps neither.
 
     >>> import descend
     >>> objective = descend.Objective.of([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
@@ -51,6 +53,13 @@ class Step(NamedTuple):
     rows_seen: int | None = None
     weights: Float = np.empty(0)
     outcome: Outcome | None = None
+    state: Any = None
+    walk: Walk | None = None
+
+    def __repr__(self) -> str:
+        """The fields that tell where the walk is, without what it needs to go on."""
+        shown = zip(self._fields[:-2], self, strict=False)
+        return f"Step({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
 
 NUMBERS = Step._fields[:9]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from descend.descent.choose import NEWTON_LIMIT, as_optimizer, auto_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer, check_first_order
 from descend.descent.history import Step
 from descend.descent.newton import minimum
-from descend.descent.stopping import Divergence, Limits, Outcome, Patience
+from descend.descent.stopping import Divergence, Limits, Outcome, Patience, Seen, Walk
 from descend.engines.matrix import Float
 from descend.engines.splits import check_seed
-from descend.errors import DescendError, check_whole
+from descend.errors import DescendError, ShapeError, check_whole
 from descend.objectives.batches import Batches, Piece
 from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import Objective
@@ -31,6 +31,7 @@ from descend.objectives.objective import Objective
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
 """Weights that are looked back on to tell whether they swing, and how often a walk without a limit asks."""
+AT_LIMIT = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT)
 
 
 def steps(
@@ -46,6 +47,7 @@ def steps(
     time_limit: float | None = None,
     validation: Objective | None = None,
     patience: int | None = None,
+    resume: Step | None = None,
 ) -> Iterator[Step]:
     """Walk downhill, one Step at a time: row 0 is the start, the last row has an `outcome`.
 
@@ -56,8 +58,13 @@ def steps(
     proves little), or after 10,000 steps (10 epochs with `batch_size`, which steps on so many rows at a time, in an
     order that `seed` decides). `time_limit` is in seconds. Step k holds the weights after k updates and the loss
     there. `validation` adds its own loss; with `patience` the walk ends when that has not fallen so many evaluations
-    in a row, and the last row holds the best weights. Raises `DescendError` where settings do not go together and
-    `ShapeError` where `start` does not fit, before the first step.
+    in a row, and the last row holds the best weights.
+
+    `resume` is a Step of another such walk, which may have been pickled: this one goes on after it, given the same
+    settings, with the steps that would have followed, the same to the bit. Steps, epochs and seconds count from the
+    first start, so that a larger `limit` goes on from a limit. Where the settings let it end at that step, the step
+    is given once more, with its outcome. Raises `DescendError` where settings do not go together and
+    `ShapeError` where `start` or `resume` does not fit, before the first step.
 
     >>> from descend import GradientDescent, Objective, make_line
     >>> x, y = make_line(100, seed=0)
@@ -67,6 +74,9 @@ def steps(
     0 11.62
     50 0.086
     100 0.084
+    >>> for step in steps(Objective.of(x, y, intercept=False), GradientDescent(0.1), limit=101, resume=step):
+    ...     print(step.number, step.outcome.name)
+    101 STEP_LIMIT
     """
     if patience is not None and validation is None:
         raise DescendError(
@@ -77,76 +87,141 @@ def steps(
     if epochs is not None:
         check_whole("epochs", epochs)
     check_seed(seed)
-    w = objective.zeros() if start is None else objective.check_weights(start)
-    chosen = auto_optimizer(objective) if optimizer == "auto" else as_optimizer(optimizer)
-    watch = _Monitor(objective, validation, patience, batch_size is not None, chosen, tolerance is None)
+    if optimizer != "auto":
+        chosen = as_optimizer(optimizer)
+    else:
+        chosen = auto_optimizer(objective) if batch_size is None else GradientDescent()
+    if start is not None and resume is not None:
+        raise DescendError("give `start` or `resume`, not both: a walk that goes on has its weights.")
+    batches = None
     if batch_size is None:
         limits = Limits.of(limit if epochs is None else epochs, tolerance, time_limit)
-        return _whole(watch, chosen.planned(limits.steps), limits, w)
-    chosen = as_optimizer("gradient-descent" if optimizer == "auto" else optimizer)
-    check_first_order(chosen)
-    batches = Batches(objective, batch_size, seed)
-    per_epoch = -(-objective.rows // batches.size)
-    given = limit is not None or epochs is not None
-    total = limit if limit is not None else per_epoch * (epochs or DEFAULT_EPOCHS)
-    limits = Limits.of(total, tolerance if given else tolerance or 1e-6, time_limit)
-    return _batched(watch, batches, chosen.planned(total), limits, w)
+        chosen, walk = chosen.planned(limits.steps), Walk(chosen.name)
+    else:
+        check_first_order(chosen)
+        batches = Batches(objective, batch_size, seed)
+        per_epoch = -(-objective.rows // batches.size)
+        given = limit is not None or epochs is not None
+        total = limit if limit is not None else per_epoch * (epochs or DEFAULT_EPOCHS)
+        limits = Limits.of(total, tolerance if given else tolerance or 1e-6, time_limit)
+        chosen, walk = chosen.planned(total), Walk(chosen.name, batches.size, batches.seed)
+    if resume is None:
+        w = objective.zeros() if start is None else objective.check_weights(start)
+        place, seconds = _Place(0, 0, w, objective.zeros(), chosen.init(w), walk), 0.0
+    else:
+        place, seconds = _Place.after(resume, objective, walk), resume.seconds or 0.0
+    verified = tolerance is None
+    monitor = _Monitor.of(
+        objective, validation, patience, batches is not None, chosen, limits, verified, seconds
+    )
+    if batches is None:
+        return _whole(monitor, chosen, place)
+    return _batched(monitor, batches, chosen, place)
 
 
+class _Found(NamedTuple):
+    """What a look at all rows has found: losses, the gradient's length, the time, and whether this is the end."""
+
+    loss: float
+    validation_loss: float | None
+    norm: float | None
+    seconds: float
+    outcome: Outcome | None
+    seen: Seen
+    finite: Float
+    """The weights, or the last ones before whose loss was finite."""
+
+
+@dataclass(frozen=True)
 class _Monitor:
-    """What is evaluated on the way, and what ends a walk: time, divergence, patience."""
+    """What is evaluated on the way, and what ends a walk: limits, divergence, swings, patience.
 
-    def __init__(
-        self,
+    Nothing in here changes: what it has seen is a `Seen`, which goes with the Step.
+    """
+
+    objective: Objective
+    validation: Objective | None
+    patience: Patience | None
+    in_batches: bool
+    optimizer: Optimizer
+    limits: Limits
+    verified: bool
+    """Whether a small gradient has to be shown to be that of a minimum."""
+    divergence: Divergence
+    swings: bool
+    """Whether the walk may swing about the minimum for ever."""
+    began: float
+
+    @staticmethod
+    def of(
         objective: Objective,
         validation: Objective | None,
         patience: int | None,
         in_batches: bool,
         optimizer: Optimizer,
+        limits: Limits,
         verified: bool,
-    ) -> None:
-        self.objective, self.validation, self.in_batches = objective, validation, in_batches
-        self.patience = None if patience is None else Patience(patience)
-        self.optimizer, self.verified, self.check_at, self.start = optimizer, verified, 0, math.nan
-        swinging = isinstance(optimizer, GradientDescent) and not in_batches
-        bounded = swinging and _is_bounded(objective, optimizer)
-        self.diverged = Divergence(lambda: objective.constant_loss, bounded)
-        self.recent: deque[tuple[Float, float]] | None = deque(maxlen=SWINGS) if bounded else None
-        self.began = time.perf_counter()
-        self.finite: Float = objective.zeros()
+        seconds: float,
+    ) -> _Monitor:
+        """The monitor of a walk that has gone on for some `seconds` already."""
+        descends = isinstance(optimizer, GradientDescent) and not in_batches
+        bounded = descends and _is_bounded(objective, optimizer)
+        return _Monitor(
+            objective,
+            validation,
+            None if patience is None else Patience(patience),
+            in_batches,
+            optimizer,
+            limits,
+            verified,
+            Divergence(lambda: objective.constant_loss, bounded),
+            bounded,
+            time.perf_counter() - seconds,
+        )
 
     @property
     def elapsed(self) -> float:
         return time.perf_counter() - self.began
 
-    def evaluate(self, number: int, w: Float, limits: Limits, epoch: float, rows_seen: int) -> Step:
-        """The row of `number` steps: losses over all rows, and the outcome if this is the end."""
+    @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return self.limits.seconds is not None and self.elapsed >= self.limits.seconds
+
+    def look(self, number: int, w: Float, finite: Float, seen: Seen) -> _Found:
+        """Evaluate all rows after `number` steps, and tell whether this is the end."""
         norm: float | None = None
-        if limits.tolerance is None and self.in_batches:
+        if self.limits.tolerance is None and self.in_batches:
             loss = self.objective.value(w)
         else:
             loss, gradient = self.objective.value_and_gradient(w)
             norm = float(np.linalg.norm(gradient))
         if math.isfinite(loss) and np.isfinite(w).all():
-            self.finite = w
-        if math.isnan(self.start):
-            self.start = loss
-        small = limits.tolerance is not None and norm is not None and norm <= limits.tolerance
-        proven = not small or self.at_minimum(number, w, loss, norm or 0.0)
-        reached = limits.reached(number, norm if proven else None, self.elapsed)
-        outcome = (
-            Outcome.DIVERGED if self.diverged(loss) else self._or_swinging(reached, number, w, loss, limits)
-        )
-        valid = None if self.validation is None else self.validation.value(self.finite)
+            finite = w
+        if math.isnan(seen.start):
+            seen = seen._replace(start=loss)
+        proven = True
+        if self.limits.tolerance is not None and norm is not None and norm <= self.limits.tolerance:
+            proven, seen = self.at_minimum(number, w, loss, norm, seen)
+        outcome = self.limits.reached(number, norm if proven else None, self.elapsed)
+        above = self.divergence.after(seen.above, loss, seen.start)
+        if above != seen.above:
+            seen = seen._replace(above=above)
+        if self.divergence.is_certain(above, loss):
+            outcome = Outcome.DIVERGED
+        elif self.swings:
+            seen = Seen(*seen[:4], (*seen.recent[1 - SWINGS :], (w, loss)))
+            asked = self.limits.tolerance is not None and number % SWING_CHECK == 0
+            if (asked or outcome in AT_LIMIT) and self._swings(seen.recent):
+                outcome = Outcome.OSCILLATING
+        valid = None if self.validation is None else self.validation.value(finite)
         if self.patience is not None and valid is not None:
-            stop = self.patience(valid, self.finite)
-            outcome = outcome or (Outcome.EARLY_STOP if stop else None)
-        step = Step(
-            number, epoch, loss, None, valid, norm, None, self.elapsed, rows_seen, self.finite, outcome
-        )
-        return self._best(step) if outcome else step
+            seen = seen._replace(best=self.patience.after(seen.best, valid, finite))
+            if outcome is None and self.patience.is_over(seen.best):
+                outcome = Outcome.EARLY_STOP
+        return _Found(loss, valid, norm, self.elapsed, outcome, seen, finite)
 
-    def at_minimum(self, number: int, w: Float, loss: float, norm: float) -> bool:
+    def at_minimum(self, number: int, w: Float, loss: float, norm: float, seen: Seen) -> tuple[bool, Seen]:
         """Whether a small gradient is that of a minimum: to six digits, or seven where that is an estimate.
 
         Estimated by what a Newton step would still gain, where the tolerance is our own, and then ever more
@@ -154,39 +229,27 @@ class _Monitor:
         `norm**2 / (2 alpha)` above the minimum. Not known, and so taken for granted, of very many weights
         without a penalty.
         """
-        objective, rounding = self.objective, 1e-13 * self.start
+        objective, rounding = self.objective, 1e-13 * seen.start
         if not self.verified:
-            return True
+            return True, seen
         raw = objective.session.source.as_given
         if not objective.penalty.is_zero and not raw:
             alpha = float(objective.penalty.curvature(objective.penalised(w)).min(initial=np.inf))
             if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * loss + rounding):
-                return True
+                return True, seen
         if w.size > NEWTON_LIMIT and not objective.exact:
-            return raw or objective.penalty.is_zero
-        if number < self.check_at:
-            return False
-        self.check_at = number + 1 + number // 10
-        return objective.excess(w) <= 0.1 * NEGLIGIBLE * loss + rounding
+            return raw or objective.penalty.is_zero, seen
+        if number < seen.check_at:
+            return False, seen
+        proven = objective.excess(w) <= 0.1 * NEGLIGIBLE * loss + rounding
+        return proven, seen._replace(check_at=number + 1 + number // 10)
 
-    def _or_swinging(
-        self, outcome: Outcome | None, number: int, w: Float, loss: float, limits: Limits
-    ) -> Outcome | None:
-        """The outcome, or that the walk swings about the minimum: asked at a limit, and now and then without one."""
-        if self.recent is None or not math.isfinite(loss):
-            return outcome
-        self.recent.append((w, loss))
-        asked = limits.tolerance is not None and number % SWING_CHECK == 0
-        at_limit = outcome in (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT)
-        return Outcome.OSCILLATING if (asked or at_limit) and self._swings() else outcome
-
-    def _swings(self) -> bool:
+    def _swings(self, recent: tuple[tuple[Float, float], ...]) -> bool:
         """Whether losses rise or moves turn round, at a rate above what the curvature in their midst allows."""
-        assert self.recent is not None
         assert isinstance(self.optimizer, GradientDescent)
-        if len(self.recent) < SWINGS or self.recent[0][0].size > NEWTON_LIMIT:
+        if len(recent) < SWINGS or recent[0][0].size > NEWTON_LIMIT:
             return False
-        weights, losses = np.array([w.ravel() for w, _ in self.recent]), np.array([x for _, x in self.recent])
+        weights, losses = np.array([w.ravel() for w, _ in recent]), np.array([x for _, x in recent])
         moves = np.diff(weights, axis=0)
         turns = np.einsum("ij,ij->i", moves[1:], moves[:-1]) < 0
         if not (turns.mean() > 0.5 or (np.diff(losses) > 0).any()):
@@ -195,18 +258,60 @@ class _Monitor:
         limit = limit_at_minimum(self.objective, self.optimizer, middle)
         return self.optimizer.rate(self.objective) > limit
 
-    def _best(self, step: Step) -> Step:
-        """The last row at the best weights, where patience has kept any."""
-        if self.patience is None or self.patience.weights is None or step.outcome is Outcome.DIVERGED:
-            return step
-        best = self.patience.weights
-        loss, gradient = self.objective.value_and_gradient(best)
-        return step._replace(
-            loss=loss,
-            gradient_norm=float(np.linalg.norm(gradient)),
-            validation_loss=self.patience.loss,
-            weights=best,
-        )
+    def last(self, found: _Found, at: _Place, epoch: float) -> Step:
+        """The last row: at the best weights where patience has kept any."""
+        loss, valid, norm, w = found.loss, found.validation_loss, found.norm, found.finite
+        best = found.seen.best
+        if best.weights is not None and found.outcome is not Outcome.DIVERGED:
+            loss, gradient = self.objective.value_and_gradient(best.weights)
+            norm, valid, w = float(np.linalg.norm(gradient)), best.loss, best.weights
+        walk = at.walk if w is at.weights else at.walk._replace(weights=at.weights)
+        return Step(
+            at.number, epoch, loss, None, valid, norm, None, found.seconds, at.rows_seen, w, found.outcome,
+            at.state, walk,
+        )  # fmt: skip
+
+
+class _Place(NamedTuple):
+    """Where a walk is before its next look: `steps` begins or goes on here."""
+
+    number: int
+    rows_seen: int
+    weights: Float
+    finite: Float
+    """The last weights whose loss was finite."""
+    state: Any
+    walk: Walk
+    told: int = -1
+    """The number of the last step that the caller has already."""
+
+    @staticmethod
+    def after(step: Step, objective: Objective, walk: Walk) -> _Place:
+        """The place of a `step` that is resumed; `walk` says with what. Raises `DescendError` where that differs."""
+        if not (isinstance(step, Step) and step.walk is not None):
+            raise DescendError(
+                f"`resume` must be a Step that `steps` has given, got {type(step).__name__} "
+                "without what its walk knew. To begin at other weights give them as `start`."
+            )
+        known = step.walk
+        for name, had, given in (
+            ("optimizer", known.optimizer, walk.optimizer),
+            ("batch_size", known.batch_size, walk.batch_size),
+            ("seed", known.seed, walk.seed),
+        ):
+            if had != given:
+                raise DescendError(
+                    f"`{name}` must be {had}, that of the walk that `resume` is a step of, got {given}. "
+                    "To begin anew from its weights give them as `start`."
+                )
+        w = step.weights if known.weights is None else known.weights
+        if w.shape != objective.shape:
+            raise ShapeError(
+                f"`resume` has weights of shape {w.shape}, but those of this objective have shape {objective.shape}."
+            )
+        finite = step.weights if known.finite is None else known.finite
+        walk = known._replace(weights=None)
+        return _Place(step.number, step.rows_seen or 0, w, finite, step.state, walk, step.number)
 
 
 def limit_at_minimum(objective: Objective, optimizer: GradientDescent, near: Float) -> float:
@@ -225,69 +330,101 @@ def _is_bounded(objective: Objective, optimizer: Optimizer) -> bool:
     return isinstance(rate, str) or rate < optimizer.rate_limit(curvature)
 
 
-def _whole(watch: _Monitor, optimizer: Optimizer, limits: Limits, w: Float) -> Iterator[Step]:
+def _whole(monitor: _Monitor, optimizer: Optimizer, at: _Place) -> Iterator[Step]:
     """Every step sees all rows."""
-    state = optimizer.init(w)
-    for number in itertools.count():
+    objective, walk, finite, told = monitor.objective, at.walk, at.finite, at.told
+    w, state = at.weights, at.state
+    for number in itertools.count(at.number):
         with np.errstate(over="ignore", invalid="ignore"):  # a diverging walk overflows; the outcome says so
-            seen = number * watch.objective.rows if number else 0  # the first evaluation counts the rows
-            step = watch.evaluate(number, w, limits, number, seen)
-            if step.outcome:
-                yield step
+            found = monitor.look(number, w, finite, walk.seen)
+            rows_seen = number * objective.rows if number else 0
+            if found.outcome:
+                yield monitor.last(found, _Place(number, rows_seen, w, finite, state, walk), number)
                 return
-            update = optimizer.step(watch.objective, w, state)
+            update = optimizer.step(objective, w, state)
+        outcome = None
         if update.stalled:
-            watch.check_at = number
-            done = step.loss is not None and watch.at_minimum(number, w, step.loss, step.gradient_norm or 0.0)
-            yield step._replace(outcome=Outcome.PRECISION if done else Outcome.STALLED)
+            seen = found.seen._replace(check_at=number)
+            done, _ = monitor.at_minimum(number, w, found.loss, found.norm or 0.0, seen)
+            outcome = Outcome.PRECISION if done else Outcome.STALLED
+        if outcome or number > told:
+            yield Step(
+                number, number, found.loss, None, found.validation_loss, found.norm,
+                None if outcome else update.learning_rate, found.seconds, rows_seen, w, outcome, state, walk,
+            )  # fmt: skip
+        if outcome:
             return
-        yield step._replace(learning_rate=update.learning_rate)
-        w, state = update.weights, update.state
+        w, state, finite = update.weights, update.state, found.finite
+        if found.seen is not walk.seen:
+            walk = Walk(walk.optimizer, seen=found.seen)
 
 
-def _batched(
-    watch: _Monitor, batches: Batches, optimizer: Optimizer, limits: Limits, w: Float
-) -> Iterator[Step]:
+def _batched(monitor: _Monitor, batches: Batches, optimizer: Optimizer, at: _Place) -> Iterator[Step]:
     """Every step sees one batch; all rows are evaluated at the start, at the end of epochs and at the end."""
-    state, number, seen, rows = optimizer.init(w), 0, 0, batches.objective.rows
+    number, seen, w, finite, state, walk, told = at
+    rows, limit = batches.objective.rows, monitor.limits.steps
+    within = number > walk.first  # an epoch that a walk is resumed in: then nothing is evaluated
     pieces: Iterable[Piece]
-    for epoch in itertools.count():
+    while True:
         # the next epoch begins to be gathered while all rows are evaluated
-        with batches.pieces(epoch) if number < limits.steps else nullcontext([]) as pieces:
-            with np.errstate(over="ignore", invalid="ignore"):
-                pending = watch.evaluate(number, w, limits, seen / rows, seen)
-            if pending.outcome:
-                yield pending
-                return
-            for piece in pieces:
-                visited: list[tuple[Float, float | None]] = []
+        with batches.pieces(walk.epoch, number - walk.first) if number < limit else nullcontext([]) as pieces:
+            if within and number < limit and not monitor.late:
+                pending = _row(number, seen, rows, monitor.elapsed, w, state, walk)
+            else:
                 with np.errstate(over="ignore", invalid="ignore"):
-                    for batch in piece.batches[: limits.steps - number]:
+                    found = monitor.look(number, w, finite, walk.seen)
+                    if found.outcome:
+                        place = _Place(number, seen, w, finite, state, walk)
+                        yield monitor.last(found, place, seen / rows)
+                        return
+                pending = Step(
+                    number, seen / rows, found.loss, None, found.validation_loss, found.norm, None,
+                    found.seconds, seen, w, None, state, walk,
+                )  # fmt: skip
+                finite = found.finite
+                walk = walk._replace(seen=found.seen, finite=finite)
+            within = False
+            for piece in pieces:
+                visited: list[_Visit] = []
+                with np.errstate(over="ignore", invalid="ignore"):
+                    for batch in piece.batches[: limit - number]:
                         update = optimizer.step(batch, w, state)
-                        visited.append((w, update.learning_rate))
+                        visited.append((w, state, update.learning_rate))
                         w, state = update.weights, update.state
-                    made = _rows(pending, piece, visited, seen, rows, watch.elapsed)
-                yield from made
+                    made = _rows(pending, piece, visited, rows, monitor.elapsed, walk)
+                yield from made[max(told + 1 - number, 0) :]
                 number, seen = (
                     number + len(visited),
                     seen + sum(b.rows for b in piece.batches[: len(visited)]),
                 )
-                pending = Step(number, seen / rows, None, None, None, None, None, watch.elapsed, seen, w)
-                late = limits.seconds is not None and watch.elapsed >= limits.seconds
-                if number >= limits.steps or late or not np.isfinite(w).all():
+                pending = _row(number, seen, rows, monitor.elapsed, w, state, walk)
+                if number >= limit or monitor.late or not np.isfinite(w).all():
                     break
+            else:
+                walk = walk._replace(epoch=walk.epoch + 1, first=number)
+
+
+_Visit: TypeAlias = tuple[Float, Any, float | None]
+"""The weights and the state that a batch was stepped on at, and the learning rate."""
+
+
+def _row(number: int, seen: int, rows: int, elapsed: float, w: Float, state: Any, walk: Walk) -> Step:
+    """A row whose batch is still to be stepped on."""
+    return Step(number, seen / rows, None, None, None, None, None, elapsed, seen, w, None, state, walk)
 
 
 def _rows(
-    first: Step, piece: Piece, visited: list[tuple[Float, float | None]], seen: int, rows: int, elapsed: float
+    first: Step, piece: Piece, visited: list[_Visit], rows: int, elapsed: float, walk: Walk
 ) -> list[Step]:
     """The rows of the steps made on a piece; the first may hold the losses over all rows already."""
-    losses = piece.losses([w for w, _ in visited]).tolist()
-    made = []
-    for number, ((w, rate), loss, batch) in enumerate(
+    losses = piece.losses([w for w, _, _ in visited]).tolist()
+    made, seen = [], first.rows_seen or 0
+    for number, ((w, state, rate), loss, batch) in enumerate(
         zip(visited, losses, piece.batches, strict=False), first.number
     ):
-        made.append(Step(number, seen / rows, None, loss, None, None, rate, elapsed, seen, w))
+        made.append(
+            Step(number, seen / rows, None, loss, None, None, rate, elapsed, seen, w, None, state, walk)
+        )
         seen += len(batch.y)
-    made[0] = first._replace(batch_loss=losses[0], learning_rate=visited[0][1])
+    made[0] = first._replace(batch_loss=losses[0], learning_rate=visited[0][2])
     return made

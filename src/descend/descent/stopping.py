@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar, NamedTuple
 
 from descend.engines.matrix import Float
 from descend.errors import check_number, check_whole
@@ -80,25 +81,44 @@ class Limits:
         return None
 
 
+class Best(NamedTuple):
+    """The lowest validation loss so far, the weights there, and the evaluations in a row that were no lower."""
+
+    waited: int = 0
+    loss: float = math.inf
+    weights: Float | None = None
+
+
+@dataclass(frozen=True)
 class Patience:
     """Early stopping: tells when the validation loss has not fallen for `limit` evaluations in a row.
 
     Keeps the best weights. Prechelt, Early Stopping - But When? (1998), without a threshold.
+
+    >>> patience, best = Patience(2), Best()
+    >>> for loss in (3.0, 2.0, 2.5, 2.1):
+    ...     best = patience.after(best, loss, [loss])
+    >>> best.loss, patience.is_over(best)
+    (2.0, True)
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.waited, self.loss = check_whole("patience", limit), 0, math.inf
-        self.weights: Float | None = None
+    limit: int
 
-    def __call__(self, validation_loss: float, weights: Float) -> bool:
-        """Whether patience is at its end, this evaluation being the newest."""
-        if validation_loss < self.loss:
-            self.loss, self.weights, self.waited = validation_loss, weights, 0
-        else:
-            self.waited += 1
-        return self.waited >= self.limit
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", check_whole("patience", self.limit))
+
+    def after(self, best: Best, validation_loss: float, weights: Float) -> Best:
+        """What is best once an evaluation has come in."""
+        if validation_loss < best.loss:
+            return Best(0, validation_loss, weights)
+        return best._replace(waited=best.waited + 1)
+
+    def is_over(self, best: Best) -> bool:
+        """Whether patience is at its end."""
+        return best.waited >= self.limit
 
 
+@dataclass(frozen=True)
 class Divergence:
     """Tells a run that has left for infinity from one that only overshoots.
 
@@ -109,21 +129,52 @@ class Divergence:
     count as diverged. docs/explanation/diagnosis.md has the rule of both.
     """
 
-    FACTOR, PATIENCE = 10.0, 5
+    FACTOR: ClassVar[float] = 10.0
+    PATIENCE: ClassVar[int] = 5
 
-    def __init__(self, constant_loss: Callable[[], float], bounded: bool = False) -> None:
-        self.bounded = bounded
-        self.constant_loss = constant_loss  # costs a pass; asked only where the start is exceeded
-        self.start, self.above = math.nan, 0
+    constant_loss: Callable[[], float]
+    """Costs a pass; asked only where the start is exceeded."""
+    bounded: bool = False
 
-    def __call__(self, loss: float) -> bool:
-        """Whether the run has diverged, this loss being its newest."""
-        if not math.isfinite(loss):
-            return True
-        if self.bounded:
-            return False
-        if math.isnan(self.start):
-            self.start = loss
-        above = loss > self.FACTOR * self.start and loss > self.FACTOR * self.constant_loss()
-        self.above = self.above + 1 if above else 0
-        return self.above >= self.PATIENCE
+    def after(self, above: int, loss: float, start: float) -> int:
+        """The evaluations in a row that were far above, this `loss` being the newest."""
+        if self.bounded or not (math.isfinite(loss) and loss > self.FACTOR * start):
+            return 0
+        return above + 1 if loss > self.FACTOR * self.constant_loss() else 0
+
+    def is_certain(self, above: int, loss: float) -> bool:
+        """Whether the run has diverged."""
+        return not math.isfinite(loss) or above >= self.PATIENCE
+
+
+class Seen(NamedTuple):
+    """What a walk has seen on its way, as far as that may end it."""
+
+    start: float = math.nan
+    """The loss at the start."""
+    above: int = 0
+    """Evaluations in a row far above it; see `Divergence`."""
+    check_at: int = 0
+    """The step from which on a small gradient is looked at again."""
+    best: Best = Best()
+    recent: tuple[tuple[Float, float], ...] = ()
+    """The last weights and losses of a walk that may swing."""
+
+
+class Walk(NamedTuple):
+    """What a walk knows beside its weights and its optimizer's state: enough to go on from a Step."""
+
+    optimizer: str
+    """The name of the optimizer."""
+    batch_size: int | None = None
+    seed: int | None = None
+    """Of the order of rows, where there are batches."""
+    seen: Seen = Seen()
+    """Before the step was looked at, so that it can be looked at once more."""
+    epoch: int = 0
+    first: int = 0
+    """The number of the first step of the epoch."""
+    finite: Float | None = None
+    """The last weights whose loss over all rows was finite, where they are not those of the step."""
+    weights: Float | None = None
+    """Where the walk is, where the step holds other weights: the best ones, or the last finite ones."""

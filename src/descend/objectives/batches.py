@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -140,6 +141,12 @@ class Piece:
             made.append(Batch(self.of, X, self.y[rows], s, self.z[rows], offset))
         return made
 
+    def after(self, rows: int) -> Piece:
+        """The piece without its first `rows`: whole batches that were stepped on before."""
+        X = matrix.take_rows(self.X, slice(rows, None))
+        s, offset = (None if column is None else column[rows:] for column in (self.s, self.offset))
+        return Piece(self.of, X, self.y[rows:], s, self.z[rows:], offset)
+
     def losses(self, weights: Sequence[Float]) -> Float:
         """The loss of each batch that was stepped on, `weights` being those it was stepped on at.
 
@@ -174,11 +181,21 @@ class Batches:
         if reason := self.objective.session.refuses_batches:
             raise DescendError(reason)
 
-    def pieces(self, epoch: int) -> Ahead[Piece]:
-        """All batches of an epoch; a thread begins to gather them at once."""
+    def pieces(self, epoch: int, made: int = 0) -> Ahead[Piece]:
+        """The batches of an epoch but for the first `made`; a thread begins to gather them at once."""
         source = self.source
         rows = max(1, PIECE_LEAVES * leaf_rows(len(source.feature_names)) // self.size) * self.size
-        return Ahead(self._piece(segments) for segments in _cut(_windows(source, self.seed, epoch), rows))
+        return Ahead(
+            self._pieces(_cut(_windows(source, self.seed, epoch), rows), *divmod(made * self.size, rows))
+        )
+
+    def _pieces(self, cut: Iterator[list[tuple[Block, Array]]], pieces: int, rows: int) -> Iterator[Piece]:
+        """Pieces of the segments that are `cut`, without the first ones and the first rows of the next."""
+        for segments in islice(cut, pieces, None):
+            piece = self._piece(segments)
+            if rows < len(piece.y):
+                yield piece.after(rows) if rows else piece
+            rows = 0
 
     def _piece(self, segments: list[tuple[Block, Array]]) -> Piece:
         block = _gather(segments, self.objective.intercept, self._buffers)
