@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import descend
 from descend import CrossEntropy, LogisticLoss, Objective
 from descend.objectives.penalties import L2
-from descend.objectives.sampling import Sample, SampledLoss
+from descend.objectives.sampled import Sample, Sampled
 from descend.pictures.landscape import descended, surface, thin
 
 
@@ -84,7 +84,7 @@ def test_a_sample_of_all_rows_is_the_objective(name):
     s = rng.uniform(0.5, 2, 60)
     objective = Objective.of(x, y, loss=name, penalty=0.1, sample_weight=s)
     anchor = rng.normal(size=objective.shape)
-    about = SampledLoss(Sample(x, y, s, 60), LOSSES[name], L2(0.1), True, anchor, objective.value(anchor))
+    about = Sampled(Sample(x, y, s, 60), LOSSES[name], L2(0.1), True, anchor, objective.value(anchor))
     for _ in range(3):
         w = rng.normal(size=objective.shape)
         assert about.value(w) == pytest.approx(objective.value(w), rel=1e-12)
@@ -96,7 +96,7 @@ def test_a_sample_of_all_rows_is_the_objective(name):
             w = anchor.ravel().copy()
             w[pair] = a, b
             assert values[j, i] == pytest.approx(objective.value(w.reshape(anchor.shape)), rel=1e-12)
-    np.testing.assert_allclose(about.hessian(), objective.hessian(anchor), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(about.hessian(anchor), objective.hessian(anchor), rtol=1e-10, atol=1e-14)
 
 
 def test_a_sample_of_some_rows_has_the_minimum_of_the_whole():
@@ -104,9 +104,7 @@ def test_a_sample_of_some_rows_has_the_minimum_of_the_whole():
     x = rng.normal(size=(400, 2))
     y = (x @ [1.0, -1.0] + rng.logistic(size=400) > 0).astype(float)
     run = descend.fit(x, y, loss="logistic")
-    about = SampledLoss(
-        Sample(x[::8], y[::8], None, 400), LogisticLoss(), L2(0.0), True, run.weights, run.loss
-    )
+    about = Sampled(Sample(x[::8], y[::8], None, 400), LogisticLoss(), L2(0.0), True, run.weights, run.loss)
     assert about.value(run.weights) == pytest.approx(run.loss)
     there = run.weights + np.array([0.0, 0.3, -0.2])
     plane = about.plane(run.weights, np.array([1, 2]), there[1:2], there[2:])

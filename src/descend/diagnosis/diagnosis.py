@@ -19,8 +19,7 @@ from descend.engines.moments import Moments
 from descend.errors import DescendError
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
-from descend.objectives.quadratic import Quadratic
-from descend.objectives.sampling import SampledLoss, sample_of
+from descend.objectives.sampled import Around, Sampled, sample_of
 from descend.objectives.statistics import Extremes
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.run import Run
@@ -328,14 +327,12 @@ def _scene(
     objective = made.objective
     if conditioning.curvatures is None or optimum.size < 2:
         return None
-    about: Quadratic | SampledLoss
-    if isinstance(objective, Quadratic):
-        about = objective
-    else:
+    about: Around | None = objective.without_rows()
+    if about is None:
         sample = sample_of(objective.session.source, objective.rows) if run is None else run.sample
         if sample is None:
             return None
-        about = SampledLoss(sample, objective.loss, objective.penalty, objective.intercept, optimum, best)
+        about = Sampled(sample, objective.loss, objective.penalty, objective.intercept, optimum, best)
     spread = np.sqrt(np.maximum(moments.cross.diagonal()[:-1], 0.0) / moments.weight)
     constant = spread <= 1e-12 * np.abs(moments.mean[:-1])
     spread = np.where(constant, np.abs(moments.mean[:-1]), spread)

@@ -13,8 +13,7 @@ from descend.descent.trajectory import Recurrence
 from descend.diagnosis.conditioning import Conditioning
 from descend.engines.matrix import Array, Float
 from descend.objectives.coordinates import Coordinates
-from descend.objectives.quadratic import Quadratic
-from descend.objectives.sampling import SampledLoss
+from descend.objectives.sampled import Around
 from descend.pictures.film import MAX_FRAMES, Film
 from descend.pictures.filming import recorded
 from descend.pictures.landscape import surface
@@ -81,7 +80,7 @@ def _thinned(places: Array) -> Array:
 class Scene:
     """What it takes to draw the loss around the best weights: no rows beyond a sample."""
 
-    about: Quadratic | SampledLoss
+    about: Around
     optimum: Float
     scale: Float = field(repr=False)
     """The standard deviation of each weight's column."""

@@ -207,18 +207,19 @@ class ThreadSession(Session):
     """A source whose leaves are taken by `count` threads, each decoding and summing its own.
 
     Threads and BLAS are taken when the session opens and given back by `close`; a closed session that
-    is used again takes them again.
+    is used again takes them again. One that does not hold BLAS has nothing to give back while `count` is 1.
     """
 
-    def __init__(self, source: Source, count: int) -> None:
+    def __init__(self, source: Source, count: int, holds_blas: bool = True) -> None:
         self.source = source
         self.count = count
+        self.holds_blas = holds_blas
         self._pool: ThreadPoolExecutor | None = None
         self._open = False
         self._take()
 
     def _take(self) -> None:
-        if not self._open:
+        if self.holds_blas and not self._open:
             self._open = True
             machine.single_threaded.hold()
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from descend.objectives.statistics import (
     TargetSum,
     best_constant,
 )
+
+if TYPE_CHECKING:
+    from descend.objectives.quadratic import Quadratic
 
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
@@ -265,7 +268,7 @@ class Objective(ABC):
 
         >>> objective = Objective.of([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1], loss="logistic")
         >>> round(objective.excess(np.array([0.8, -1.2])), 5)
-        0.00032
+        0.00124
         """
         return newton_decrement(self, w)
 
@@ -332,7 +335,7 @@ class Objective(ABC):
         """Of all weights that fit as `w` does, those nearest to zero; `w` itself where that is not known to differ."""
         return w
 
-    def without_rows(self) -> Objective | None:
+    def without_rows(self) -> Quadratic | None:
         """The same from moments alone, for whoever keeps it when the rows are gone; None where it needs them."""
         return None
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Quadratic(Objective):
     intercept: bool
     session: Session = field(default_factory=NoRows)
     rank: int | None = None
-    exact: ClassVar[bool] = True
+    exact: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         self.loss: Loss = LOSSES["squared-error"]

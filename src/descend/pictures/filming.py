@@ -18,7 +18,7 @@ from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredE
 from descend.objectives.objective import MOMENTS_COLUMNS
 from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.objectives.quadratic import Quadratic
-from descend.objectives.sampling import Sample, SampledLoss, sample_of
+from descend.objectives.sampled import Around, Sample, Sampled, sample_of
 from descend.pictures.film import MAX_FRAMES, Film, FilmSample
 from descend.pictures.landscape import MAX_WEIGHTS, descended, surface, thin
 
@@ -98,10 +98,10 @@ def film_of_run(run: Run, interval: float | None = None) -> Film:
         "y" if encoding is None else encoding.target.name,
         encoding,
     )
-    about: Any = run.quadratic
+    about: Around | None = run.quadratic
     if about is None and sample is not None:
         settled = run.outcome.converged
-        about = SampledLoss(
+        about = Sampled(
             sample, model.loss, meaning.penalty, model.intercept, model.weights, run.loss, settled
         )
     frames = recorded(run.history)
@@ -180,13 +180,13 @@ def film_of_history(
         target=target,
     )
     sample = sample_of(ArraySource(x, y), x.shape[0])
-    about: Quadratic | SampledLoss | None = None
+    about: Around | None = None
     end = weights[-1]
     if isinstance(chosen, SquaredError) and x.shape[1] <= MOMENTS_COLUMNS:
         about = Quadratic.from_moments(Moments.of(Block(x, y)), as_penalty(None), intercept)
     elif sample is not None and np.isfinite(end).all():
         known = history.loss[-1] if len(history) else np.nan
-        about = SampledLoss(sample, chosen, as_penalty(None), intercept, end, float(known), False)
+        about = Sampled(sample, chosen, as_penalty(None), intercept, end, float(known), False)
     return _film(meaning, frames, sample, about, interval)
 
 
@@ -243,18 +243,19 @@ def _curve(history: History, name: str, rows: Array) -> Float | None:
     return np.stack([history.number[known], values[known]])
 
 
-def _by_gradient_descent(run: Run, about: Quadratic | SampledLoss | None, frames: Frames) -> Frames | None:
+def _by_gradient_descent(run: Run, about: Around | None, frames: Frames) -> Frames | None:
     """The walk of gradient descent to the same minimum, in closed form."""
     start, end = frames.weights[0], run.model.weights
     if about is None or not run.outcome.converged or end.size > MAX_WEIGHTS:
         return None
-    exact = isinstance(about, Quadratic)
-    hessian = about.hessian(end) if isinstance(about, Quadratic) else about.hessian()
-    walk = descended(start, end, hessian, run.loss)
+    walk = descended(start, end, about.hessian(end), run.loss)
     if walk is None:
         return None
-    losses = walk.losses if isinstance(about, Quadratic) else np.array([about.value(w) for w in walk.weights])
-    how = "from the moments of the data" if exact else _how(about)
+    if about.exact:
+        losses, how = walk.losses, "from the moments of the data"
+    else:
+        losses = np.array([about.value(w) for w in walk.weights])
+        how = f"from the curvature at the end; that and the losses are of {about.points.description}"
     note = (
         f"{run.optimizer.name} took {_steps(len(run.history) - 1)}; shown is how gradient descent would have gone, "
         f"at its best constant learning rate {walk.rate:.3g}: {_steps(int(walk.steps[-1]))}, "
@@ -262,10 +263,6 @@ def _by_gradient_descent(run: Run, about: Quadratic | SampledLoss | None, frames
     )
     rates = np.full(len(walk.steps), walk.rate)
     return Frames(walk.steps, walk.weights, rates, {"loss": np.stack([walk.steps, losses])}, (note,))
-
-
-def _how(about: Any) -> str:
-    return f"from the curvature at the end; that and the losses are of {about.sample.description}"
 
 
 def _steps(count: int) -> str:
@@ -276,7 +273,7 @@ def _film(
     meaning: Legend,
     frames: Frames,
     sample: Sample | None,
-    about: Quadratic | SampledLoss | None,
+    about: Around | None,
     interval: float | None,
 ) -> Film:
     names = meaning.weight_names(frames.weights.shape[1:])

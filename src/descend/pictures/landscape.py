@@ -13,7 +13,7 @@ import numpy as np
 
 from descend.engines.matrix import Array, Float
 from descend.objectives.quadratic import Quadratic
-from descend.objectives.sampling import SampledLoss
+from descend.objectives.sampled import Around
 from descend.pictures.film import MAX_FRAMES, Surface
 
 GRID = 33
@@ -125,7 +125,7 @@ def _moves(path: Float, scale: Float) -> Float:
 
 
 def surface(
-    about: Quadratic | SampledLoss | None,
+    about: Around | None,
     weights: Float,
     losses: Float,
     scale: Float,
@@ -156,17 +156,17 @@ def surface(
         end, where = minimum, "at the minimum"
     note = f"slice through the two weights that moved most, the others {where}" if flat.shape[1] > 2 else ""
     labels = (names[pair[0]], names[pair[1]])
-    if isinstance(about, Quadratic):
+    if about.exact:
         return _bowl(about, end, pair, shown, flat, labels, note, scale)
-    if not about.sample.whole:
+    if not about.points.whole:
         note = f"{note}; " if note else ""
-        note += f"loss of a sample, {about.sample.description}"
+        note += f"loss of a sample, {about.points.description}"
     end = about.anchor if about.tilted else end
     (left, right), (low, high) = _box(shown[:, pair], end.ravel()[pair], scale[pair])
     values = about.plane(end, pair, np.linspace(left, right, GRID), np.linspace(low, high, GRID))
     found = Surface(labels, (left, right), (low, high), flat[:, pair], values=values, note=note)
     if about.tilted and end.size <= MAX_WEIGHTS:
-        hessian = about.hessian()[np.ix_(pair, pair)]
+        hessian = about.hessian(end)[np.ix_(pair, pair)]
         found = replace(found, centre=end.ravel()[pair], hessian=hessian)
     return found
 
@@ -183,7 +183,7 @@ def _bowl(
 ) -> Surface | None:
     """A slice of a quadratic is a quadratic: its centre solves `hessian d = -gradient`."""
     with np.errstate(over="ignore", invalid="ignore"):
-        value, gradient = about._evaluate(end)
+        value, gradient = about.value_and_gradient(end)
     hessian = about.hessian(end)[np.ix_(pair, pair)]
     slope = gradient[pair]
     d = -np.linalg.lstsq(hessian, slope, rcond=1e-12)[0]

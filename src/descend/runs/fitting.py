@@ -23,7 +23,7 @@ from descend.models.metrics import Metrics
 from descend.models.model import Model
 from descend.objectives.losses import CrossEntropy, LogisticLoss
 from descend.objectives.objective import Objective
-from descend.objectives.sampling import sample_of
+from descend.objectives.sampled import sample_of
 from descend.runs.endings import announce, explain
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.run import Run

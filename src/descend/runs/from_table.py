@@ -15,7 +15,7 @@ from descend.engines.moments import DenseMoments, Moments
 from descend.errors import DataError
 from descend.objectives.losses import LOSSES, Loss, SquaredError, check_weighted
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
-from descend.objectives.sampling import sample_of
+from descend.objectives.sampled import sample_of
 from descend.runs.collinearity import collinear_note, relations
 from descend.runs.problem import Problem, make_problem
 from descend.runs.roles import (

@@ -15,8 +15,8 @@ from descend.errors import DescendError
 from descend.models.inference import Summary, summarise_model
 from descend.models.metrics import Metrics
 from descend.models.model import Model
-from descend.objectives.objective import Objective
-from descend.objectives.sampling import Sample, sample_of
+from descend.objectives.quadratic import Quadratic
+from descend.objectives.sampled import Sample, sample_of
 from descend.runs.problem import Problem, ProblemOptions
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Run:
     """What is known about a table's columns of numbers, where its squared error is kept."""
     _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
     _sample: Sample | None = field(default=None, repr=False)
-    _quadratic: Objective | None = field(default=None, repr=False)
+    _quadratic: Quadratic | None = field(default=None, repr=False)
     like: Any = field(default=None, repr=False)
     """An empty tensor of the kind that the rows came in, None where they were no tensors."""
 
@@ -97,11 +97,10 @@ class Run:
         return self._sample
 
     @property
-    def quadratic(self) -> Objective | None:
+    def quadratic(self) -> Quadratic | None:
         """The squared error as a function of the weights, without any rows; None for other losses."""
         if self._quadratic is None and self.problem is not None:
-            objective = self.problem.objective
-            self._quadratic = objective if objective.exact else None
+            self._quadratic = self.problem.objective.without_rows()
         return self._quadratic
 
     def animate(self, interval: float | None = None) -> Film:

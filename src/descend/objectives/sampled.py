@@ -1,17 +1,22 @@
-"""A sample of the training rows for pictures: at most a thousand, and never a read of all the data."""
+"""A sample of the training rows for pictures, at most a thousand and never a read of all the data, and the loss on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from descend.engines import matrix
+from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Block, Source
+from descend.engines.engine import ThreadSession
 from descend.engines.matrix import Array, Float
 from descend.objectives.losses import Loss
+from descend.objectives.objective import Summed
 from descend.objectives.penalties import Penalty
-from descend.objectives.statistics import HessianSum, linear_predictor
+from descend.objectives.quadratic import Quadratic
+from descend.objectives.statistics import linear_predictor
 
 MAX_POINTS = 1_000
 MAX_CELLS = 1_000_000
@@ -24,8 +29,8 @@ LEAVES = 8
 class Sample:
     """Some rows of a source, as dense columns.
 
-    `X` has shape (points, features), `y` and `sample_weight` (points,); `rows` is how many rows they
-    stand for; `first` says that they are the first rows rather than spread over all.
+    `X` has shape (points, features), `y`, `sample_weight` and `offset` (points,); `rows` is how many rows
+    they stand for; `first` says that they are the first rows rather than spread over all.
     """
 
     X: Float
@@ -33,6 +38,7 @@ class Sample:
     sample_weight: Float | None
     rows: int
     first: bool = False
+    offset: Float | None = None
 
     @property
     def whole(self) -> bool:
@@ -41,7 +47,7 @@ class Sample:
 
     @property
     def block(self) -> Block:
-        return Block(self.X, self.y, self.sample_weight)
+        return Block(self.X, self.y, self.sample_weight, self.offset)
 
     @property
     def description(self) -> str:
@@ -75,9 +81,12 @@ def sample_of(source: Source, rows: int, points: int = MAX_POINTS) -> Sample | N
         return None
     at = at[np.unique(np.linspace(0, len(at) - 1, points).round().astype(np.int64))]
     taken = block.take(at)
-    weight = None if taken.sample_weight is None else np.asarray(taken.sample_weight, dtype=np.float64)
+    weight, offset = (
+        None if column is None else np.asarray(column, dtype=np.float64)
+        for column in (taken.sample_weight, taken.offset)
+    )
     y = np.asarray(taken.y, dtype=np.float64)
-    return Sample(dense(taken), y, weight, max(rows, len(y)), not spread)
+    return Sample(dense(taken), y, weight, max(rows, len(y)), not spread, offset)
 
 
 def _first_block(source: Source) -> Block | None:
@@ -98,50 +107,66 @@ def dense(block: Block) -> Float:
     return np.ascontiguousarray(np.hstack(parts))
 
 
-@dataclass(frozen=True)
-class SampledLoss:
-    """A loss and penalty on a sample of rows, shifted to agree with the whole at `anchor`.
+class Sampled(Summed):
+    """An objective summed over a sample of rows, shifted to agree with the whole at `anchor`.
 
-    `value(w) = F_S(w) - F_S(anchor) - <grad F_S(anchor), w - anchor> + loss_at_anchor`: where the
+    `F(w) = F_S(w) - F_S(anchor) - <grad F_S(anchor), w - anchor> + loss_at_anchor`: where the
     anchor is the minimum of the whole, it is that of the shifted sample too. With `tilted` False the
-    gradient term is left out, which keeps the shape of the sample's loss far from a minimum.
+    gradient term is left out, which keeps the shape of the sample's loss far from a minimum. A
+    `loss_at_anchor` that is not finite shifts nothing.
+
+    >>> from descend.objectives.losses import LogisticLoss
+    >>> from descend.objectives.penalties import L2
+    >>> sample = Sample(np.array([[0.0], [1.0], [2.0]]), np.array([0.0, 1.0, 0.0]), None, 30)
+    >>> about = Sampled(sample, LogisticLoss(), L2(), True, np.array([0.1, -0.5]), 0.65)
+    >>> about.value(np.array([0.1, -0.5])), float(abs(about.gradient(np.array([0.1, -0.5]))).max())
+    (0.65, 0.0)
     """
 
-    sample: Sample
-    loss: Loss
-    penalty: Penalty
-    intercept: bool
-    anchor: Float
-    loss_at_anchor: float
-    tilted: bool = True
+    exact: ClassVar[Literal[False]] = False
 
-    def __post_init__(self) -> None:
-        value, gradient = self._plain(self.anchor)
-        if not self.tilted or self.sample.whole:
-            gradient = np.zeros_like(gradient)
-        shift = self.loss_at_anchor - value if np.isfinite(self.loss_at_anchor) else 0.0
-        object.__setattr__(self, "_shift", shift)
-        object.__setattr__(self, "_gradient", gradient)
+    def __init__(
+        self,
+        points: Sample,
+        loss: Loss,
+        penalty: Penalty,
+        intercept: bool,
+        anchor: Float,
+        loss_at_anchor: float,
+        tilted: bool = True,
+    ) -> None:
+        s = points.sample_weight
+        self.s = np.ones(len(points.y)) if s is None else s
+        source = ArraySource(points.X, points.y, self.s, offset=points.offset)
+        super().__init__(ThreadSession(source, 1, holds_blas=False), loss, penalty, intercept, anchor.shape)
+        self.points, self.anchor, self.tilted = points, anchor, tilted
+        self._shift, self._slope = 0.0, np.zeros_like(anchor)
+        if np.isfinite(loss_at_anchor):
+            self._shift = loss_at_anchor - self._value(anchor)
+        if tilted and not points.whole:
+            self._slope = self._evaluate(anchor)[1]
 
-    _shift: float = 0.0
-    _gradient: Float | None = None
+    def _value(self, w: Float) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return super()._value(w) + self._shift - float(np.vdot(self._slope, w - self.anchor))
 
-    def value(self, w: Float) -> float:
-        assert self._gradient is not None
-        return self._value(w) + self._shift - float(np.vdot(self._gradient, w - self.anchor))
+    def _evaluate(self, w: Float) -> tuple[float, Float]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, gradient = super()._evaluate(w)
+        gradient -= self._slope
+        return value + self._shift - float(np.vdot(self._slope, w - self.anchor)), gradient
 
     def plane(self, w: Float, pair: Array, across: Float, up: Float) -> Float:
         """`value` where two of the weights, raveled, take the values `across` and `up`: shape (up, across).
 
         Only two columns move, so each of the values costs one look at the predictions, not at `X`.
         """
-        assert self._gradient is not None
-        z = linear_predictor(self.sample.block, w, self.intercept)
+        z = linear_predictor(self.points.block, w, self.intercept)
         outputs = w.shape[1] if w.ndim == 2 else 1
         moves = [self._column(int(i) // outputs, int(i) % outputs, z) for i in pair]
-        there, weights = w.ravel().copy(), self._weights / self._weights.sum()
-        slope = self._gradient.ravel()[pair]
-        start = float(np.vdot(self._gradient, w - self.anchor)) - float(slope @ there[pair])
+        there, weights = w.ravel().copy(), self.s / self.s.sum()
+        slope = self._slope.ravel()[pair]
+        start = float(np.vdot(self._slope, w - self.anchor)) - float(slope @ there[pair])
         first, second = there[pair]
         values = np.empty((len(up), len(across)))
         for j, b in enumerate(up):
@@ -149,53 +174,20 @@ class SampledLoss:
             for i, a in enumerate(across):
                 there[pair] = a, b
                 with np.errstate(over="ignore", invalid="ignore"):
-                    losses = self.loss.value(row + (a - first) * moves[0], self.sample.y)
-                penalty = self.penalty.value(self._penalised(there.reshape(w.shape)))
+                    losses = self.loss.value(row + (a - first) * moves[0], self.points.y)
+                penalty = self.penalty_value(there.reshape(w.shape))
                 values[j, i] = float(weights @ losses) + penalty - float(slope @ there[pair])
         return values + self._shift - start
 
     def _column(self, row: int, output: int, z: Float) -> Float:
         """How the predictions change with one weight: a column of `X` at its output."""
-        column = self.sample.X[:, row] if row < self.sample.X.shape[1] else np.ones(len(z))
+        column = self.points.X[:, row] if row < self.points.X.shape[1] else np.ones(len(z))
         if z.ndim == 1:
             return column
         change = np.zeros_like(z)
         change[:, output] = column
         return change
 
-    def hessian(self) -> Float:
-        """The second derivatives at the anchor, of shape (w.size, w.size)."""
-        H = HessianSum(self.loss, self.intercept).of(self.sample.block, self.anchor) / self._weights.sum()
-        d = np.zeros(self.anchor.shape)
-        v = self._penalised(self.anchor)
-        d[: len(v)] = self.penalty.curvature(v)
-        H[np.diag_indices_from(H)] += d.ravel()
-        return np.asarray(H)
 
-    @property
-    def _weights(self) -> Float:
-        s = self.sample.sample_weight
-        return np.ones(len(self.sample.y)) if s is None else s
-
-    def _penalised(self, w: Float) -> Float:
-        return w[:-1] if self.intercept else w
-
-    def _value(self, w: Float) -> float:
-        z = linear_predictor(self.sample.block, w, self.intercept)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = self.loss.value(z, self.sample.y)
-        mean = float(self._weights @ values / self._weights.sum())
-        return mean + self.penalty.value(self._penalised(w))
-
-    def _plain(self, w: Float) -> tuple[float, Float]:
-        z = linear_predictor(self.sample.block, w, self.intercept)
-        with np.errstate(over="ignore", invalid="ignore"):
-            slopes = self.loss.gradient(z, self.sample.y)
-        s = self._weights / self._weights.sum()
-        slopes = slopes * s.reshape(-1, *[1] * (slopes.ndim - 1))
-        gradient = np.empty(w.shape)
-        v = self._penalised(w)
-        gradient[: len(v)] = self.sample.X.T @ slopes + self.penalty.gradient(v)
-        if self.intercept:
-            gradient[-1] = slopes.sum(axis=0)
-        return self._value(w), gradient
+Around: TypeAlias = Quadratic | Sampled
+"""The loss around a run, for pictures: in closed form, or on a sample; `exact` tells which."""

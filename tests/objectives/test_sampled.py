@@ -13,7 +13,7 @@ import descend
 from descend.engines import blocks
 from descend.engines.arrays import ArraySource
 from descend.engines.splits import Split
-from descend.objectives.sampling import sample_of
+from descend.objectives.sampled import sample_of
 from descend.tables.table import Table
 
 
