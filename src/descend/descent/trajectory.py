@@ -85,7 +85,10 @@ class Recurrence:
         A best loss of zero has no such share: there it is the same share of the first step's excess.
         """
         first = float(self.excess([0])[0])
-        target = share * (self.best if self.best > 1e-12 * (self.best + first) else first)
+        return self.steps_to(share * (self.best if self.best > 1e-12 * (self.best + first) else first), after)
+
+    def steps_to(self, target: float, after: int = 0) -> int | None:
+        """The first step from `after` on whose loss is at most `target` above the best one; None where none ever is."""
         if self.excess([after])[0] <= target:
             return after
         if self.rate > self.limit * (1 + 1e-9):

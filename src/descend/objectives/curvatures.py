@@ -55,6 +55,13 @@ class Curvatures:
         values[len(values) - flat :] = 0.0
         return Curvatures(values, Vt.T, flat)
 
+    @staticmethod
+    def of_hessian(H: Float, least: float) -> Curvatures:
+        """Of `H` itself; below a share of `least` of the largest its eigenvalues count as flat."""
+        values, V = np.linalg.eigh(H)
+        keep = values > least * max(float(values[-1]), 1e-300)
+        return Curvatures(np.where(keep, values, 0.0)[::-1], V[:, ::-1], int(np.count_nonzero(~keep)))
+
     @property
     def largest(self) -> float:
         return float(self.values[0])

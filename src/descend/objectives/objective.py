@@ -129,9 +129,7 @@ class Objective(ABC):
         `loss` and `penalty` are objects; with `intercept` the last weight is one. `moments` are those of the columns
         where they have been summed already.
         """
-        from descend.objectives.quadratic import (
-            Quadratic,
-        )  # which is an Objective itself: the one late import
+        from descend.objectives.quadratic import Quadratic  # itself an Objective: the one late import
 
         columns = len(session.source.feature_names)
         if loss.closed_form and columns <= MOMENTS_COLUMNS:

@@ -11,13 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from descend.descent.first_order import GradientDescent
+from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Array, Float
+from descend.objectives.curvatures import Curvatures
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Around
 from descend.pictures.film import MAX_FRAMES, Surface
 
 GRID = 33
 """Points along each side of a surface that is not a quadratic."""
+FLAT = 1e-10
+"""Below this share of the largest a curvature of a Hessian is not walked along."""
 FEW_STEPS = 60
 """Of a longer walk in closed form every second step is shown at most."""
 MAX_WEIGHTS = 1_024
@@ -37,54 +42,35 @@ class Walk:
 def descended(start: Float, end: Float, hessian: Float, loss_at_end: float) -> Walk | None:
     """Gradient descent from `start` towards the minimum `end` of a quadratic, at its best constant rate.
 
-    With curvatures `lambda` and directions `V` of the Hessian, `w_k = end + V (1 - rate lambda)^k
-    V'(start - end)` and `rate = 2 / (largest + smallest)`: no step is made one after the other. It
-    goes on until a millionth of the loss to lose is left. Nocedal and Wright, Numerical Optimization,
-    chapter 3. None where there is nothing to walk.
+    That is `2 / (largest + smallest)` curvature; no step is made one after the other (`Recurrence`). It goes on
+    until a millionth of the loss to lose is left. Nocedal and Wright, Numerical Optimization, chapter 3. Flat
+    directions are not walked. None where there is nothing to walk.
 
     >>> walk = descended(np.zeros(2), np.array([1.0, 1.0]), np.diag([1.0, 3.0]), 0.5)
     >>> walk.rate, float(walk.losses[0]), walk.weights[1].tolist()
     (0.5, 2.5, [0.5, 1.5])
     """
-    curvature, V = np.linalg.eigh(hessian)
-    along = V.T @ (start - end).ravel()
-    keep = curvature > 1e-10 * max(float(curvature[-1]), 1e-300)
-    along = np.where(keep, along, 0.0)
-    curvature = np.where(keep, curvature, 0.0)
-    gap = 0.5 * curvature * along**2
-    if not gap.sum() > 0:
+    curvatures = Curvatures.of_hessian(hessian, FLAT)
+    along = np.where(curvatures.values > 0, curvatures.directions.T @ (start - end).ravel(), 0.0)
+    rate = 2.0 / (curvatures.largest + curvatures.smallest or 1.0)
+    way = Recurrence(curvatures, along, loss_at_end, GradientDescent(rate), rate)
+    to_lose = float(way.excess([0])[0])
+    last = way.steps_to(1e-6 * to_lose) if to_lose > 0 else None
+    if last is None:
         return None
-    rate = 2.0 / float(curvature[-1] + curvature[keep].min())
-    factors = 1.0 - rate * curvature
-    steps = _steps_to_show(factors, gap, along)
-    powers = np.power(factors[None, :], steps[:, None])
-    weights = (end.ravel() + (powers * along) @ V.T).reshape(len(steps), *end.shape)
-    losses = loss_at_end + np.square(powers) @ gap
-    return Walk(steps.astype(np.float64), weights, losses, rate)
+    steps = _steps_to_show(way, last)
+    weights = (end.ravel() + way.distances(steps) @ curvatures.directions.T).reshape(len(steps), *end.shape)
+    return Walk(steps.astype(np.float64), weights, loss_at_end + way.excess(steps), rate)
 
 
-def _steps_to_show(factors: Float, gap: Float, along: Float) -> Array:
-    """All step numbers until a millionth of the gap is left.
-
-    Of many, even ones, between which the best rate swings from side to side of the valley.
-    """
-
-    def left(k: int) -> float:
-        return float(np.power(factors, 2.0 * k) @ gap)
-
-    last = 1
-    while left(last) > 1e-6 * gap.sum() and last < 1 << 40:
-        last *= 2
-    low, high = last // 2, last
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if left(middle) > 1e-6 * gap.sum() else (low, middle)
-    if high <= FEW_STEPS:
-        return np.arange(high + 1)
-    fine = 2 * np.unique(np.concatenate([np.arange(100), np.geomspace(100, high // 2, 1_500).round()]))
-    fine = fine[fine <= high]
-    path = np.power(factors[None, :], fine[:, None]) * along
-    return np.asarray(fine[thin(path, np.ones(len(along)), MAX_FRAMES // 2)])
+def _steps_to_show(way: Recurrence, last: int) -> Array:
+    """All step numbers; of many, even ones, between which the best rate swings from side to side of the valley."""
+    if last <= FEW_STEPS:
+        return np.arange(last + 1)
+    fine = 2 * np.unique(np.concatenate([np.arange(100), np.geomspace(100, last // 2, 1_500).round()]))
+    fine = fine[fine <= last].astype(np.int64)
+    path = way.distances(fine)
+    return np.asarray(fine[thin(path, np.ones(path.shape[1]), MAX_FRAMES // 2)])
 
 
 def thin(weights: Float, scale: Float, frames: int = MAX_FRAMES) -> Array:
