@@ -10,6 +10,7 @@ import json
 import re
 import textwrap
 import typing
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
@@ -227,7 +228,10 @@ def test_the_page_on_files_names_what_a_model_file_holds(runs, tmp_path):
     for number, run in enumerate(runs):
         run.save(tmp_path / f"{number}.model.json")
         models.append(json.loads((tmp_path / f"{number}.model.json").read_text("utf-8")))
-    assert keys_told('| key | holds |\n|---|---|\n| `format` | `"descend-model"` |') == list(models[0])
+    told = keys_told('| key | holds |\n|---|---|\n| `format` | `"descend-model"` |')
+    replace(runs[2].model, offset="offset").save(tmp_path / "offset.model.json")
+    assert told == list(json.loads((tmp_path / "offset.model.json").read_text("utf-8")))
+    assert told == [*models[0], "offset"]
     assert sorted(keys_told("| fact | holds |")) == sorted(
         {key for model in models for key in model["facts"]}
     )
