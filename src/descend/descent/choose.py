@@ -14,7 +14,6 @@ from descend.descent.newton import Newton
 from descend.descent.schedules import SCHEDULES
 from descend.engines.matrix import Float
 from descend.errors import DescendError
-from descend.objectives.losses import LOSSES
 from descend.objectives.objective import Objective
 
 NEWTON_LIMIT = 512
@@ -68,8 +67,9 @@ def auto_optimizer(objective: Objective) -> Optimizer:
     if objective.exact:
         return Exact()
     size = int(np.prod(objective.shape))
-    if objective.loss.name not in LOSSES and not objective.hessian(objective.zeros()).any():
-        return LBFGS()  # a loss of one's own that is straight where the walk begins
+    curved = objective.loss.curved
+    if curved is False or (curved is None and not objective.hessian(objective.zeros()).any()):
+        return LBFGS()  # where the loss is straight there is no Newton step
     coded = objective.session.source.leaf_columns <= CODED_COLUMNS and len(objective.shape) == 1
     return Newton() if size <= (CODED_LIMIT if coded else NEWTON_LIMIT) else LBFGS()
 

@@ -114,24 +114,26 @@ def wolfe_search(objective: Objective, here: Trial, direction: Float, t: float) 
         loss, gradient = objective.value_and_gradient(weights)
         return Trial(t, loss, float(np.vdot(gradient, direction)), weights, gradient)
 
-    previous = here
+    previous, close = here, 1e-15 * objective.magnitude(here.loss)
     for _ in range(30):
         at = trial(t)
-        if not _decreases(here, at) or (previous.t > 0 and at.loss >= previous.loss):
-            return _zoom(trial, here, previous, at)
+        if not _decreases(here, at, close) or (previous.t > 0 and at.loss >= previous.loss):
+            return _zoom(trial, here, previous, at, close)
         if abs(at.slope) <= CURVATURE * abs(here.slope):
             return at
         if at.slope >= 0:
-            return _zoom(trial, here, at, previous)
+            return _zoom(trial, here, at, previous, close)
         previous, t = at, 2.0 * t
     return previous
 
 
-def _zoom(trial: Callable[[float], Trial], here: Trial, low: Trial, high: Trial) -> Trial | None:
+def _zoom(
+    trial: Callable[[float], Trial], here: Trial, low: Trial, high: Trial, close: float
+) -> Trial | None:
     """Shrink the bracket between the better end `low` and `high`, by cubic interpolation."""
     for _ in range(40):
         at = trial(_between(low, high))
-        if not _decreases(here, at) or at.loss >= low.loss:
+        if not _decreases(here, at, close) or at.loss >= low.loss:
             high = at
         else:
             if abs(at.slope) <= CURVATURE * abs(here.slope):
@@ -144,12 +146,11 @@ def _zoom(trial: Callable[[float], Trial], here: Trial, low: Trial, high: Trial)
     return low if low.t > 0 and low.loss < here.loss else None
 
 
-def _decreases(here: Trial, at: Trial) -> bool:
-    """The sufficient decrease; where losses are too close to tell, the slope decides (Hager and Zhang, 2005)."""
+def _decreases(here: Trial, at: Trial, close: float) -> bool:
+    """The sufficient decrease; where losses are too `close` to tell, the slope decides (Hager and Zhang, 2005)."""
     if at.loss <= here.loss + SUFFICIENT * at.t * here.slope:
         return True
-    close = at.loss <= here.loss + 1e-15 * abs(here.loss)
-    return close and (2 * SUFFICIENT - 1) * here.slope >= at.slope
+    return at.loss <= here.loss + close and (2 * SUFFICIENT - 1) * here.slope >= at.slope
 
 
 def _between(low: Trial, high: Trial) -> float:

@@ -9,12 +9,11 @@ import numpy as np
 
 from descend.descent.first_order import Update
 from descend.engines.matrix import Float
-from descend.objectives.losses import CrossEntropy
 from descend.objectives.newton_steps import NewtonStep, sampled_step
 from descend.objectives.objective import Objective
 
 UNTOLD = 1e-14
-"""Losses that differ by a smaller share than this are too close for float64 to tell apart: gradients decide."""
+"""Losses that differ by a smaller share of their magnitude than this are too close for float64 to tell apart: gradients decide."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,11 @@ class Newton:
     def _search(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
         """As far along the step as lowers the loss."""
         loss, gradient = objective.value_and_gradient(w)
-        t = 1.0
+        t, untold = 1.0, UNTOLD * objective.magnitude(loss)
         for _ in range(60):
             there = w + t * step.move
             value, new_gradient = objective.value_and_gradient(there)
-            if t * abs(step.slope) <= UNTOLD * abs(loss):
+            if t * abs(step.slope) <= untold:
                 closer = bool(np.linalg.norm(new_gradient) < 0.5 * np.linalg.norm(gradient))
                 return Update(there if closer else w, None, t, stalled=not closer)
             if value < loss and value <= loss + 1e-4 * t * step.slope:
@@ -84,7 +83,7 @@ class Newton:
 
 def _balanced(objective: Objective, move: Float) -> Float:
     """The step less what changes no probability of softmax: an equal change of all classes, where nothing is penalised."""
-    if isinstance(objective.loss, CrossEntropy):
+    if objective.loss.only_differences:
         free = 0 if objective.penalty.is_zero else len(move) - objective.intercept
         move[free:] -= move[free:].mean(axis=1, keepdims=True)
     return move

@@ -65,6 +65,8 @@ class Loss(ABC):
     """How far `z` moves before the curvature of a row is another one, by a factor of e; infinity where it stays."""
     curved: ClassVar[bool | None] = None
     """Whether every row has a curvature above 0, which Newton's method lives on; None where that is not known."""
+    only_differences: ClassVar[bool] = False
+    """Whether the same change of all outputs changes nothing, as of softmax."""
     closed_form: ClassVar[bool] = False
     """Whether it is the square of `z - y`, whose sums over all rows follow from the moments of the columns."""
     likelihood: ClassVar[bool] = False
@@ -257,6 +259,7 @@ class CrossEntropy(Loss):
     name: ClassVar[str] = "cross-entropy"
     kind: ClassVar[Kind] = "classes"
     link: ClassVar[Link] = SOFTMAX
+    only_differences: ClassVar[bool] = True
     curvature_bound: ClassVar[float] = 0.5
     curved: ClassVar[bool | None] = True
     slope_bound: ClassVar[float] = 1.0

@@ -78,6 +78,18 @@ class TargetSum(_Additive):
 
 
 @dataclass(frozen=True, slots=True)
+class TargetRange:
+    """`[-smallest, largest]` target of the rows of positive weight; -inf where there are none."""
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        y = block.y if block.sample_weight is None else block.y[block.sample_weight > 0]
+        return np.array([-y.min(initial=np.inf), y.max(initial=-np.inf)])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.maximum(a, b, out=a)
+
+
+@dataclass(frozen=True, slots=True)
 class BestSum(_Additive):
     """`[sum of weights, sum of the best loss that each row can have]`."""
 

@@ -21,7 +21,6 @@ from descend.machine import processor
 from descend.models.inference import deviance, standard_errors, total_variance
 from descend.models.metrics import Metrics
 from descend.models.model import Model
-from descend.objectives.losses import CrossEntropy, LogisticLoss
 from descend.objectives.objective import Objective
 from descend.objectives.sampled import sample_of
 from descend.runs.endings import announce, explain
@@ -197,11 +196,12 @@ def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | 
 
 
 def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
-    """Whether every training row is on its own side: then no weights are best, without a penalty.
+    """Whether every training row is on its own side: then no weights are the most likely, without a penalty.
 
     Of arrays, whose metrics cost a pass, it is known where no row can have a loss of log 2.
     """
-    if not (problem.objective.penalty.is_zero and isinstance(problem.loss, LogisticLoss | CrossEntropy)):
+    loss = problem.loss
+    if not (problem.objective.penalty.is_zero and loss.has_classes and loss.likelihood):
         return False
     if metrics is not None:
         return bool(metrics) and metrics["training"].values["accuracy"] > 1 - 1e-12

@@ -13,9 +13,10 @@ from descend.descent.choose import NEWTON_LIMIT
 from descend.engines.engine import Session
 from descend.engines.moments import DenseMoments, Moments
 from descend.errors import DataError
-from descend.objectives.losses import LOSSES, Loss, SquaredError, check_weighted
+from descend.objectives.losses import Loss, check_weighted
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.sampled import sample_of
+from descend.objectives.statistics import TargetRange
 from descend.runs.collinearity import collinear_note, relations
 from descend.runs.problem import Problem, make_problem
 from descend.runs.roles import (
@@ -29,6 +30,7 @@ from descend.runs.roles import (
     as_split,
     balanced_weights,
     check_classes,
+    check_target,
     rounded_numbers,
     stray_texts,
 )
@@ -115,14 +117,25 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
     problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
     if profiling.retained.partial:
         problem.sampled = _sampled(profiling.retained, table, whole, problem, options, opened)
-    if loss.name not in LOSSES:
-        sample = sample_of(problem.session.source, profiling.rows["training"])
-        loss.check_target(np.zeros(1) if sample is None else sample.y)
+    _check_target(loss, target, problem, profiling.rows["training"])
     notes += _collinear(problem.objective, encoding)
     problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
     problem.missing, problem.rows = table.missing, rows
     problem.profiles = {**used, target: profiling.target}
     return problem
+
+
+def _check_target(loss: Loss, target: str, problem: Problem, rows: int) -> None:
+    """Raise `DataError` where rows hold no target of the loss, as far as the profile has not told.
+
+    A rule of one's own sees a sample of the `rows` to learn from; the range of counts is that of all rows held out.
+    """
+    if not (loss.has_classes or loss.closed_form):
+        sample = sample_of(problem.session.source, rows)
+        check_target(loss, np.zeros(1) if sample is None else sample.y, f"target `{target}`")
+    if loss.kind == "count" and problem.validation_session is not None:
+        low, high = problem.validation_session.reduce(TargetRange()) * [-1.0, 1.0]
+        check_target(loss, np.array([low, high]), f"target `{target}` of the rows held out")
 
 
 def _profile(
@@ -133,7 +146,7 @@ def _profile(
     binary = _looks_binary(table, request)
     table = table.as_floats(read)
     numeric = isinstance(profile_for(table.schema[request.target], False), NumberProfile)
-    squared = isinstance(options.loss, SquaredError) or (options.loss is None and not binary)
+    squared = not binary if options.loss is None else options.loss.closed_form
     request = replace(request, sums=numeric and squared)
     unmarked = table.unmarked(request.columns)
     if unmarked is not None:

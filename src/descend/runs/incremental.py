@@ -18,7 +18,7 @@ from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.moments import Moments
 from descend.objectives.batches import Batches
 from descend.objectives.coordinates import Coordinates
-from descend.objectives.losses import Loss, SquaredError
+from descend.objectives.losses import Loss
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.penalties import Penalty
 from descend.objectives.quadratic import Quadratic
@@ -45,7 +45,7 @@ class Instalments(Protocol):
 
 def instalments(loss: Loss, intercept: bool, columns: int, **settings: Any) -> Instalments:
     """Sums where moments are enough, else passes; `settings` are those of `Passes`."""
-    if isinstance(loss, SquaredError) and columns <= MOMENTS_COLUMNS:
+    if loss.closed_form and columns <= MOMENTS_COLUMNS:
         return Sums(intercept)
     return Passes(loss, intercept, **settings)
 

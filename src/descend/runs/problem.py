@@ -26,18 +26,21 @@ from descend.errors import DataError, DescendError, ShapeError
 from descend.machine import as_bytes
 from descend.models.metrics import Metrics, evaluate
 from descend.objectives.losses import (
-    CrossEntropy,
-    LogisticLoss,
     Loss,
-    SquaredError,
     as_loss,
     check_weighted,
 )
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2, Penalty, as_penalty
-from descend.objectives.statistics import TargetSum
 from descend.runs.collinearity import collinear_note, relations
-from descend.runs.roles import MAX_CLASSES, Columns, as_split, balanced_weights, check_classes
+from descend.runs.roles import (
+    MAX_CLASSES,
+    Columns,
+    as_split,
+    balanced_weights,
+    check_classes,
+    check_target,
+)
 
 
 class ProblemOptions(TypedDict, total=False):
@@ -171,12 +174,8 @@ class Problem:
     @cached_property
     def constant(self) -> Float:
         """The mean target of the training rows, or the share of each class."""
-        if self.objective.exact and (m := self.objective.moments) is not None:
-            return (m.mean + m.mean_low)[-1:]
-        several = isinstance(self.loss, CrossEntropy)
-        sums = self.session.reduce(TargetSum(self.objective.shape[1] if several else None))
-        mean = sums[1:] / sums[0]
-        return np.array([1.0 - mean[0], mean[0]]) if isinstance(self.loss, LogisticLoss) else mean
+        mean = self.objective.constant
+        return np.array([1.0 - mean[0], mean[0]]) if self.loss.kind == "two classes" else mean
 
     def metrics(self, w: Float) -> dict[str, Metrics]:
         """Metrics at the weights `w` of the "training" and, where there are any, the "validation" rows."""
@@ -248,13 +247,13 @@ def make_problem(
 
 
 def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Problem:
-    loss = options.loss or SquaredError()
+    loss = options.loss or as_loss("squared-error")
     x = check_matrix(x)
     y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
     check_weighted(loss, sample_weight)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, x.shape[0])
-    sources = _array_sources(x, y, sample_weight, classes, options)
+    sources = _array_sources(x, y, sample_weight, loss, classes, options)
     notes: list[str] = []
     if options.balanced:
         sources = _balanced(sources[0], classes, notes), sources[1]
@@ -276,7 +275,7 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Probl
 
 
 def _array_sources(
-    x: Matrix, y: Array, sample_weight: Any, classes: tuple[Any, ...] | None, options: _Options
+    x: Matrix, y: Array, sample_weight: Any, loss: Loss, classes: tuple[Any, ...] | None, options: _Options
 ) -> tuple[ArraySource, ArraySource | None]:
     valid = options.valid
     if valid is None:
@@ -301,6 +300,8 @@ def _array_sources(
     vy = check_column(valid[1], "valid y", vx.shape[0], "valid x")
     if classes is not None:
         vy = codes_of(vy, classes, "valid y")
+    elif loss.kind == "count":
+        check_target(loss, vy, "`valid` y")
     return ArraySource(x, y, sample_weight), ArraySource(vx, vy)
 
 
@@ -315,13 +316,13 @@ def _balanced(source: ArraySource, classes: Sequence[Any] | None, notes: list[st
 
 def encode_target(y: Array, loss: Loss) -> tuple[Array, tuple[Any, ...] | None]:
     """`y` as numbers, and the classes that its codes stand for where the loss is one of classes."""
-    if not isinstance(loss, LogisticLoss | CrossEntropy):
+    if not loss.has_classes:
         loss.check_target(y)
         return y, None
     if y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all()) and 0 < np.count_nonzero(y) < len(y):
         return y, tuple(np.array([0, 1], dtype=y.dtype).tolist())
     classes = tuple(np.unique(y).tolist())
-    need = 2 if isinstance(loss, LogisticLoss) else MAX_CLASSES
+    need = 2 if loss.kind == "two classes" else MAX_CLASSES
     if len(classes) < 2 or len(classes) > need:
         allowed = "exactly 2" if need == 2 else f"2 to {MAX_CLASSES}"
         raise DataError(f"`y` must hold {allowed} classes for the loss {loss.name}, got {len(classes)}.")

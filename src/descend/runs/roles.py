@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from descend.engines.matrix import Float
+from descend.engines.matrix import Array, Float
 from descend.engines.splits import AnySplit, LastRows, Split
 from descend.errors import DataError, DescendError
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
@@ -209,8 +209,8 @@ def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[st
     classes = _classes(profile)
     if loss is None:
         loss = _infer_loss(name, profile, classes, notes)
-    if isinstance(loss, LogisticLoss | CrossEntropy):
-        low, high = (2, 2) if isinstance(loss, LogisticLoss) else (2, MAX_CLASSES)
+    if loss.has_classes:
+        low, high = (2, 2) if loss.kind == "two classes" else (2, MAX_CLASSES)
         if classes is None or not low <= len(classes) <= high:
             found = f"more than {MAX_CLASSES}" if classes is None else str(len(classes))
             raise DataError(
@@ -226,7 +226,16 @@ def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[st
             f"target `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
             "leave those rows out."
         )
+    check_target(loss, np.array([profile.low, profile.high]), f"target `{name}`")
     return loss, Target(name)
+
+
+def check_target(loss: Loss, y: Array, name: str) -> None:
+    """`loss.check_target(y)`, the error saying `name` for the target."""
+    try:
+        loss.check_target(y)
+    except DataError as error:
+        raise DataError(str(error).replace("`y`", name)) from error
 
 
 def _classes(profile: Profile) -> tuple[Any, ...] | None:
@@ -291,7 +300,7 @@ def _usable(profiling: Profiling, columns: Columns) -> tuple[dict[str, Profile],
 
 
 def _penalty(penalty: Penalty | float | None, loss: Loss, profiling: Profiling, notes: list[str]) -> Penalty:
-    if penalty is not None or not isinstance(loss, LogisticLoss | CrossEntropy):
+    if penalty is not None or not loss.has_classes:
         return as_penalty(penalty)
     what = (
         "the training rows"
