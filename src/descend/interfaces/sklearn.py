@@ -7,12 +7,13 @@ is a change of coordinates for the descent and changes no converged answer.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from descend.errors import DataError, DescendError, MissingExtraError
-from descend.objectives.links import LOGIT, SOFTMAX
+from descend.objectives.links import LOGIT
 
 try:
     from sklearn.base import ClassifierMixin, RegressorMixin
@@ -22,14 +23,15 @@ except ImportError as error:
 
 from descend.engines.matrix import Array, Float
 from descend.interfaces.sklearn_base import LinearEstimator, class_weighted
-from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, as_loss
+from descend.objectives.losses import Loss, as_loss
 
 
 class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
-    """Linear regression: minimises `mean((X @ w + b - y)**2) + alpha / 2 * sum(w**2)`.
+    """Linear regression: minimises `mean((X @ w + b - y)**2) + alpha / 2 * sum(w**2)`, or the mean of another loss.
 
-    `X` has shape (rows, features), dense, CSR or a frame; `y` (rows,). `loss` is "squared-error", the name of
-    another loss of numbers, an object or a function of torch tensors. `penalty` is "l2" or None, `alpha` its
+    `X` has shape (rows, features), dense, CSR or a frame; `y` (rows,). `loss` is "squared-error", "huber", "poisson"
+    for counts, an object such as `HuberLoss(0.3)` or a function of torch tensors. `predict` gives the mean, of counts
+    `exp(X @ w + b)`; `score` is R², as of scikit-learn's regressors, whatever the loss. `penalty` is "l2" or None, `alpha` its
     strength ("auto" is 0 here). `optimizer` is "auto" (exact), exact, newton, lbfgs, gradient-descent, adam or one
     of the package's objects; `learning_rate` is that of gradient descent and Adam, a number, a schedule or "auto".
     `fit_intercept` adds an intercept; with `warm_start` a fit begins at the weights of the one before;
@@ -102,18 +104,24 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         return made
 
     def predict(self, X: Any) -> Array:
-        """One number for each row of `X`, shape (rows,)."""
-        return self._predictor(X)
+        """The mean of the target for each row of `X`, shape (rows,): of counts the exponential of the linear predictor."""
+        return self._loss().link.inverse(self._predictor(X))
 
     def _loss(self) -> Loss:
         loss = as_loss(self.loss)
-        if isinstance(loss, LogisticLoss | CrossEntropy):
+        if loss.has_classes:
             raise DescendError(f"`loss` {loss.name} is one of classes. Use LinearClassifier.")
-        if not loss.has_classes and loss.outputs(1) is not None:
+        if loss.outputs(1) is not None:
             raise DescendError(
                 "`loss` must be one of a single prediction a row: with several use `descend.fit(x, y, loss=...)`."
             )
         return loss
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        with suppress(DescendError):  # `fit` tells of a loss that is none
+            tags.target_tags.positive_only = as_loss(self.loss).kind == "count"
+        return tags
 
     def _learn(self, w: Float, kind: Any) -> None:
         super()._learn(w, kind)
@@ -213,8 +221,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
                 "Give a dict of weights."
             )
         s = class_weighted(self.class_weight, self.classes_, codes, self._weights(sample_weight, X))
-        outputs = len(self.classes_) if isinstance(loss, CrossEntropy) else None
-        made: LinearClassifier = self._partial(X, codes, s, loss, outputs)
+        made: LinearClassifier = self._partial(X, codes, s, loss, loss.outputs(len(self.classes_)))
         return made
 
     def decision_function(self, X: Any) -> Float:
@@ -228,11 +235,19 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[codes])
 
     def predict_proba(self, X: Any) -> Float:
-        """One probability per class for each row of `X`, shape (rows, classes), in the order of `classes_`."""
-        z = self.decision_function(X)
+        """One probability per class for each row of `X`, shape (rows, classes), in the order of `classes_`.
+
+        Raises `DescendError` where the loss knows no probabilities.
+        """
+        z, loss = self.decision_function(X), self._loss()
+        if not loss.link.probabilities:
+            raise DescendError(f"`predict_proba` needs a loss of probabilities, and {loss.title} has none.")
         if z.ndim == 2:
-            return SOFTMAX.inverse(z)
-        return np.column_stack([LOGIT.inverse(z) for z in (-z, z)])
+            return loss.link.inverse(z)
+        if loss.link == LOGIT or loss.kind == "classes":  # of two classes, by their difference
+            return np.column_stack([LOGIT.inverse(z) for z in (-z, z)])
+        p = loss.link.inverse(z)
+        return np.column_stack([1.0 - p, p])
 
     def predict_log_proba(self, X: Any) -> Float:
         """The logarithms of `predict_proba` for the rows of `X`."""
@@ -242,9 +257,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
     def _loss(self) -> Loss:
         two = len(self.classes_) == 2
         if isinstance(self.loss, str) and self.loss == "auto":
-            return LogisticLoss() if two else CrossEntropy()
+            return as_loss("logistic" if two else "cross-entropy")
         loss = as_loss(self.loss)
-        if not isinstance(loss, LogisticLoss | CrossEntropy) or (isinstance(loss, LogisticLoss) and not two):
+        if not loss.has_classes or (loss.kind == "two classes" and not two):
             raise DescendError(
                 f"`loss` must be auto, logistic (two classes) or cross-entropy, got {loss.name} "
                 f"with {len(self.classes_)} classes."
@@ -264,6 +279,6 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
 
     def _start(self) -> Float | None:
         W = np.vstack([self.coef_.T, self.intercept_]) if self.fit_intercept else self.coef_.T
-        if isinstance(self._loss(), LogisticLoss):
+        if self._loss().kind == "two classes":
             return np.asarray(W[:, 0])
         return np.column_stack([-W / 2, W / 2]) if len(self.classes_) == 2 else np.asarray(W)
