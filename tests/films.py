@@ -78,8 +78,25 @@ def classes(features, count, steps=60):
     )  # fmt: skip
 
 
+def counts(features=1, steps=60):
+    """Counts by a log link: the mean is the exponential of the linear predictor."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1.5, 1.5, size=(150, features))
+    X = with_ones(x)
+    y = rng.poisson(np.exp(X @ np.append(np.linspace(1.3, 0.4, features), 0.6))).astype(float)
+    weights = walk(lambda w: X.T @ (np.exp(X @ w) - y) / len(y), np.zeros(features + 1), 0.1, steps)
+    number = np.arange(steps + 1)
+    losses = np.array([(np.exp(X @ w) - y * (X @ w)).mean() for w in weights])
+    names = tuple(f"x{i}" for i in range(features)) if features < 3 else ()
+    return Film(
+        "count", number, weights, (*(f"x{i}" for i in range(features)), "(intercept)"), curves(number, losses),
+        sample=FilmSample(x, y, weights, names, 150), target="visits", link="log",
+    )  # fmt: skip
+
+
 FILMS = {
     "line": line(),
+    "curve": counts(),
     "fit": fit(),
     "sigmoid": classes(1, 2),
     "boundary": classes(2, 2),

@@ -1,10 +1,17 @@
 // A film as the player uses it: parsed JSON, and what can be asked of a frame.
 
+// How a prediction follows from the linear predictor: numbers alone; of several classes it is the softmax.
+const LINKS = { identity: (z) => z, log: Math.exp, logit: sigmoid };
+const LINK_OF = { regression: "identity", "two-class": "logit", "multi-class": "softmax" };
+
 export class Film {
   constructor(data) {
     if (data?.format !== "descend-film") throw new Error("this is not a film of descend");
     if (data.version !== 1) throw new Error(`this player reads version 1 of the format, got ${data.version}`);
     Object.assign(this, data);
+    this.link ??= LINK_OF[this.model] ?? "identity";
+    this.mean = LINKS[this.link];
+    this.probable = this.link === "logit" || this.link === "softmax"; // a hinge, say, knows no probabilities
     this.index();
   }
 
@@ -42,6 +49,11 @@ export class Film {
     return x.map((row) => row.reduce((z, value, j) => z + value * w[j], w[k]));
   }
 
+  // What is predicted of every point, of a model of one number.
+  predicted(frame) {
+    return this.predictor(frame).map((z) => this.mean(z));
+  }
+
   // The frame with the lowest loss: what a picture's limits are made for, also when a run diverged.
   get best() {
     let best = this.last;
@@ -61,9 +73,11 @@ export class Film {
   get calm() {
     const start = this.value("loss", 0);
     if (!Number.isFinite(start)) return this.last;
+    const gained = start - Math.min(...this.steps.map((_, f) => this.value("loss", f)).filter(Number.isFinite));
+    const limit = start + 29 * Math.max(Math.abs(start), gained); // the loss of counts may be below zero
     for (let f = 1; f < this.length; f++) {
       const value = this.value("loss", f);
-      if (value === null || value > 30 * start) return f - 1;
+      if (value === null || value > limit) return f - 1;
     }
     return this.last;
   }
@@ -86,7 +100,9 @@ export class Film {
   }
 }
 
-export const sigmoid = (z) => 1 / (1 + Math.exp(-z));
+export function sigmoid(z) {
+  return 1 / (1 + Math.exp(-z));
+}
 
 export function softmax(z) {
   const top = Math.max(...z);

@@ -9,6 +9,7 @@ import { FitPanel, LinePanel, ResidualPanel } from "./panels/regression.js";
 
 const MODELS = {
   line: [LinePanel],
+  curve: [LinePanel],
   fit: [FitPanel, ResidualPanel],
   sigmoid: [SigmoidPanel],
   boundary: [BoundaryPanel],

@@ -28,6 +28,13 @@ def _classes(features: int, count: int) -> Film:
     return descend.fit(x, y, loss=loss, penalty=0.01, optimizer=GradientDescent(), steps=60).animate()
 
 
+def _counts(features: int) -> Film:
+    rng = np.random.default_rng(20 + features)
+    x = rng.uniform(-1.5, 1.5, size=(240, features))
+    y = rng.poisson(np.exp(x @ np.linspace(1.2, 0.4, features) + 0.5))
+    return descend.fit(x, y, loss="poisson", optimizer=GradientDescent(0.05), steps=60, valid=0.2).animate()
+
+
 def _lesson(rate: float = 0.1, **how: Any) -> Film:
     x, y = descend.make_line(100, weights=(3, 2), seed=0)
     how = {"intercept": False, "start": (0.5, 0.75), "optimizer": GradientDescent(rate), "steps": 100} | how
@@ -68,6 +75,8 @@ FILMS: dict[str, Callable[[], Film]] = {
     "exact": lambda: _lesson(optimizer="exact", steps=None),
     "two features": lambda: _regression(2),
     "ten features": lambda: _regression(10),
+    "counts": lambda: _counts(1),
+    "counts, four features": lambda: _counts(4),
     "sigmoid": lambda: _classes(1, 2),
     "boundary": lambda: _classes(2, 2),
     "histogram": lambda: _classes(10, 2),

@@ -15,6 +15,7 @@ from descend.pictures.page import framed
 PANELS = {
     "lesson": ["Data and line", "Loss surface and path", "Loss", "Coefficients"],
     "two features": ["Predicted and actual", "Residuals", "Loss surface and path", "Loss", "Coefficients"],
+    "counts": ["Data and curve", "Loss surface and path", "Loss", "Coefficients"],
     "sigmoid": ["Probability and classes", "Loss surface and path", "Loss", "Coefficients"],
     "boundary": ["Boundary and probability", "Loss surface and path", "Loss", "Coefficients"],
     "histogram": ["Probabilities by class", "Loss surface and path", "Loss", "Coefficients"],
@@ -22,7 +23,7 @@ PANELS = {
     "classes": ["Probability of the true class", "Loss surface and path", "Loss", "Coefficients"],
     "loop": ["Loss", "Weights"],
 }
-LIKE = {"ten features": "two features"} | dict.fromkeys(
+LIKE = {"ten features": "two features", "counts, four features": "two features"} | dict.fromkeys(
     ("exact", "diverged", "leaving", "overflown"), "lesson"
 )
 
@@ -43,6 +44,27 @@ def test_every_film_is_drawn_at_every_width(name, width, films, open_film):
         "texts => texts.filter(t => t.getBoundingClientRect().right > innerWidth + 1).map(t => t.textContent)"
     )
     assert outside == []
+
+
+def test_a_count_is_drawn_as_the_exponential_and_losses_below_zero_where_they_are(films, open_film):
+    film = films("counts")
+    assert film.loss(film.frames - 1) < 0 < film.loss(0)
+    tab = open_film(film)
+    slope, intercept = film.sample.predictors[-1]
+    said = tab.page.locator(".dp-model .dp-aside").text_content()
+    assert said.startswith(f"exp({slope:.4g} × x0")
+    assert f"{abs(intercept):.3g}"[:4] in said
+    axis = tab.page.locator(".dp-loss svg text").all_text_contents()
+    assert "log scale" not in axis
+    assert any(text.startswith("−") for text in axis)
+
+
+def test_classes_without_probabilities_have_a_boundary_alone(films, open_film):
+    tab = open_film(replace(films("boundary"), link="identity"))
+    assert tab.page.locator(".dp-cap b").first.text_content() == "Boundary"
+    box = tab.page.locator(".dp-model canvas").last.bounding_box()
+    tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert "probability" not in tab.page.locator(".dp-model").text_content()
 
 
 def test_play_goes_to_the_end_in_the_time_that_the_frames_take(films, open_film):

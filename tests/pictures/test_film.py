@@ -40,6 +40,27 @@ def test_a_film_comes_back_from_its_json(name):
     strict(text)
 
 
+def test_a_link_is_told_where_it_does_not_go_without_saying():
+    assert "link" not in strict(FILMS["line"].to_json())
+    assert "link" not in strict(FILMS["sigmoid"].to_json())
+    film = FILMS["curve"]
+    assert strict(film.to_json())["link"] == "log"
+    back = Film.from_json(film.to_json())
+    assert (back.picture, back.link) == ("curve", "log")
+    z = film.sample.linear_predictor(3)
+    np.testing.assert_allclose(back.predicted(3), np.exp(z), rtol=1e-3)
+    with pytest.raises(DataError, match="it has the link 'probit', and this descend knows identity, log"):
+        Film.from_json(film.to_json().replace('"link":"log"', '"link":"probit"'))
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    {"sigmoid": "none", "boundary": "boundary", "histogram": "none", "regions": "regions", "classes": "none"}.items(),
+)
+def test_classes_without_probabilities_are_drawn_where_they_need_none(name, picture):
+    assert replace(FILMS[name], link="identity").picture == picture
+
+
 def test_nan_and_infinity_become_null():
     film = replace(
         FILMS["line"],

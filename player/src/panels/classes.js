@@ -1,7 +1,7 @@
 // Pictures of a classification: the sigmoid, the boundary, probabilities by class, regions.
 
 import { Chart, padded, short } from "../chart.js";
-import { sigmoid, softmax, spread, text } from "../film.js";
+import { softmax, spread, text } from "../film.js";
 
 const label = (film, k) => film.classes[k] ?? String(k);
 const percent = (p) => (Number.isFinite(p) ? `${(100 * p).toFixed(1)} %` : "–");
@@ -18,7 +18,7 @@ export class SigmoidPanel extends Chart {
 
   p(frame, x) {
     const [slope, intercept] = this.film.sample.predictors[frame];
-    return sigmoid(slope * x + intercept);
+    return this.film.mean(slope * x + intercept);
   }
 
   limits() {
@@ -94,7 +94,11 @@ class Plane extends Chart {
 
 export class BoundaryPanel extends Plane {
   constructor(film) {
-    super(film, "Boundary and probability");
+    super(film, film.probable ? "Boundary and probability" : "Boundary");
+  }
+
+  p(z) {
+    return this.film.probable ? this.film.mean(z) : Number(z > 0);
   }
 
   z(frame, a, b) {
@@ -103,7 +107,8 @@ export class BoundaryPanel extends Plane {
   }
 
   said(frame, a, b) {
-    return `probability of ${label(this.film, 1)}  ${percent(sigmoid(this.z(frame, a, b)))}`;
+    const z = this.z(frame, a, b);
+    return this.film.probable ? `probability of ${label(this.film, 1)}  ${percent(this.p(z))}` : `score  ${text(z)}`;
   }
 
   // z is linear on the screen too, so the probability is a gradient of colours along one direction.
@@ -120,7 +125,7 @@ export class BoundaryPanel extends Plane {
     context.globalAlpha = 0.34;
     if (steep < 1e-14) {
       context.fillStyle = z > 0 ? second : first;
-      context.globalAlpha = 0.34 * Math.abs(2 * sigmoid(z) - 1);
+      context.globalAlpha = 0.34 * Math.abs(2 * this.p(z) - 1);
       context.fillRect(left, top, right - left, bottom - top);
       context.globalAlpha = 1;
       return;
@@ -130,7 +135,7 @@ export class BoundaryPanel extends Plane {
     const place = (value) => [cx + ((value - z) * gx) / steep, cy + ((value - z) * gy) / steep];
     const shading = context.createLinearGradient(...place(-span), ...place(span));
     for (let i = 0; i <= 24; i++) {
-      const p = sigmoid(-span + (2 * span * i) / 24);
+      const p = this.p(-span + (2 * span * i) / 24);
       shading.addColorStop(i / 24, faded(p > 0.5 ? second : first, Math.abs(2 * p - 1)));
     }
     context.fillStyle = shading;
@@ -167,13 +172,14 @@ export class RegionsPanel extends Plane {
 
   p(frame, a, b) {
     const w = this.film.sample.predictors[frame];
-    return softmax(w[2].map((c, k) => w[0][k] * a + w[1][k] * b + c));
+    const z = w[2].map((c, k) => w[0][k] * a + w[1][k] * b + c);
+    return this.film.probable ? softmax(z) : z.map((value) => Number(value === Math.max(...z)));
   }
 
   said(frame, a, b) {
     const p = this.p(frame, a, b);
     const k = p.indexOf(Math.max(...p));
-    return `predicted  ${label(this.film, k)}, ${percent(p[k])}`;
+    return `predicted  ${label(this.film, k)}${this.film.probable ? `, ${percent(p[k])}` : ""}`;
   }
 
   shade(context, frame) {
@@ -212,7 +218,7 @@ export class HistogramPanel extends Chart {
   counts(frame) {
     const counts = [new Array(BINS).fill(0), new Array(BINS).fill(0)];
     this.film.predictor(frame).forEach((z, i) => {
-      const p = sigmoid(z);
+      const p = this.film.mean(z);
       if (Number.isFinite(p)) counts[this.ys[i]][Math.min(BINS - 1, Math.floor(p * BINS))]++;
     });
     return counts;

@@ -31,13 +31,14 @@ export class LossPanel extends Chart {
         const [steps, values] = this.film.curves[name];
         return { name, steps, values };
       });
-    const positive = this.curves.flatMap(({ values }) => finite(values)).filter((value) => value > 0);
-    const [low, high] = extent(positive);
-    this.log = low > 0;
+    const all = this.curves.flatMap(({ values }) => finite(values));
+    const [low, high] = extent(all.filter((value) => value > 0));
+    this.log = low > 0 && Math.min(...all) >= 0; // the loss of counts may be below zero
     this.x = stepScale(this.film);
     this.y = this.log ? scaleLog() : scaleLinear();
     const room = Math.min(high > low * 1.02 ? (high / low) ** 0.05 : 1.1, 1e12);
     if (this.log) this.y.domain([Math.max(low / room, 1e-307), Math.min(high * room, 1e307)]);
+    else if (low > 0) this.y.domain(padded(all, 0.05));
     this.margin.right = this.curves.length > 1 ? 78 : 14;
     this.names.x = stepName(this.x);
     this.names.y = this.log ? "log scale" : "";

@@ -1,4 +1,5 @@
-// Pictures of a regression: the line through the points; predicted against actual, and the residuals.
+// Pictures of numbers and counts: the line through the points, a curve where the link bends it; predicted against
+// actual, and the residuals.
 
 import { Chart, padded } from "../chart.js";
 import { text } from "../film.js";
@@ -6,14 +7,14 @@ import { text } from "../film.js";
 export class LinePanel extends Chart {
   constructor(film) {
     const name = film.sample.names[0];
-    super(film, { title: "Data and line", x: name, y: film.target, kind: "dp-model" });
+    super(film, { title: `Data and ${film.picture}`, x: name, y: film.target, kind: "dp-model" });
     this.points = film.sample.x.map(([value], i) => [value, film.sample.y[i]]);
     this.margin.right = 42;
   }
 
   at(frame, x) {
     const [slope, intercept] = this.film.sample.predictors[frame];
-    return slope * x + intercept;
+    return this.film.mean(slope * x + intercept);
   }
 
   limits() {
@@ -27,7 +28,12 @@ export class LinePanel extends Chart {
   }
 
   line(frame) {
-    return this.x.domain().map((x) => [this.x(x), this.y(this.at(frame, x))]);
+    const [left, right] = this.x.domain();
+    const pieces = this.film.picture === "line" ? 1 : 160;
+    return Array.from({ length: pieces + 1 }, (_, i) => {
+      const x = i === pieces ? right : left + (i / pieces) * (right - left);
+      return [this.x(x), this.y(this.at(frame, x))];
+    });
   }
 
   under(context) {
@@ -53,16 +59,17 @@ export class LinePanel extends Chart {
     const line = this.line(frame);
     this.stroke(context, line, this.look.model, this.look.line + 0.6);
     const [bottom, top] = this.y.range();
-    const [[left, a], [right, b]] = line;
+    const [[left, a], [right, b]] = [line[0], line.at(-1)];
     if (Math.min(a, b) > bottom || Math.max(a, b) < top) {
-      this.away(context, (left + right) / 2, a > bottom ? bottom + 1e4 : top - 1e4, "the line has left");
+      this.away(context, (left + right) / 2, a > bottom ? bottom + 1e4 : top - 1e4, `the ${this.film.picture} has left`);
     }
   }
 
   tell(frame) {
     const [slope, intercept] = this.film.sample.predictors[frame];
     const sign = intercept < 0 ? "−" : "+";
-    this.aside.text(`${text(slope)} × ${this.film.sample.names[0]} ${sign} ${text(Math.abs(intercept))}`);
+    const z = `${text(slope)} × ${this.film.sample.names[0]} ${sign} ${text(Math.abs(intercept))}`;
+    this.aside.text(this.film.link === "log" ? `exp(${z})` : z);
   }
 
   hover(px, py, frame) {
@@ -86,20 +93,20 @@ class Predicted extends Chart {
   constructor(film, options) {
     super(film, options);
     this.ys = film.sample.y;
-    this.predicted = film.predictor(0);
-    this.bestPredicted = film.predictor(film.best);
+    this.predicted = film.predicted(0);
+    this.bestPredicted = film.predicted(film.best);
   }
 
   // What is actual and what the best frame predicts; the start's predictions too where they are not far.
   limits() {
     const [low, high] = padded([...this.ys, ...this.bestPredicted], 0.04);
-    const [left, right] = padded([low, high, ...this.film.predictor(0)], 0.02);
+    const [left, right] = padded([low, high, ...this.film.predicted(0)], 0.02);
     this.x.domain(right - left <= 3 * (high - low) ? [left, right] : [low, high]);
     this.vertical(low, high);
   }
 
   draw(frame) {
-    this.predicted = this.film.predictor(frame);
+    this.predicted = this.film.predicted(frame);
     super.draw(frame);
   }
 

@@ -23,6 +23,7 @@ import numpy as np
 from descend.engines.matrix import Float
 from descend.errors import DataError, DescendError
 from descend.files import replacing
+from descend.objectives.links import IDENTITY, LINKS, Link
 
 FORMAT, VERSION = "descend-film", 1
 MAX_FRAMES = 300
@@ -30,7 +31,9 @@ MAX_POINTS = 1_000
 DIGITS = 6
 """Significant digits of a number in a film's JSON."""
 
-PICTURES = ("line", "fit", "sigmoid", "boundary", "histogram", "regions", "classes", "none")
+LINK_OF = {"regression": "identity", "two-class": "logit", "multi-class": "softmax"}
+"""The link that goes without saying for what is learned."""
+PICTURES = ("line", "curve", "fit", "sigmoid", "boundary", "histogram", "regions", "classes", "none")
 KINDS = {".html": "to_html", ".json": "to_json"}
 PAINTED = (".gif", ".mp4", ".png")
 
@@ -144,7 +147,7 @@ class Film:
     """
 
     model: str
-    """What is learned: "regression", "two-class", "multi-class", or "weights" where nothing is known."""
+    """What is learned: "regression", "count", "two-class", "multi-class", or "weights" where nothing is known."""
     steps: Float
     weights: Float
     names: tuple[str, ...]
@@ -162,6 +165,18 @@ class Film:
     """What a viewer should know: that the film shows another optimizer's walk, or a sample of first rows."""
     interval: float = 20.0
     """Milliseconds that a frame is shown."""
+    link: str = ""
+    """The name of the link, where it is another than that of `LINK_OF`."""
+
+    @property
+    def mean(self) -> Link:
+        """The link that turns linear predictors into predictions."""
+        return LINKS[self.link or LINK_OF.get(self.model, "identity")]
+
+    def predicted(self, frame: int) -> Float:
+        """What is predicted of every point of the sample at a `frame`, of shape (points,) or (points, classes)."""
+        assert self.sample is not None
+        return self.mean.inverse(self.sample.linear_predictor(frame))
 
     @property
     def frames(self) -> int:
@@ -172,18 +187,23 @@ class Film:
     def picture(self) -> str:
         """The picture of the model itself, one of `PICTURES`.
 
-        Regression: "line" with one feature, else "fit" (predicted against actual). Two classes:
-        "sigmoid" with one feature, "boundary" with two, else "histogram" of probabilities. More
-        classes: "regions" with two features, else "classes".
+        Numbers and counts: "line" with one feature, "curve" where the link bends it, else "fit" (predicted against
+        actual). Two classes: "sigmoid" with one feature, "boundary" with two, else "histogram" of probabilities.
+        More classes: "regions" with two features, else "classes". Classes without probabilities have a picture with
+        two features alone.
         """
         if self.sample is None or not len(self.sample.y):
             return "none"
         named = len(self.sample.names)
-        return {
-            "regression": {1: "line"}.get(named, "fit"),
+        line = "line" if self.mean == IDENTITY else "curve"
+        picture = {
+            "regression": {1: line}.get(named, "fit"),
+            "count": {1: line}.get(named, "fit"),
             "two-class": {1: "sigmoid", 2: "boundary"}.get(named, "histogram"),
             "multi-class": {2: "regions"}.get(named, "classes"),
         }.get(self.model, "none")
+        needs_probabilities = picture in ("sigmoid", "histogram", "classes")
+        return "none" if needs_probabilities and not self.mean.probabilities else picture
 
     def loss(self, frame: int, curve: str = "loss") -> float:
         """The value of a `curve`, one of `curves`, at a `frame`, counted from 0; NaN where there is none."""
@@ -211,6 +231,7 @@ class Film:
             "curves": {name: _plain(curve) for name, curve in self.curves.items()},
             "sample": _fields(self.sample),
             "surface": _fields(self.surface),
+            **({"link": self.link} if self.link else {}),
         }
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -361,7 +382,14 @@ def _film(content: dict[str, Any]) -> Film:
         outcome=content["outcome"],
         notes=tuple(content["notes"]),
         interval=float(content["interval"]),
+        link=_link(content.get("link", "")),
     )
+
+
+def _link(name: str) -> str:
+    if name and name not in LINKS:
+        raise ValueError(f"it has the link {name!r}, and this descend knows {', '.join(LINKS)}")
+    return name
 
 
 def _sample(content: dict[str, Any]) -> FilmSample:

@@ -14,12 +14,13 @@ from descend.engines.blocks import Block
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import Moments
 from descend.errors import DescendError, ShapeError
-from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError, as_loss
+from descend.objectives.links import IDENTITY, LINKS
+from descend.objectives.losses import Loss, as_loss
 from descend.objectives.objective import MOMENTS_COLUMNS
 from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Around, Sample, Sampled, sample_of
-from descend.pictures.film import MAX_FRAMES, Film, FilmSample
+from descend.pictures.film import LINK_OF, MAX_FRAMES, Film, FilmSample
 from descend.pictures.landscape import MAX_WEIGHTS, descended, surface, thin
 
 if TYPE_CHECKING:
@@ -54,11 +55,20 @@ class Legend:
 
     @property
     def model(self) -> str:
-        if self.loss is None:
+        """What a film says is learned: weights alone where nothing is known, or where a link has no picture."""
+        if self.loss is None or self.loss.link.name not in LINKS:
             return "weights"
         if self.loss.has_classes:
             return "two-class" if self.loss.kind == "two classes" else "multi-class"
-        return "regression" if self.loss.outputs(1) is None else "weights"
+        if self.loss.outputs(1) is not None:
+            return "weights"
+        return "count" if self.loss.kind == "count" else "regression"
+
+    @property
+    def link(self) -> str:
+        """The name of the link, empty where what is learned tells it."""
+        name = IDENTITY.name if self.loss is None or self.model == "weights" else self.loss.link.name
+        return "" if name == LINK_OF.get(self.model, IDENTITY.name) else name
 
     def weight_names(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """One name per weight, raveled."""
@@ -167,11 +177,11 @@ def film_of_history(
     y = check_column(y, "y", x.shape[0])
     chosen = as_loss(loss)
     chosen.check_target(y)
-    K = max(len(classes), int(y.max()) + 1) if isinstance(chosen, CrossEntropy) else None
+    K = chosen.outputs(max(len(classes), int(y.max()) + 1 if chosen.has_classes else 1))
     weights, intercept = as_columns(frames.weights, x.shape[1], K)
     frames = replace(frames, weights=weights)
     names = history.names if history.names and len(history.names) >= x.shape[1] else None
-    labels = tuple(map(str, classes)) or (tuple(map(str, range(K or 2))) if K or _two(chosen) else ())
+    labels = tuple(map(str, classes)) or (tuple(map(str, range(K or 2))) if chosen.has_classes else ())
     meaning = Legend(
         chosen,
         intercept,
@@ -182,7 +192,7 @@ def film_of_history(
     sample = sample_of(ArraySource(x, y), x.shape[0])
     about: Around | None = None
     end = weights[-1]
-    if isinstance(chosen, SquaredError) and x.shape[1] <= MOMENTS_COLUMNS:
+    if chosen.closed_form and x.shape[1] <= MOMENTS_COLUMNS:
         about = Quadratic.from_moments(Moments.of(Block(x, y)), as_penalty(None), intercept)
     elif sample is not None and np.isfinite(end).all():
         known = history.loss[-1] if len(history) else np.nan
@@ -303,6 +313,7 @@ def _film(
         classes=meaning.classes,
         notes=tuple(notes),
         interval=_interval(interval, len(frames.steps)),
+        link=meaning.link,
     )
 
 
@@ -338,10 +349,6 @@ def _largest(importance: Float) -> Array:
     if len(importance) <= MAX_PATHS:
         return np.arange(len(importance))
     return np.sort(np.argsort(-np.nan_to_num(importance), kind="stable")[:MAX_PATHS])
-
-
-def _two(loss: Loss) -> bool:
-    return isinstance(loss, LogisticLoss)
 
 
 def _film_sample(meaning: Legend, weights: Float, sample: Sample) -> FilmSample | None:

@@ -182,12 +182,17 @@ def _bowl(
 
 
 def _to_show(losses: Float) -> Array:
-    """The frames that the surface must hold: all, or those before the loss grew beyond 30 times the start."""
+    """The frames that the surface must hold: all, or those before the loss grew beyond 30 times the start.
+
+    Where losses are below zero, as those of counts may be: before it grew by 29 times what was gained.
+    """
     known = np.where(np.isfinite(losses), losses, np.nan)
     start = known[np.isfinite(known)][:1]
     if not len(start):
         return np.arange(len(losses))
-    beyond = np.flatnonzero(~(np.nan_to_num(known, nan=-1.0) <= 30 * start[0]) | np.isinf(losses))
+    lowest = float(np.nanmin(known))
+    limit = 30 * start[0] if lowest >= 0 else start[0] + 29 * max(abs(start[0]), start[0] - lowest)
+    beyond = np.flatnonzero(~(np.nan_to_num(known, nan=lowest) <= limit) | np.isinf(losses))
     return np.arange(max(beyond[0], 1) if len(beyond) else len(losses))
 
 

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from descend.engines.matrix import Array, Float
-from descend.objectives.links import LOGIT, SOFTMAX
 from descend.pictures.film import Film, FilmSample
 from descend.pictures.styles import SIZES, Style
 
@@ -60,13 +59,14 @@ class Panel(ABC):
 
 
 class LinePanel(Panel):
-    """One feature: points, the start's line kept faint, and the line of the frame."""
+    """One feature: points, the start's line kept faint, and the line of the frame, a curve where the link bends it."""
 
     def draw(self) -> None:
         x = self.sample.x[:, 0]
         self.points(x, self.sample.y, self.style.data)
-        self.x = np.array(padded(x, 0.04))
-        self.ax.set_xlim(*self.x)
+        self.what = self.film.picture
+        self.x = np.linspace(*padded(x, 0.04), 2 if self.what == "line" else 200)
+        self.ax.set_xlim(self.x[0], self.x[-1])
         low, high = padded(self.sample.y, 0.05)
         ends = np.concatenate([self._line(frame) for frame in (0, self.film.frames - 1)])
         near = ends[np.abs(ends - (low + high) / 2) < 1.5 * (high - low)]  # it may have diverged
@@ -81,14 +81,14 @@ class LinePanel(Panel):
 
     def _line(self, frame: int) -> Float:
         w = self.sample.predictors[frame]
-        return np.asarray(w[0] * self.x + w[1])
+        return np.asarray(self.film.mean.inverse(w[0] * self.x + w[1]))
 
     def show(self, frame: int) -> None:
         line = self._line(frame)
         self.fit.set_data(self.x, line)
         low, high = self.ax.get_ylim()
         above = bool(line.min() > high)
-        self.left.set_text("the line has left" if above or line.max() < low else "")
+        self.left.set_text(f"the {self.what} has left" if above or line.max() < low else "")
         self.left.set_y(0.96 if above else 0.04)
 
 
@@ -99,7 +99,7 @@ class FitPanel(Panel):
 
     def draw(self) -> None:
         y = self.sample.y
-        last = self.sample.linear_predictor(self.film.frames - 1)
+        last = self.film.predicted(self.film.frames - 1)
         low, high = padded(np.concatenate([y, last]), 0.04)
         self.ax.set_xlim(low, high)
         self.ax.set_ylim(low, high)
@@ -112,7 +112,7 @@ class FitPanel(Panel):
         """Draw the residuals, actual less predicted, on axes below that share x."""
         self.residuals = ax
         ax.axhline(0.0, color=self.style.start, linewidth=SIZES["thin"])
-        predicted = self.sample.linear_predictor(self.film.frames - 1)
+        predicted = self.film.predicted(self.film.frames - 1)
         self.errors = ax.scatter(
             predicted,
             self.sample.y - predicted,
@@ -129,7 +129,7 @@ class FitPanel(Panel):
         self.ax.tick_params(labelbottom=False)
 
     def show(self, frame: int) -> None:
-        predicted = self.sample.linear_predictor(frame)
+        predicted = self.film.predicted(frame)
         self.dots.set_offsets(np.column_stack([predicted, self.sample.y]))
         if self.residuals is not None:
             self.errors.set_offsets(np.column_stack([predicted, self.sample.y - predicted]))
@@ -154,7 +154,7 @@ class SigmoidPanel(Panel):
 
     def _curve(self, frame: int) -> Float:
         w = self.sample.predictors[frame]
-        return LOGIT.inverse(w[0] * self.x + w[1])
+        return self.film.mean.inverse(w[0] * self.x + w[1])
 
     def show(self, frame: int) -> None:
         self.fit.set_data(self.x, self._curve(frame))
@@ -193,12 +193,15 @@ class RegionsPanel(Panel):
         w = self.sample.predictors[frame]
         u, v = np.meshgrid(*self.at)
         z = u[..., None] * w[0] + v[..., None] * w[1] + w[2]
+        link = self.film.mean
         if w.ndim == 1:
-            p = LOGIT.inverse(z)
+            p = link.inverse(z) if link.probabilities else (z > 0).astype(np.float64)
             p = np.concatenate([1.0 - p, p], axis=-1)
             self.boundary.set_data(*boundary(w, *(a[[0, -1]] for a in self.at)))
+        elif link.probabilities:
+            p = link.inverse(z.reshape(-1, z.shape[-1])).reshape(z.shape)
         else:
-            p = SOFTMAX.inverse(z.reshape(-1, z.shape[-1])).reshape(z.shape)
+            p = np.eye(z.shape[-1])[z.argmax(axis=-1)]
         colours = np.array([rgb(class_colour(self.style, k)) for k in range(p.shape[-1])])
         likeliest = p.argmax(axis=-1)
         chance, floor = p.max(axis=-1), 1.0 / p.shape[-1]
@@ -232,7 +235,7 @@ class HistogramPanel(Panel):
         class_labels(self.ax, self.film, self.style)
 
     def _counts(self, frame: int, mine: Array) -> Array:
-        p = LOGIT.inverse(self.sample.linear_predictor(frame)[mine])
+        p = self.film.predicted(frame)[mine]
         return np.histogram(p, self.bins)[0]
 
     def show(self, frame: int) -> None:
@@ -259,7 +262,7 @@ class ClassesPanel(Panel):
         name_axes(self.ax, "probability given to the true class", "")
 
     def show(self, frame: int) -> None:
-        p = SOFTMAX.inverse(self.sample.linear_predictor(frame))[np.arange(len(self.y)), self.y]
+        p = self.film.predicted(frame)[np.arange(len(self.y)), self.y]
         self.dots.set_offsets(np.column_stack([p, self.place]))
         for k, mean in zip(self.classes, self.means, strict=True):
             here = float(p[self.y == k].mean())
@@ -268,6 +271,7 @@ class ClassesPanel(Panel):
 
 PICTURES: dict[str, type[Panel]] = {
     "line": LinePanel,
+    "curve": LinePanel,
     "fit": FitPanel,
     "sigmoid": SigmoidPanel,
     "boundary": RegionsPanel,
