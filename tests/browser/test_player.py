@@ -51,7 +51,7 @@ def test_a_count_is_drawn_as_the_exponential_and_losses_below_zero_where_they_ar
     assert film.loss(film.frames - 1) < 0 < film.loss(0)
     tab = open_film(film)
     slope, intercept = film.sample.predictors[-1]
-    said = tab.page.locator(".dp-model .dp-aside").text_content()
+    said = tab.page.locator(".dp-model .dp-keys").text_content()
     assert said.startswith(f"exp({slope:.4g} × x0")
     assert f"{abs(intercept):.3g}"[:4] in said
     axis = tab.page.locator(".dp-loss svg text").all_text_contents()
