@@ -55,7 +55,13 @@ def test_a_link_is_told_where_it_does_not_go_without_saying():
 
 @pytest.mark.parametrize(
     ("name", "picture"),
-    {"sigmoid": "none", "boundary": "boundary", "histogram": "none", "regions": "regions", "classes": "none"}.items(),
+    {
+        "sigmoid": "none",
+        "boundary": "boundary",
+        "histogram": "none",
+        "regions": "regions",
+        "classes": "none",
+    }.items(),
 )
 def test_classes_without_probabilities_are_drawn_where_they_need_none(name, picture):
     assert replace(FILMS[name], link="identity").picture == picture
