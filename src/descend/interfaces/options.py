@@ -42,6 +42,8 @@ class ColumnOptions:
     "Column of sample weights, at least 0; not a feature."
     group: str | None = None
     "Column whose equal values are held out together; not a feature."
+    offset: str | None = None
+    "Column that is added to the linear predictor, log(exposure) of counts for example; not a feature."
 
 
 @Parameter(name="*")
@@ -107,6 +109,7 @@ def columns_of(which: ColumnOptions) -> Any:
         which.encoding,
         which.weight,
         which.group,
+        which.offset,
     )
 
 

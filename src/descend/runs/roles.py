@@ -75,7 +75,7 @@ class Columns:
     the role; `reference` maps a column to the level that its dummies are compared with; `missing`
     replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
     UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
-    together; neither is a feature. Raises `DescendError` where a list is a text.
+    together, `offset` one that is added to the linear predictor; none of them is a feature. Raises `DescendError` where a list is a text.
 
     >>> import descend
     >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})
@@ -93,6 +93,7 @@ class Columns:
     encoding: str | None = None
     weight: str | None = None
     group: str | None = None
+    offset: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("features", "drop", "categorical", "numeric", "missing"):
@@ -102,7 +103,7 @@ class Columns:
     def named(self) -> set[str]:
         """Every column that is mentioned."""
         listed = {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
-        return listed | {name for name in (self.weight, self.group) if name is not None}
+        return listed | {name for name in (self.weight, self.group, self.offset) if name is not None}
 
 
 def as_split(
@@ -163,7 +164,7 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
     if unknown:
         known = ", ".join(f"`{name}`" for name in table.names[:20]) or "none"
         raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
-    apart = {columns.group: "groups", columns.weight: "weights", target: "target"}
+    apart = {columns.group: "groups", columns.weight: "weights", columns.offset: "offset", target: "target"}
     for name, role in apart.items():
         if name in columns.features or name in columns.drop:
             raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
@@ -172,10 +173,9 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
             raise DataError(
                 f"`{name}` is the {apart[name]}, but its type {dtype} is neither number, text nor date."
             )
-    if target in (columns.weight, columns.group) or (
-        columns.weight is not None and columns.weight == columns.group
-    ):
-        raise DescendError("the target, the weights and the groups must be columns of their own.")
+    named = [name for name in (target, columns.weight, columns.group, columns.offset) if name is not None]
+    if len({*named}) < len(named):
+        raise DescendError("the target, the weights, the groups and the offset must be columns of their own.")
     if both := set(columns.numeric) & set(columns.categorical):
         raise DescendError(f"`{min(both)}` is named both `numeric` and `categorical`: choose one.")
     wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
