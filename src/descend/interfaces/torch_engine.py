@@ -96,7 +96,8 @@ class TorchSession(ThreadSession):
         kind: Any = statistic
         kernel = KERNELS.get(kind if isinstance(kind, type) else type(kind))
         known = getattr(statistic, "loss", None)
-        if kernel is None or leaves is not None or not (known is None or isinstance(known, KNOWN)):
+        spelt = known is None or isinstance(known, KNOWN)
+        if kernel is None or leaves is not None or not spelt or self.source.has_offset:
             return super().reduce(statistic, params, leaves)
         if not len(self.X):
             raise DataError(
