@@ -21,7 +21,7 @@ from timing import in_turns, markdown, spread
 
 import descend
 from descend.engines import remote
-from descend.engines.blocks import Block
+from descend.engines.blocks import Block, Handle
 from descend.objectives.losses import LogisticLoss
 from descend.objectives.statistics import LossAndGradient, TargetSum
 from descend.runs.problem import Problem
@@ -106,7 +106,7 @@ def speed(folder: str, quick: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Tiny:
+class Tiny(Handle):
     """A part of one leaf of one row: what is left of a round is its own cost."""
 
     index: int

@@ -9,33 +9,10 @@ import descend
 from descend.errors import DescendError, ShapeError
 
 
-class Tensor:
-    """What a history uses of a torch tensor that requires a gradient."""
-
-    def __init__(self, values, attached=True):
-        self.values, self.attached = np.asarray(values, dtype=np.float32), attached
-
-    def detach(self):
-        return Tensor(self.values, attached=False)
-
-    def cpu(self):
-        return self
-
-    def double(self):
-        return self
-
-    def numpy(self):
-        assert not self.attached, "numpy() on a tensor that requires grad"
-        return self.values
-
-    def numel(self):
-        return self.values.size
-
-    def tolist(self):
-        return self.values.tolist()
-
-    def item(self):
-        return self.values.item()
+def tensor(values):
+    """A parameter of torch, where it is installed."""
+    torch = pytest.importorskip("torch")
+    return torch.tensor(values, dtype=torch.float32, requires_grad=True)
 
 
 class TestRecord:
@@ -46,21 +23,21 @@ class TestRecord:
             (1.5, -2.0),
             np.array([1.5, -2.0]),
             np.array([1.5, -2.0], dtype=np.float32),
-            Tensor([1.5, -2.0]),
+            lambda: tensor([1.5, -2.0]),
             [np.float64(1.5), -2],
-            [Tensor([[1.5]]), Tensor([-2.0])],
+            lambda: [tensor([[1.5]]), tensor([-2.0])],
         ],
         ids=["list", "tuple", "float64", "float32", "tensor", "scalars", "parameters"],
     )
     def test_takes_weights_of_any_kind(self, weights):
         history = descend.History()
-        history.record(loss=1.0, weights=weights)
+        history.record(loss=1.0, weights=weights() if callable(weights) else weights)
         assert history.weights.tolist() == [[1.5, -2.0]]
         assert history.weights.dtype == np.float64
 
     def test_takes_a_generator_of_parameters(self):
         history = descend.History()
-        history.record(weights=(t for t in (Tensor([[1.0, 2.0]]), Tensor([3.0]))))
+        history.record(weights=(t for t in (tensor([[1.0, 2.0]]), tensor([3.0]))))
         assert history.weights.tolist() == [[1.0, 2.0, 3.0]]
 
     def test_keeps_the_shape_of_a_matrix_of_weights(self):
@@ -68,10 +45,12 @@ class TestRecord:
         history.record(weights=np.ones((3, 2)))
         assert history.weights.shape == (1, 3, 2)
 
-    @pytest.mark.parametrize("loss", [2.5, np.float32(2.5), np.array(2.5), Tensor(2.5)])
+    @pytest.mark.parametrize(
+        "loss", [2.5, np.float32(2.5), np.array(2.5), np.array([2.5]), lambda: tensor(2.5)]
+    )
     def test_takes_losses_of_any_kind(self, loss):
         history = descend.History()
-        history.record(loss=loss)
+        history.record(loss=loss() if callable(loss) else loss)
         assert history.loss.tolist() == [2.5]
 
     @pytest.mark.parametrize("size", [3, 500])

@@ -19,6 +19,7 @@ from kinds_of_table import FRAME, KINDS, made
 
 import descend
 from descend.engines.arrays import ArraySource
+from descend.engines.blocks import Handle
 from descend.engines.moments import Moments
 from descend.engines.worker import (
     Answer,
@@ -154,7 +155,9 @@ def test_parts_with_others_between_them_or_that_cannot_be_joined_stay_apart(tmp_
     runs = dict(enumerate(row_runs(made("parquet", tmp_path), ["a"], 512)))
     assert [run.rows for run in joined(runs, [0, 1, 3, 2])] == [1_024, 512, 512]
     assert list(joined(runs, [])) == []
-    assert list(joined({0: "a", 1: "b"}, [1, 0])) == ["b", "a"]
+    one, other = Handle(), Handle()
+    assert list(joined({0: one, 1: other}, [1, 0])) == [other, one]
+    assert (one.share, one.only_here, one.open(None)) == (1, "", one)
 
 
 def test_arrays_begin_where_the_processor_wants_them():

@@ -69,11 +69,7 @@ class _Scheduled:
 
     def planned(self, steps: int | None) -> Any:
         rate = self.learning_rate
-        return (
-            replace(self, learning_rate=as_schedule(rate).planned(steps))
-            if hasattr(rate, "planned")
-            else self
-        )
+        return replace(self, learning_rate=rate.planned(steps)) if isinstance(rate, Schedule) else self
 
     @property
     def schedule(self) -> Schedule:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 from array import array
+from collections.abc import Iterable
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 
 from descend.descent.stopping import Outcome, Walk
 from descend.doors import door
-from descend.engines.matrix import Array, Float
+from descend.engines.matrix import Array, Float, is_tensor
 from descend.errors import DataError, DescendError, ShapeError
 from descend.files import replacing
 
@@ -380,11 +381,10 @@ def _is_epoch(numbers: tuple[float | None, ...]) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    """A loss as a plain number; `item` reads a tensor without its history of gradients."""
+    """A loss as a plain number; `item` reads a tensor without its history of gradients, and an array of one entry."""
     if value is None or type(value) is float:
         return value
-    item = getattr(value, "item", None)
-    return float(value if item is None else item())
+    return float(value.item() if is_tensor(value) or isinstance(value, np.ndarray) else value)
 
 
 FEW = 64
@@ -394,13 +394,15 @@ FEW = 64
 def _copied(weights: Any) -> Float:
     if type(weights) is np.ndarray:
         return weights.astype(np.float64)
-    if hasattr(weights, "detach"):
+    if is_tensor(weights):
         if weights.numel() <= FEW:
             return np.array(weights.tolist(), dtype=np.float64)
         return np.array(weights.detach().cpu().double().numpy())
-    if not hasattr(weights, "__array__") and hasattr(weights, "__iter__"):
+    if isinstance(weights, Iterable) and not hasattr(
+        weights, "__array__"
+    ):  # NumPy's protocol: an array of others
         several = weights if type(weights) is list else list(weights)  # it may be `model.parameters()`
-        if several and hasattr(several[0], "detach"):
+        if several and is_tensor(several[0]):
             return np.concatenate([_copied(tensor).ravel() for tensor in several])
         weights = several
     return np.array(weights, dtype=np.float64)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -13,23 +14,23 @@ from descend.errors import DescendError
 Rate: TypeAlias = float | Literal["auto"]
 
 
-class Schedule(Protocol):
+class Schedule(ABC):
     """What an optimizer asks of a schedule. `rate` is its highest learning rate, or "auto"."""
 
     name: ClassVar[str]
+    rate: Rate
 
-    @property
-    def rate(self) -> Rate: ...
-
+    @abstractmethod
     def factor(self, number: int) -> float:
         """What step `number` (0 is the first) multiplies `rate` by."""
 
     def planned(self, steps: int | None) -> Schedule:
         """The schedule with the length of the run filled in, where it needs one and has none."""
+        return self
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Schedule):
     """The same learning rate at every step: `rate`, a number above 0 or "auto", what the optimizer finds to be safe.
 
     Raises `DescendError` for another `rate`.
@@ -52,7 +53,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class InverseTime:
+class InverseTime(Schedule):
     """`rate / (1 + decay * number)`: the decay under which stochastic descent settles down.
 
     `number` counts steps from 0. `rate` is a number above 0 or "auto", `decay` at least 0; raises `DescendError`
@@ -79,7 +80,7 @@ class InverseTime:
 
 
 @dataclass(frozen=True)
-class _Planned:
+class _Planned(Schedule):
     """A schedule that must know how many steps the run has; `steps` of None is filled in by `fit`."""
 
     rate: Rate = "auto"
@@ -159,7 +160,4 @@ def check_rate(rate: Any, name: str = "learning_rate") -> None:
 
 def as_schedule(rate: Any) -> Schedule:
     """A schedule by itself, or a constant one from a number or "auto"."""
-    if hasattr(rate, "factor"):
-        schedule: Schedule = rate
-        return schedule
-    return Constant(rate)
+    return rate if isinstance(rate, Schedule) else Constant(rate)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from descend.engines import matrix
-from descend.engines.blocks import Block, leaf_rows
+from descend.engines.blocks import Block, Handle, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.splits import AnySplit
 from descend.errors import DataError, ShapeError
@@ -132,7 +132,7 @@ class ArrayPart:
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayRange:
+class ArrayRange(Handle):
     """Some consecutive rows with everything they need, the first of them in leaf `first`."""
 
     source: ArraySource
@@ -173,7 +173,7 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
     array: Any = x.tocsr() if matrix.is_sparse(x) else _as_array(x, name)
     if array.dtype.kind not in "fiub":
         hint = "Columns of text belong in a DataFrame or a file, where they are encoded."
-        if hasattr(x, "columns"):
+        if hasattr(x, "columns"):  # a frame of any library
             hint = "Columns of text are encoded where the target is a column too: fit(table, target=...)."
         raise DataError(f"`{name}` must hold numbers, got dtype {array.dtype}. {hint}")
     if array.ndim != 2:

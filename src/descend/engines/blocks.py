@@ -108,6 +108,28 @@ class Part(Protocol):
     def leaves(self) -> Iterator[Leaf]: ...
 
 
+class Handle:
+    """Whole leaves that travel by pickle to workers in other processes, and are opened where they are read."""
+
+    @property
+    def share(self) -> int:
+        """What it counts when handles are shared among workers, in rows or all alike."""
+        return 1
+
+    @property
+    def only_here(self) -> str:
+        """The name of the file where that is a temporary copy on this machine; empty else."""
+        return ""
+
+    def open(self, shelf: Any) -> Any:
+        """The Part, whose blocks a worker keeps on its `shelf`: the handle itself where it is one."""
+        return self
+
+    def joined(self, other: Any) -> Any:
+        """Both as one where `other` goes on where this ends, so that one scan reads them; None else."""
+        return None
+
+
 class Source(Protocol):
     """Where rows come from."""
 
@@ -149,12 +171,8 @@ class Source(Protocol):
     def parts(self) -> Sequence[Part]:
         """All leaves, for whoever reads them in this process."""
 
-    def handles(self) -> Sequence[Any]:
-        """The same leaves as picklable runs, for engines whose workers are other processes.
-
-        A handle is a Part, or has `open(shelf)` that gives one whose blocks a worker keeps on its shelf;
-        those with `joined(next)` are read together where they follow one another.
-        """
+    def handles(self) -> Sequence[Handle]:
+        """The same leaves as runs that travel, for engines whose workers are other processes."""
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
         """A block in memory, and the rows of it that belong to these leaves, in their order."""

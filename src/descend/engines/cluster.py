@@ -42,6 +42,9 @@ BATCHES = (
     "worker steps over its own rows and the weights are averaged, or one that works on all rows."
 )
 _making = threading.Lock()
+_workers: weakref.WeakKeyDictionary[Any, Worker] = (
+    weakref.WeakKeyDictionary()
+)  # those of Dask in this process
 log = logging.getLogger("descend")
 
 
@@ -179,7 +182,7 @@ def keep_scratch() -> None:
 async def perform(message: bytes, budget: int | None, dask_worker: Any) -> bytes:
     """Answer a message on a worker of Dask, in the threads that its tasks have too."""
     with _making:
-        worker = getattr(dask_worker, "descend_worker", None)
+        worker = _workers.get(dask_worker)
         if worker is None or (budget is not None and worker.budget != budget):
             if "polars" not in sys.modules:  # which counts the cores of the machine otherwise
                 os.environ.setdefault("POLARS_MAX_THREADS", str(dask_worker.state.nthreads))
@@ -187,7 +190,7 @@ async def perform(message: bytes, budget: int | None, dask_worker: Any) -> bytes
             limit = dask_worker.memory_manager.memory_limit
             default = int(SHARE * limit) if limit else Worker().budget
             worker = Worker(dask_worker.state.nthreads, default if budget is None else budget)
-            dask_worker.descend_worker = worker
+            _workers[dask_worker] = worker
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(dask_worker.executors["default"], worker.perform, message)
 
@@ -205,8 +208,6 @@ class ClusterPool(ConnectedPool):
     ) -> None:
         super().__init__(timeout)
         self.client, self.memory, self.own, self.mine = client, memory, own, mine
-        self.processors: set[str] = set()
-        """The types of processor among the workers."""
         self.fault: Any = None
         """What a worker has said instead of an answer."""
         self._seen: dict[str, Any] = {}
@@ -299,7 +300,7 @@ class _Plain:
     """A pool whose members are those it has, without asking the scheduler again."""
 
     def __init__(self, pool: ClusterPool) -> None:
-        self.pool, self.timeout = pool, pool.timeout
+        self.pool, self.timeout, self.processors = pool, pool.timeout, pool.processors
         self.send, self.suspect, self.close, self.silence = pool.send, pool.suspect, pool.close, pool.silence
 
     def members(self) -> dict[str, int]:

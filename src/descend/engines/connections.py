@@ -80,6 +80,7 @@ class ConnectedPool:
         self.timeout = timeout
         self.replies: queue.Queue[Reply] = queue.Queue()
         self.links: dict[str, Connection] = {}
+        self.processors: set[str] = set()
 
     def members(self) -> dict[str, int]:
         """The workers that are there and answer, each with its number of threads."""

@@ -20,7 +20,15 @@ from descend.machine import has_small_kernels
 Array: TypeAlias = NDArray[Any]
 Float: TypeAlias = NDArray[np.float64]
 
-_local = threading.local()
+
+class _Local(threading.local):
+    """What belongs to each thread."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, Float] = {}
+
+
+_local = _Local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,10 @@ Matrix: TypeAlias = Any  # NDArray | scipy.sparse.csr_array | Mixed
 
 def is_sparse(X: Any) -> bool:
     """Whether `X` is a scipy sparse matrix or array, found out without importing scipy."""
-    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+    if type(X) is np.ndarray:  # the usual case, and asked for every block
+        return False
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(X))
 
 
 def is_tensor(x: Any) -> bool:
@@ -97,9 +108,7 @@ def scratch(name: str, shape: tuple[int, ...], order: str = "C") -> Float:
 
     Its content is whatever the last user left. Two names never share memory.
     """
-    buffers: dict[str, Float] | None = getattr(_local, "buffers", None)
-    if buffers is None:
-        buffers = _local.buffers = {}
+    buffers = _local.buffers
     size = int(np.prod(shape))
     buffer = buffers.get(name)
     if buffer is None or buffer.size < size:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from descend import machine
-from descend.engines.blocks import Block, Leaf, Source
+from descend.engines.blocks import Block, Handle, Leaf, Source
 from descend.engines.connections import Assignment, Reply
 from descend.engines.engine import Engine, Session, Statistic, Tree
 from descend.engines.worker import Answer, Task, TaskSpec, packed
@@ -37,6 +37,8 @@ class Pool(Protocol):
     timeout: float
     """Seconds that a worker may give no sign of life, or be behind the last answer in a round (beside twice
     what the round has taken)."""
+    processors: set[str]
+    """The types of processor among the workers; empty where they are of this machine."""
 
     def members(self) -> dict[str, int]:
         """The workers that are there now, each with its number of threads. Raises `EngineLostError`."""
@@ -55,12 +57,6 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """Leave nothing running that the pool has started."""
-
-
-def _rows_of(part: Any) -> int:
-    """The rows of a handle, 1 where it does not say."""
-    rows = getattr(getattr(part, "rows", None), "rows", 1)
-    return max(int(rows), 1)
 
 
 @dataclass
@@ -83,7 +79,7 @@ class RemoteSession(Session):
         self._own = run is None
         self.refuses_batches = engine.refuses_batches
         self._pool: Pool | None = None
-        self._parts: Sequence[Any] | None = None
+        self._parts: Sequence[Handle] | None = None
         self.processors: set[str] = set()
         """The types of processor of the workers; the same bits are promised per type."""
         self._take()
@@ -92,7 +88,7 @@ class RemoteSession(Session):
         if self._pool is None:
             self._pool = self.engine.acquire()
             machine.single_threaded.hold()  # what is solved here has the same bits then as beside threads
-            self.processors |= getattr(self._pool, "processors", set())
+            self.processors |= self._pool.processors
             self._sent: dict[str, set[int]] = {}
             self._assignment: Assignment | None = None
         return self._pool
@@ -107,14 +103,14 @@ class RemoteSession(Session):
         self.engine.release()
 
     @property
-    def parts(self) -> Sequence[Any]:
+    def parts(self) -> Sequence[Handle]:
         """The handles of all parts."""
         if self._parts is None:
             self._parts = list(self.source.handles())
-            copies = [p for p in self._parts if getattr(getattr(p, "rows", None), "temporary", False)]
+            copies = [part.only_here for part in self._parts if part.only_here]
             if copies and self.engine.elsewhere:
                 raise DataError(
-                    f"{copies[0].rows.file.label!r} is a temporary copy on this machine, which the workers of a "
+                    f"{copies[0]!r} is a temporary copy on this machine, which the workers of a "
                     "cluster cannot see: give files that lie on a disk they share, in UTF-8."
                 )
         return self._parts
@@ -126,7 +122,7 @@ class RemoteSession(Session):
     def _shared(self, pool: Pool) -> dict[str, tuple[int, ...]]:
         """The parts of each worker that is there; what is new of it is told."""
         if self._assignment is None:
-            self._assignment = Assignment([_rows_of(part) for part in self.parts])
+            self._assignment = Assignment([part.share for part in self.parts])
         assignment = self._assignment.over(present(pool))
         held = {worker: len(numbers) for worker, numbers in assignment.items()}
         if held != self.engine.told:
@@ -235,7 +231,7 @@ class Round:
         self.handed_over = True
         self.session._sent.pop(flight.worker, None)
         members = present(self.pool, f"worker {flight.worker} {why}")
-        assignment = Assignment([_rows_of(self.session.parts[number]) for number in flight.numbers])
+        assignment = Assignment([self.session.parts[number].share for number in flight.numbers])
         log.warning(
             "worker %s %s: its %d parts go to %d others",
             flight.worker,

@@ -26,7 +26,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 import descend
-from descend.engines.blocks import Leaf, Parts
+from descend.engines.blocks import Handle, Leaf, Parts
 from descend.engines.engine import ThreadSession
 from descend.errors import DescendError
 from descend.machine import memory_budget, processor
@@ -88,7 +88,7 @@ class Worker:
         what, params, leaves = unpacked(task.order)
         params = aligned(params)
         shelf = Shelf(self.cache, task.run)
-        opened = [part.open(shelf) if hasattr(part, "open") else part for part in joined(known, task.numbers)]
+        opened = [part.open(shelf) for part in joined(known, task.numbers)]
         with ThreadSession(Parts(opened), self.threads) as session:
             if task.verb == "reduce":
                 return Answer("done", session.fold(what, params, leaves).waiting)
@@ -114,12 +114,12 @@ class _Indexed:
         return leaf.index, self.writer(leaf)
 
 
-def joined(parts: dict[int, Any], numbers: Iterable[int]) -> Iterator[Any]:
+def joined(parts: dict[int, Handle], numbers: Iterable[int]) -> Iterator[Handle]:
     """The parts of these numbers, those that follow one another as one: a single scan reads them."""
-    last: Any = None
+    last: Handle | None = None
     for number in numbers:
         part = parts[number]
-        both = last.joined(part) if hasattr(last, "joined") else None
+        both = None if last is None else last.joined(part)
         if both is None and last is not None:
             yield last
         last = part if both is None else both

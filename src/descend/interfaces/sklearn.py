@@ -99,7 +99,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         Another loss takes one pass of the optimizer, which goes on from its state. `X`, `y` and `sample_weight` are
         those of `fit`.
         """
-        X, y = self._valid_data(X, y, reset=not hasattr(self, "coef_"))
+        X, y = self._valid_data(X, y, reset=not self._fitted)
         made: LinearRegressor = self._partial(X, y, self._weights(sample_weight, X), self._loss(), None)
         return made
 

@@ -51,6 +51,14 @@ PATIENCE = 5
 class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """LinearRegressor and LinearClassifier, but for the target."""
 
+    _instalments: Instalments | None = None
+    """What `partial_fit` goes on from."""
+
+    @property
+    def _fitted(self) -> bool:
+        """As scikit-learn has it: attributes whose names end in _ are there once it is fitted."""
+        return hasattr(self, "coef_")
+
     @abstractmethod
     def _start(self) -> Float | None:
         """The weights to go on from, shaped as the run's."""
@@ -83,7 +91,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             rule = "a number between 0 and 1"
             valid = check_number("validation_fraction", self.validation_fraction, rule, lambda f: 0 < f < 1)
         weight = training_weight(s, X.shape[0], seed, valid)
-        start = self._start() if self.warm_start and hasattr(self, "coef_") else None
+        start = self._start() if self.warm_start and self._fitted else None
         run = fit(
             X,
             y,
@@ -112,7 +120,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
     def _keep(self, run: Run, kind: Any) -> None:
         """Learned attributes from a run; its rows are let go."""
         objective, w = run.problem.objective if run.problem is not None else None, run.model.weights
-        self._instalments: Instalments | None = None
+        self._instalments = None
         if objective is not None and objective.exact:  # so that partial_fit may go on exactly
             self._instalments = Sums(self.fit_intercept, objective.moments, len(run.history) - 1)
             w = objective.of_minimum_norm(w)
@@ -138,7 +146,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
                 "`early_stopping` does not go with `partial_fit`, which makes one pass and watches no rows: "
                 "leave it at False."
             )
-        learner = getattr(self, "_instalments", None)
+        learner = self._instalments
         if learner is None:
             optimizer = optimizer_of(self.optimizer, self.learning_rate)
             optimizer = GradientDescent() if isinstance(optimizer, str) else optimizer
@@ -154,7 +162,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             )
             self.history_ = History()
         weight = learner.weight + (X.shape[0] if s is None else float(s.sum()))
-        start = self._start() if hasattr(self, "coef_") else None
+        start = self._start() if self._fitted else None
         w, value = learner.take(
             X, y, s, penalty_of(self.penalty, self.alpha, 1.0 / weight if self._auto_penalty else 0.0), start
         )

@@ -22,7 +22,7 @@ from descend.tables.cells import Unknowns, offsets_of
 from descend.tables.encoded import EncodedTable
 from descend.tables.encoding import Encoding, label_text, open_encoded
 from descend.tables.files import URL
-from descend.tables.table import RowRange, Slice, Table, row_runs, unit_rows, write_frames
+from descend.tables.table import RangeHandle, RowRange, Slice, Table, row_runs, unit_rows, write_frames
 
 
 def score(
@@ -146,7 +146,7 @@ def predicted(
 
 
 @dataclass(frozen=True)
-class PredictionRange:
+class PredictionRange(RangeHandle):
     """A run of rows that becomes one file: a part of one leaf."""
 
     index: int

@@ -9,7 +9,7 @@ import numpy as np
 
 from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Block
-from descend.engines.matrix import Array, Float, take_rows
+from descend.engines.matrix import Array, Float, is_sparse, take_rows
 from descend.errors import DescendError
 from descend.objectives.statistics import linear_predictor
 
@@ -105,7 +105,7 @@ def _named(model: Any, z: Float, y: float) -> tuple[str, str]:
 def _plain_values(names: tuple[str, ...], source: Any, row: int, weights: Float) -> dict[str, str]:
     """The values of a row of arrays, those with the largest share in its prediction."""
     X = take_rows(source.X, slice(row, row + 1))
-    dense: Array = np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=np.float64).ravel()
+    dense: Array = np.asarray(X.toarray() if is_sparse(X) else X, dtype=np.float64).ravel()
     share = np.abs(dense[:, None] * weights.reshape(len(weights), -1)[: len(names)]).max(axis=1)
     chosen = np.sort(np.argsort(-share, kind="stable")[:MAX_VALUES])
     return {names[i]: f"{dense[i]:.6g}" for i in chosen}

@@ -29,7 +29,7 @@ FLAT = 1e-26
 
 @dataclass(frozen=True)
 class Curvatures:
-    """The curvatures of a quadratic, largest first, and a column of `directions` for each.
+    """The curvatures of a quadratic, and a column of `directions` for each; those of a root the largest first.
 
     `flat` directions have none: the loss does not change along them.
 
@@ -57,20 +57,19 @@ class Curvatures:
 
     @staticmethod
     def of_hessian(H: Float, least: float) -> Curvatures:
-        """Of `H` itself; below a share of `least` of the largest its eigenvalues count as flat."""
+        """Of `H` itself, smallest first; below a share of `least` of the largest they count as flat."""
         values, V = np.linalg.eigh(H)
         keep = values > least * max(float(values[-1]), 1e-300)
-        return Curvatures(np.where(keep, values, 0.0)[::-1], V[:, ::-1], int(np.count_nonzero(~keep)))
+        return Curvatures(np.where(keep, values, 0.0), V, int(np.count_nonzero(~keep)))
 
     @property
     def largest(self) -> float:
-        return float(self.values[0])
+        return float(self.values.max())
 
     @property
     def smallest(self) -> float:
         """The smallest that is not flat; 0 where all are."""
-        curved = self.values[: len(self.values) - self.flat]
-        return float(curved[-1]) if len(curved) else 0.0
+        return float(np.sort(self.values)[self.flat]) if self.flat < len(self.values) else 0.0
 
     @property
     def condition(self) -> float:

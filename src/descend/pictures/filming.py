@@ -11,7 +11,7 @@ import numpy as np
 from descend.descent.history import History
 from descend.engines.arrays import ArraySource, check_column, check_matrix
 from descend.engines.blocks import Block
-from descend.engines.matrix import Array, Float
+from descend.engines.matrix import Array, Float, plain
 from descend.engines.moments import Moments
 from descend.errors import DescendError, ShapeError
 from descend.objectives.links import IDENTITY, LINKS
@@ -171,8 +171,7 @@ def film_of_history(
         named = names or tuple(f"w{i}" for i in range(size))
         flat = replace(frames, weights=frames.weights.reshape(len(frames.weights), -1))
         return _film(Legend(None, False, named), flat, None, None, interval)
-    x, y = (value.detach().cpu().numpy() if hasattr(value, "detach") else value for value in (x, y))
-    x = np.asarray(x)
+    x, y = np.asarray(plain(x)), plain(y)
     x = check_matrix(x.reshape(-1, 1) if x.ndim == 1 else x)
     y = check_column(y, "y", x.shape[0])
     chosen = as_loss(loss)

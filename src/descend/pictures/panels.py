@@ -214,6 +214,8 @@ class HistogramPanel(Panel):
 
     bins = np.linspace(0.0, 1.0, 26)
 
+    _top = 0
+
     def draw(self) -> None:
         y = self.sample.y.astype(int)
         self.groups = [y == k for k in (0, 1)]
@@ -226,7 +228,7 @@ class HistogramPanel(Panel):
                     left, heights, np.diff(self.bins), align="edge", color=colour, alpha=0.65, linewidth=0
                 )
             )
-            self._top = max(getattr(self, "_top", 0), self._counts(self.film.frames - 1, mine).max())
+            self._top = max(self._top, self._counts(self.film.frames - 1, mine).max())
         self.ax.axvline(0.5, color=self.style.start, linewidth=SIZES["thin"], linestyle=(0, (4, 3)), zorder=0)
         self.ax.set_xlim(0.0, 1.0)
         self.ax.set_ylim(0.0, self._top * 1.12)

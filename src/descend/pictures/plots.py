@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from descend.descent.history import History
 from descend.engines.arrays import check_column, check_matrix
 from descend.engines.matrix import Array, Float
+from descend.engines.matrix import plain as in_numpy
 from descend.errors import DescendError, ShapeError
 from descend.pictures.curves import CURVES, LossPanel, PathsPanel, SurfacePanel
 from descend.pictures.film import Film, FilmSample
@@ -123,8 +124,7 @@ def plot(x: Any, y: Any, weights: Any = None, *, ax: Axes | None = None) -> Axes
     >>> [(float(u), float(v)) for u, v in ax.lines[0].get_xydata().round(2)]
     [(-1.07, 0.21), (1.07, 1.29)]
     """
-    x, y = (value.detach().cpu() if hasattr(value, "detach") else value for value in (x, y))
-    x = np.asarray(x)
+    x, y = np.asarray(in_numpy(x)), in_numpy(y)
     x = np.asarray(check_matrix(x[:, None] if x.ndim == 1 else x), dtype=np.float64)
     y = check_column(y, "y", len(x)).astype(np.float64)
     w = None if weights is None else _line(weights, x.shape[1])
@@ -150,7 +150,7 @@ def plot(x: Any, y: Any, weights: Any = None, *, ax: Axes | None = None) -> Axes
 
 def _line(weights: Any, columns: int) -> Float:
     """Weights with the intercept last, 0 where there is none."""
-    w = np.asarray(weights.detach() if hasattr(weights, "detach") else weights, dtype=np.float64)
+    w = np.asarray(in_numpy(weights), dtype=np.float64)
     if w.ndim != 1 or len(w) not in (columns, columns + 1):
         raise ShapeError(
             f"`weights` has shape {w.shape} and `x` has {columns} columns: give one weight per column, "

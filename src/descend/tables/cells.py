@@ -33,7 +33,8 @@ def as_numbers(series: pl.Series, dated: bool = False) -> Float:
         series = _as_dates(texts) if dated else texts.cast(pl.Float64, strict=False)
     dtype = series.dtype
     if dtype.is_temporal():
-        unit = 1.0 if dtype == pl.Date else DAY_UNITS[getattr(dtype, "time_unit", None) or "ns"]
+        precision = dtype.time_unit if isinstance(dtype, pl.Datetime | pl.Duration) else "ns"
+        unit = 1.0 if dtype == pl.Date else DAY_UNITS[precision or "ns"]
         series = series.to_physical().cast(pl.Float64) / unit
     numbers = series.cast(pl.Float64)
     return np.asarray(

@@ -23,6 +23,7 @@ from descend.tables.cells import Unknowns, held_out_of, offsets_of, strange, wei
 from descend.tables.encoding import Encoding
 from descend.tables.retained import Pair, Spool, SpooledRows, pair_bytes
 from descend.tables.table import (
+    RangeHandle,
     RowRange,
     Rows,
     Slice,
@@ -312,7 +313,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedRange:
+class EncodedRange(RangeHandle):
     """One side of some consecutive rows, the first of them in leaf `first`: a handle of a part."""
 
     rows: RowRange

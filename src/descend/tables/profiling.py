@@ -25,7 +25,7 @@ from descend.tables.leaf_sums import Cells
 from descend.tables.profiles import HUGE, Profile, is_text
 from descend.tables.raw_moments import RawMoments
 from descend.tables.retained import RetainedRows, SpooledRows, retain
-from descend.tables.table import RowRange, Slice, Table, first_leaves, row_runs, unit_rows
+from descend.tables.table import RangeHandle, RowRange, Slice, Table, first_leaves, row_runs, unit_rows
 
 KEPT_BYTES = 2**26
 """Raw rows of so many bytes are kept beside moments: small tables are read once, large ones leave a sample."""
@@ -206,7 +206,7 @@ class RawLeaf:
 
 
 @dataclass(frozen=True, eq=False)
-class RawRange:
+class RawRange(RangeHandle):
     """Some consecutive raw rows, the first of them in leaf `first`: a handle of a part."""
 
     rows: RowRange

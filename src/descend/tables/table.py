@@ -22,7 +22,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from polars.selectors import by_name
 
-from descend.engines.blocks import leaf_rows
+from descend.engines.blocks import Handle, leaf_rows
 from descend.errors import DataError
 from descend.files import replacing
 from descend.tables.files import MISSING, TableFile, find_files, first_line, open_file, reading
@@ -220,7 +220,17 @@ def is_table(data: Any) -> bool:
         return True
     if isinstance(data, list | tuple):
         return bool(data) and all(isinstance(item, str | os.PathLike) for item in data)
-    return hasattr(data, "__arrow_c_stream__") or (hasattr(data, "columns") and hasattr(data, "to_numpy"))
+    return _streams(data) or _has_columns(data)
+
+
+def _streams(data: Any) -> bool:
+    """Whether it hands its columns over: Arrow's protocol is the presence of this method."""
+    return hasattr(data, "__arrow_c_stream__")
+
+
+def _has_columns(data: Any) -> bool:
+    """Whether it is pandas without pyarrow, or a frame like it; none of them is imported to find out."""
+    return hasattr(data, "columns") and hasattr(data, "to_numpy")
 
 
 def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
@@ -231,7 +241,7 @@ def as_frame(data: Any) -> pl.DataFrame | pl.LazyFrame:
     if isinstance(data, pl.LazyFrame):
         return data
     try:
-        if hasattr(data, "columns") and not hasattr(data, "__arrow_c_stream__"):
+        if _has_columns(data) and not _streams(data):
             raise ImportError
         return pl.DataFrame(data, strict=not isinstance(data, dict))
     except ImportError:  # pandas without pyarrow, or a frame like it: column by column
@@ -387,6 +397,20 @@ class RowRange:
         if (*self.key, self.stop) != (*other.key, other.start) or not self.rows:
             return None
         return replace(self, stop=other.stop, frames=self.frames + other.frames)
+
+
+class RangeHandle(Handle):
+    """A handle whose rows are a `RowRange`."""
+
+    rows: RowRange
+
+    @property
+    def share(self) -> int:
+        return max(self.rows.rows, 1)
+
+    @property
+    def only_here(self) -> str:
+        return self.rows.file.label if self.rows.temporary and self.rows.file is not None else ""
 
 
 def unit_rows(total: int, columns: int) -> int:
