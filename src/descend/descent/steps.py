@@ -174,7 +174,7 @@ class _Monitor:
             optimizer,
             limits,
             verified,
-            Divergence(lambda: objective.constant_loss, bounded),
+            Divergence(lambda: objective.deviance(objective.constant_loss), bounded),
             bounded,
             time.perf_counter() - seconds,
         )
@@ -204,7 +204,8 @@ class _Monitor:
         if self.limits.tolerance is not None and norm is not None and norm <= self.limits.tolerance:
             proven, seen = self.at_minimum(number, w, loss, norm, seen)
         outcome = self.limits.reached(number, norm if proven else None, self.elapsed)
-        above = self.divergence.after(seen.above, loss, seen.start)
+        far = self.objective.deviance
+        above = self.divergence.after(seen.above, far(loss), far(seen.start))
         if above != seen.above:
             seen = seen._replace(above=above)
         if self.divergence.is_certain(above, loss):
@@ -229,19 +230,20 @@ class _Monitor:
         `norm**2 / (2 alpha)` above the minimum. Not known, and so taken for granted, of very many weights
         without a penalty.
         """
-        objective, rounding = self.objective, 1e-13 * seen.start
+        objective, far = self.objective, self.objective.deviance(loss)
+        rounding = 1e-13 * objective.magnitude(seen.start)
         if not self.verified:
             return True, seen
         raw = objective.session.source.as_given
         if not objective.penalty.is_zero and not raw:
             alpha = float(objective.penalty.curvature(objective.penalised(w)).min(initial=np.inf))
-            if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * loss + rounding):
+            if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * far + rounding):
                 return True, seen
         if w.size > NEWTON_LIMIT and not objective.exact:
             return raw or objective.penalty.is_zero, seen
         if number < seen.check_at:
             return False, seen
-        proven = objective.excess(w) <= 0.1 * NEGLIGIBLE * loss + rounding
+        proven = objective.excess(w) <= 0.1 * NEGLIGIBLE * far + rounding
         return proven, seen._replace(check_at=number + 1 + number // 10)
 
     def _swings(self, recent: tuple[tuple[Float, float], ...]) -> bool:

@@ -123,8 +123,8 @@ class Divergence:
     """Tells a run that has left for infinity from one that only overshoots.
 
     Diverged is a loss that is not finite, or one above 10 times the larger of the loss at the
-    start and that of a constant prediction at 5 evaluations in a row. Only losses over all rows
-    count, never a batch's. Where the slope of the loss is `bounded`, the weights of gradient descent
+    start and that of a constant prediction at 5 evaluations in a row. Losses are measured from the best that the
+    rows allow (`Objective.deviance`), and only those over all rows count, never a batch's. Where the slope of the loss is `bounded`, the weights of gradient descent
     grow no faster than in proportion to its steps: such a run may swing, but only numbers that overflow
     count as diverged. docs/explanation/diagnosis.md has the rule of both.
     """

@@ -58,7 +58,7 @@ def explain(
         limit = limit_at_minimum(objective, optimizer, last.weights)
         return (
             f"The learning rate {rate:.6g} is too large near the minimum, where about {limit:.4g} is the most. "
-            f"{_remedies(objective, optimizer, min(limit, optimizer.rate_limit(objective.curvature_bound)))}"
+            f"{_remedies(objective, optimizer, min(limit, safe_limit(objective, optimizer) or limit))}"
         )
     if outcome in LIMITS or outcome is Outcome.CONVERGED:
         return _remaining(objective, optimizer, history, last, rate, in_batches)
@@ -75,14 +75,19 @@ def _diverged(
     in_batches: bool,
 ) -> str:
     """The rate used, the limit it passed, the columns that blew up, and two ways out."""
-    said = [f"The learning rate was {rate:.6g}"]
-    limit = None
-    if isinstance(optimizer, GradientDescent):
-        limit = optimizer.rate_limit(objective.curvature_bound)
+    said, limit = f"The learning rate was {rate:.6g}", safe_limit(objective, optimizer)
+    if limit is not None:
         passed = f"and the largest that is safe {'over all rows ' if in_batches else ''}here is {limit:.4g}"
-        said[0] += f", {passed} (largest curvature {objective.curvature_bound:.4g})"
+        said += f", {passed} (largest curvature {objective.curvature_bound:.4g})"
     columns = _blown_up(objective, last.weights - history.weights[0], names)
-    return f"{said[0]}. What blew up: {columns}. {_remedies(objective, optimizer, limit)}"
+    return f"{said}. What blew up: {columns}. {_remedies(objective, optimizer, limit)}"
+
+
+def safe_limit(objective: Objective, optimizer: Optimizer) -> float | None:
+    """The learning rate of gradient descent that is safe everywhere; None of others, and without a bound."""
+    if objective.searches or not isinstance(optimizer, GradientDescent):
+        return None
+    return optimizer.rate_limit(objective.curvature_bound)
 
 
 def _blown_up(objective: Objective, move: Float, names: Sequence[str]) -> str:
@@ -128,13 +133,16 @@ def _remaining(
         if last.loss - best <= NEGLIGIBLE * best:
             return ""
     state = _state(objective, last)
-    excess = float(state.excess([0])[0]) if quadratic else max(last.loss - state.best, 0.0)
+    excess = (
+        float(state.excess([0])[0]) if quadratic else max(last.loss - objective.best_loss - state.best, 0.0)
+    )
     if not np.isfinite(excess):
         return UNSEEN
     about = "" if quadratic else "about "
     if excess <= NEGLIGIBLE * state.best and last.outcome not in (Outcome.STALLED, Outcome.CONVERGED):
         return "The loss is the best there is, to six digits."
-    far = f"The loss is {about}{above(state.best, excess)}"
+    what = "loss" if objective.loss.best_is_zero else "deviance"
+    far = f"The {what} is {about}{above(state.best, excess)}"
     if last.outcome is Outcome.CONVERGED:
         return f"{far}: lower `tolerance` (`--tolerance`), or standardise the columns."
     if rate is None or in_batches or not isinstance(optimizer, GradientDescent):
@@ -156,10 +164,11 @@ def _remaining(
 def _state(objective: Objective, last: Step) -> Recurrence:
     """The quadratic about the minimum, which a few steps of Newton's find; exact for squared error.
 
-    The best loss is minus infinity where it cannot be told.
+    The best loss, measured from the best that the rows allow, is minus infinity where it cannot be told.
     """
     optimum = minimum(objective, last.weights, NEWTON_STEPS)
-    best, curvatures = objective.value(optimum) - objective.excess(optimum), objective.curvatures(optimum)
+    best = objective.value(optimum) - objective.best_loss - objective.excess(optimum)
+    curvatures = objective.curvatures(optimum)
     distance = curvatures.directions.T @ np.ravel(last.weights - optimum)
     return Recurrence(curvatures, distance, best, GradientDescent(), 0.0)
 

@@ -16,6 +16,7 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.objectives.batches import Batches
 from descend.objectives.objective import Objective
+from descend.runs.endings import safe_limit
 from descend.runs.problem import Problem, ProblemOptions
 
 SPAN, STOP = 1e6, 4.0
@@ -36,7 +37,7 @@ class LearningRates:
     losses: Float
     suggestion: float
     limit: float | None
-    """2 / largest curvature, with momentum more; a bound for other losses; None for Adam."""
+    """2 / largest curvature, with momentum more; a bound for other losses; None for Adam, and without a bound."""
     exact: bool
     """Whether the limit is exact, rather than a rate that is certain to be safe."""
 
@@ -67,7 +68,7 @@ def lr_find(
     """Try learning rates from `smallest` to `largest`, one step each, and suggest one.
 
     Step k takes the rate `smallest * (largest / smallest)**(k / (points - 1))`; the test ends where the loss is 4
-    times its best. Suggested is the rate at which the loss falls most steeply on the logarithmic axis, in batches,
+    times its best, both less what no weights could do without. Suggested is the rate at which the loss falls most steeply on the logarithmic axis, in batches,
     which are noisy, a tenth of that of the lowest loss, and at most half the limit. Without bounds they span six
     decades about the safe rate. `data`, `y` and `problem` are those of `fit`; `batch_size` steps on batches, whose
     losses are smoothed from that of all rows on. `optimizer` is gradient descent or Adam, by name or as an object,
@@ -102,7 +103,7 @@ def lr_find(
         rates, losses = _sweep(objective, chosen, batch_size, np.geomspace(low, high, points), w)
     finally:
         made.close()
-    limit = chosen.rate_limit(objective.curvature_bound) if isinstance(chosen, GradientDescent) else None
+    limit = safe_limit(objective, chosen)
     return LearningRates(
         rates,
         losses,
@@ -113,9 +114,9 @@ def lr_find(
 
 
 def _natural_rate(objective: Objective, optimizer: Optimizer) -> float:
-    """The limit of gradient descent; of Adam the length of gradient descent's first step."""
+    """The limit of gradient descent where it begins; of Adam the length of gradient descent's first step."""
     if isinstance(optimizer, GradientDescent):
-        return optimizer.rate_limit(objective.curvature_bound)
+        return optimizer.rate_limit(objective.expected_curvature)
     return float(np.abs(objective.gradient(objective.zeros())).max()) * objective.safe_rate or 1.0
 
 
@@ -125,6 +126,7 @@ def _sweep(
     """The losses before each step, in batches smoothed from that of all rows on, as far as they do not run away."""
     state, mean = optimizer.init(w), 0.0 if batch_size is None else objective.value(w)
     losses: list[float] = []
+    far = objective.deviance
     batches = _endless(objective, batch_size)
     with np.errstate(over="ignore", invalid="ignore"):
         for rate in rates:
@@ -132,9 +134,9 @@ def _sweep(
             loss = on.value(w)
             if batch_size is not None:
                 loss = mean = 0.9 * mean + 0.1 * loss
-            if not math.isfinite(loss) or (
-                losses and loss > STOP * max(min(losses), 1e-300) and loss > losses[0]
-            ):
+            if not math.isfinite(loss):
+                break
+            if losses and loss > losses[0] and far(loss) > STOP * max(far(min(losses)), 1e-300):
                 break
             losses.append(loss)
             step = replace(optimizer, learning_rate=float(rate))
