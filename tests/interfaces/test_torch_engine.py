@@ -5,13 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from own_losses import Gamma
 
 import descend
-from descend import DescendError, GradientDescent, Outcome
+from descend import DescendError, GradientDescent, Outcome, Threads
 from descend.engines import blocks, matrix
+from descend.engines.arrays import ArraySource
+from descend.engines.moments import Moments
 from descend.models.top_losses import top_losses
+from descend.objectives.losses import LOSSES
 from descend.objectives.objective import Objective
-from descend.objectives.statistics import LargestMove
+from descend.objectives.statistics import (
+    BestSum,
+    GradientProducts,
+    HessianSum,
+    LargestCurvature,
+    LargestMove,
+    LossAndGradient,
+    LossSum,
+)
 from descend.runs import problem
 from descend.runs.problem import Problem
 
@@ -25,7 +37,10 @@ TARGETS = {
     "squared-error": X @ [1.0, -2.0, 0.5, 3.0] + random.normal(size=300),
     "logistic": (X[:, 0] + random.normal(size=300) > 0).astype(int),
     "cross-entropy": random.integers(0, 3, 300),
+    "poisson": random.poisson(np.exp(0.5 * X[:, 0] + 0.3)),
+    "huber": X @ [1.0, -2.0, 0.5, 3.0] + random.standard_t(2, size=300),
 }
+CLASSES = ("logistic", "cross-entropy")
 OPTIMIZERS = ["auto", "lbfgs", "gradient-descent", "adam", GradientDescent(0.1, momentum=0.9)]
 
 
@@ -62,9 +77,9 @@ def test_tensors_in_tensors_out(loss, dtype):
     np.testing.assert_array_equal(run.weights.numpy(), same.weights.astype(run.weights.numpy().dtype))
     predicted = run.predict(x)
     assert isinstance(predicted, torch.Tensor)
-    assert predicted.dtype == (dtype if loss == "squared-error" else torch.int64)
+    assert predicted.dtype == (torch.int64 if loss in CLASSES else dtype)
     np.testing.assert_allclose(predicted.numpy(), same.predict(x.numpy()), rtol=1e-5)
-    if loss != "squared-error":
+    if loss in CLASSES:
         assert run.predict_probabilities(x).dtype == dtype
     assert isinstance(run.predict(x.numpy()), np.ndarray)
 
@@ -107,6 +122,55 @@ def test_a_device_computes_what_threads_compute(loss, weighted, intercept, devic
         assert there.metrics(w)[side].values == pytest.approx(metrics.values, rel=1e-10)
 
 
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_every_loss_has_one_formula_for_numpy_and_torch(loss):
+    y = TARGETS[loss.name].astype(float)
+    several = loss.outputs(3)
+    z = random.normal(size=300 if several is None else (300, several)) * np.repeat(
+        [1.0, 5.0, 40.0], 100
+    ).reshape((-1, 1)[: 1 if several is None else 2])
+    tensors = torch.tensor(z), torch.tensor(y)
+    close = {"rtol": 1e-12, "atol": 1e-14}
+    np.testing.assert_allclose(loss.value(*tensors).numpy(), loss.value(z, y), **close)
+    np.testing.assert_allclose(loss.gradient(*tensors).numpy(), loss.gradient(z, y), **close)
+    np.testing.assert_allclose(loss.curvature(*tensors).numpy(), loss.curvature(z, y), **close)
+    for ours, theirs in zip(loss.value_and_gradient(*tensors), loss.value_and_gradient(z, y), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, **close)
+    np.testing.assert_allclose(loss.best(tensors[1]), loss.best(y), **close)
+    np.testing.assert_allclose(loss.link.inverse(tensors[0]).numpy(), loss.link.inverse(z), **close)
+    assert loss.value(*tensors).dtype == loss.curvature(*tensors).dtype == torch.float64
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_sums_on_a_device_with_an_offset(loss, weighted, monkeypatch):
+    monkeypatch.setattr("descend.interfaces.torch_engine.CHUNK_CELLS", 400)
+    s = random.integers(0, 3, 300).astype(float) if weighted else None
+    source = ArraySource(X, TARGETS[loss.name].astype(float), s, offset=random.normal(size=300))
+    several = loss.outputs(3)
+    w = random.normal(size=5 if several is None else (5, several))
+    threads, there = Threads().open(source), Torch("cpu").open(source)
+    for statistic in (
+        LossSum(loss, True),
+        LossAndGradient(loss, True),
+        HessianSum(loss, True),
+        GradientProducts(loss, True),
+        BestSum(loss),
+        LargestCurvature(loss),
+    ):
+        ours, theirs = (session.reduce(statistic, w) for session in (there, threads))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-11)
+    ours, theirs = (session.reduce(Moments) for session in (there, threads))
+    np.testing.assert_allclose(ours.cross, theirs.cross, rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12, atol=1e-14)
+
+
+def test_a_loss_that_takes_no_tensors_is_left_to_numpy():
+    y = random.gamma(2.0, np.exp(X[:, 0]))
+    here, there = (descend.fit(X, y, loss=Gamma(), engine=engine) for engine in (Threads(), Torch("cpu")))
+    np.testing.assert_allclose(there.weights, here.weights, rtol=1e-9)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("loss", TARGETS)
 def test_every_optimizer_steps_on_a_device(loss, optimizer):
@@ -134,7 +198,7 @@ def test_a_tensor_elsewhere_stays_there(monkeypatch):
     x, y = torch.tensor(X), torch.tensor(TARGETS["logistic"])
     for options in ({}, {"batch_size": 32, "epochs": 2}, {"valid": 0.2}, {"standardize": True}):
         made = Problem.of(x, y, loss="logistic")
-        assert made.session.X.data_ptr() == x.data_ptr()
+        assert made.session.block.X.data_ptr() == x.data_ptr()
         run = descend.fit(x, y, loss="logistic", penalty=0.1, **options)
         same = descend.fit(X, TARGETS["logistic"], loss="logistic", penalty=0.1, **options)
         np.testing.assert_allclose(run.weights.numpy(), same.weights, rtol=1e-9)

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from descend.doors import door
 from descend.machine import has_small_kernels
 
 Array: TypeAlias = NDArray[Any]
@@ -63,6 +64,11 @@ def is_tensor(x: Any) -> bool:
     """Whether `x` is a torch tensor, found out without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
+
+
+def functions_of(z: Any) -> Any:
+    """NumPy for an array; for a tensor what a formula takes of NumPy, by the same names, on its device."""
+    return door("tensor_functions")(z) if is_tensor(z) else np
 
 
 def is_elsewhere(x: Any) -> bool:

@@ -14,21 +14,24 @@ import numpy as np
 
 from descend.engines import matrix
 from descend.engines.arrays import ArraySource
-from descend.engines.blocks import Source
+from descend.engines.blocks import Block, Source
 from descend.engines.engine import Engine, Statistic, ThreadSession
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments, Triangle, triangular_factor
 from descend.errors import DataError, DescendError
-from descend.interfaces.torch_loss import TorchLoss, torch
+from descend.interfaces.torch_loss import torch
 from descend.machine import cores
-from descend.objectives.losses import CrossEntropy, LogisticLoss, SquaredError
 from descend.objectives.statistics import (
+    BestSum,
+    GradientProducts,
     HessianSum,
+    LargestCurvature,
     LargestMove,
     LossAndGradient,
     LossSum,
     RowNorms,
     TargetSum,
+    shifted,
 )
 
 V = TypeVar("V")
@@ -74,12 +77,13 @@ class TorchSession(ThreadSession):
         super().__init__(source, cores())
         self.device = device
         self.dtype = torch.float32 if device.type == "mps" else torch.float64
-        X, y, s = (self._there(column) for column in (source.X, source.y, source.sample_weight))
+        given = (source.X, source.y, source.sample_weight, source.offset)
+        X, y, s, offset = (self._there(column) for column in given)
         if source.split is not None:
             mask = source.split.held_out(0, 0, source.rows) == source.held_out
             rows = torch.from_numpy(np.flatnonzero(mask)).to(device)
-            X, y, s = (None if column is None else column[rows] for column in (X, y, s))
-        self.X, self.y, self.s = X, y, s
+            X, y, s, offset = (None if column is None else column[rows] for column in (X, y, s, offset))
+        self.block = Block(X, y, s, offset)
 
     def _there(self, column: Any) -> Any:
         if column is None:
@@ -95,54 +99,32 @@ class TorchSession(ThreadSession):
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
         kind: Any = statistic
         kernel = KERNELS.get(kind if isinstance(kind, type) else type(kind))
-        known = getattr(statistic, "loss", None)
-        spelt = known is None or isinstance(known, KNOWN)
-        if kernel is None or leaves is not None or not spelt or self.source.has_offset:
+        if kernel is None or leaves is not None or (kernel in OF_A_LOSS and not kind.loss.takes_tensors):
             return super().reduce(statistic, params, leaves)
-        if not len(self.X):
+        if not self.block.rows:
             raise DataError(
                 "no rows are left to work on: every row is held out, or has no weight or no target that is known."
             )
         w = None if params is None else torch.as_tensor(params, dtype=self.dtype, device=self.device)
         total: Any = None
-        step = max(CHUNK_CELLS // self.X.shape[1], 1)
-        for start in range(0, len(self.X), step):
-            rows = slice(start, start + step)
-            s = None if self.s is None else self.s[rows].to(self.dtype)
-            found = kernel(statistic, self.X[rows].to(self.dtype), self.y[rows].to(self.dtype), s, w)
+        step = max(CHUNK_CELLS // self.block.X.shape[1], 1)
+        for start in range(0, self.block.rows, step):
+            found = kernel(statistic, self._chunk(slice(start, start + step)), w)
             total = found if total is None else statistic.merge(total, found)
         result: V = total
         return result
 
-
-def _predictor(X: Any, w: Any, intercept: bool) -> Any:
-    return X @ w[:-1] + w[-1] if intercept else X @ w
-
-
-def _value_and_gradient(loss: Any, z: Any, y: Any) -> tuple[Any, Any]:
-    """The formulas of `losses`, in torch."""
-    if isinstance(loss, SquaredError):
-        return (z - y) ** 2, 2.0 * (z - y)
-    if isinstance(loss, LogisticLoss):
-        return torch.nn.functional.softplus(z) - y * z, torch.sigmoid(z) - y
-    if isinstance(loss, CrossEntropy):
-        k = y.long()[:, None]
-        p = torch.softmax(z, 1)
-        return torch.logsumexp(z, 1) - z.gather(1, k)[:, 0], p.scatter_add(1, k, -torch.ones_like(p[:, :1]))
-    value, gradient = loss.on_device(z, loss.target(y))
-    return (value.expand(len(z)) if loss.mean_only else value), gradient
+    def _chunk(self, rows: slice) -> Block:
+        """Some rows in the dtype of the sums."""
+        b: Any = self.block
+        columns = (b.X, b.y, b.sample_weight, b.offset)
+        taken: list[Any] = [None if column is None else column[rows].to(self.dtype) for column in columns]
+        return Block(*taken)
 
 
-def _curvature(loss: Any, z: Any, y: Any) -> Any:
-    if isinstance(loss, TorchLoss):
-        return loss.curvature_on_device(z, loss.target(y))
-    if isinstance(loss, SquaredError):
-        return torch.full_like(z, 2.0)
-    if isinstance(loss, LogisticLoss):
-        p = torch.sigmoid(z)
-        return p * (1.0 - p)
-    p = torch.softmax(z, 1)
-    return torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+def _predictor(block: Block, w: Any, intercept: bool) -> Any:
+    z = block.X @ w[:-1] + w[-1] if intercept else block.X @ w
+    return shifted(z, block.offset)
 
 
 def _numpy(*parts: Any) -> Float:
@@ -150,31 +132,43 @@ def _numpy(*parts: Any) -> Float:
     return joined
 
 
-def _weight(y: Any, s: Any) -> tuple[Any, Any]:
+def _weight(block: Any) -> tuple[Any, Any]:
     """Rows of positive weight, and the sum of the weights."""
+    y, s = block.y, block.sample_weight
     if s is None:
         rows = torch.full((1,), float(len(y)), dtype=y.dtype, device=y.device)
         return rows, rows
     return torch.count_nonzero(s).to(y.dtype), s.sum()
 
 
-def _loss_sum(statistic: LossSum, X: Any, y: Any, s: Any, w: Any) -> Float:
-    value, _ = _value_and_gradient(statistic.loss, _predictor(X, w, statistic.intercept), y)
-    return _numpy(*_weight(y, s), value.sum() if s is None else s @ value)
+def _each(block: Any) -> Any:
+    """The weight of each row."""
+    return torch.ones_like(block.y) if block.sample_weight is None else block.sample_weight
 
 
-def _loss_and_gradient(statistic: LossAndGradient, X: Any, y: Any, s: Any, w: Any) -> Float:
-    value, g = _value_and_gradient(statistic.loss, _predictor(X, w, statistic.intercept), y)
+def _total(block: Any, value: Any) -> Any:
+    return value.sum() if block.sample_weight is None else block.sample_weight @ value
+
+
+def _loss_sum(statistic: LossSum, block: Any, w: Any) -> Float:
+    value = statistic.loss.value(_predictor(block, w, statistic.intercept), block.y)
+    return _numpy(*_weight(block), _total(block, value))
+
+
+def _loss_and_gradient(statistic: LossAndGradient, block: Any, w: Any) -> Float:
+    made: Any = statistic.loss.value_and_gradient(_predictor(block, w, statistic.intercept), block.y)
+    (value, g), s = made, block.sample_weight
     if s is not None:
         g = g * (s if g.ndim == 1 else s[:, None])
     last = [g.sum(0)] if statistic.intercept else []
-    return _numpy(*_weight(y, s), value.sum() if s is None else s @ value, X.T @ g, *last)
+    return _numpy(*_weight(block), _total(block, value), block.X.T @ g, *last)
 
 
-def _hessian(statistic: HessianSum, X: Any, y: Any, s: Any, w: Any) -> Float:
+def _hessian(statistic: HessianSum, block: Any, w: Any) -> Float:
+    d: Any = statistic.between(_predictor(block, w, statistic.intercept), block.y)
+    X, s = block.X, block.sample_weight
     if statistic.intercept:
         X = torch.cat([X, torch.ones_like(X[:, :1])], 1)
-    d = _curvature(statistic.loss, X @ w, y)
     if s is not None:
         d = d * s.reshape(-1, *[1] * (d.ndim - 1))
     if d.ndim == 1:
@@ -188,10 +182,10 @@ def _hessian(statistic: HessianSum, X: Any, y: Any, s: Any, w: Any) -> Float:
     return out.reshape(p * K, p * K)
 
 
-def _moments(statistic: Any, X: Any, y: Any, s: Any, w: Any) -> Moments:
-    Z = torch.cat([X, y[:, None]], 1)
-    rows, weight = (float(part) for part in _weight(y, s))
-    each = torch.ones_like(y) if s is None else s
+def _moments(statistic: Any, block: Any, w: Any) -> Moments:
+    Z = torch.cat([block.X, block.target[:, None]], 1)
+    rows, weight = (float(part) for part in _weight(block))
+    each = _each(block)
     mean = each @ Z / (weight or 1.0)
     Z = Z - mean
     low = each @ Z / (weight or 1.0)
@@ -205,40 +199,58 @@ def _square(G: Any) -> Float:
     return np.asarray(0.5 * (G + G.T))
 
 
-def _triangle(statistic: Triangle, X: Any, y: Any, s: Any, w: Any) -> Float:
-    Z = torch.cat([X, y[:, None]], 1)
+def _triangle(statistic: Triangle, block: Any, w: Any) -> Float:
+    Z = torch.cat([block.X, block.target[:, None]], 1)
     if statistic.mean is not None and statistic.mean_low is not None:
         Z = Z - torch.as_tensor(statistic.mean, dtype=Z.dtype, device=Z.device)
         Z = Z - torch.as_tensor(statistic.mean_low, dtype=Z.dtype, device=Z.device)
     Z = Z / torch.as_tensor(statistic.scale, dtype=Z.dtype, device=Z.device)
-    if s is not None:
-        Z = Z * s.sqrt()[:, None]
+    if block.sample_weight is not None:
+        Z = Z * block.sample_weight.sqrt()[:, None]
     R = torch.linalg.qr(Z, mode="r")[1].cpu().double().numpy()
     return triangular_factor(np.array(R))
 
 
-def _row_norms(statistic: RowNorms, X: Any, y: Any, s: Any, w: Any) -> Float:
-    norms = (X * X).sum(1) + float(statistic.intercept)
-    norms = norms if s is None else norms * s
-    return _numpy(_weight(y, s)[1], norms.sum(), norms.max())
+def _row_norms(statistic: RowNorms, block: Any, w: Any) -> Float:
+    norms = (block.X * block.X).sum(1) + float(statistic.intercept)
+    norms = norms if block.sample_weight is None else norms * block.sample_weight
+    return _numpy(_weight(block)[1], norms.sum(), norms.max())
 
 
-def _largest_move(statistic: LargestMove, X: Any, y: Any, s: Any, w: Any) -> Float:
-    z = _predictor(X, w, statistic.intercept).abs()
+def _largest_move(statistic: LargestMove, block: Any, w: Any) -> Float:
+    z = _predictor(Block(block.X, block.y), w, statistic.intercept).abs()
+    s = block.sample_weight
     return _numpy((z if s is None else z * (s > 0).reshape(-1, *[1] * (z.ndim - 1))).max())
 
 
-def _target_sum(statistic: TargetSum, X: Any, y: Any, s: Any, w: Any) -> Float:
-    each = torch.ones_like(y) if s is None else s
+def _target_sum(statistic: TargetSum, block: Any, w: Any) -> Float:
+    each = _each(block)
     if statistic.classes is None:
-        return _numpy(each.sum(), each @ y)
-    return _numpy(each.sum(), torch.bincount(y.long(), each, minlength=statistic.classes))
+        return _numpy(each.sum(), each @ block.y)
+    return _numpy(each.sum(), torch.bincount(block.y.long(), each, minlength=statistic.classes))
 
+
+def _best_sum(statistic: BestSum, block: Any, w: Any) -> Float:
+    best: Any = statistic.loss.best(block.y)
+    return _numpy(_weight(block)[1], _total(block, best))
+
+
+def _largest_curvature(statistic: LargestCurvature, block: Any, w: Any) -> Float:
+    d: Any = statistic.loss.curvature(_predictor(block, w, True), block.y)
+    largest = d if d.ndim == 1 else torch.linalg.eigvalsh(d)[:, -1]
+    return _numpy((largest * (_each(block) > 0)).max())
+
+
+OF_A_LOSS = (_loss_sum, _loss_and_gradient, _hessian, _best_sum, _largest_curvature)
+"""Kernels in which a loss is given tensors."""
 
 KERNELS: dict[Any, Callable[..., Any]] = {
     LossSum: _loss_sum,
     LossAndGradient: _loss_and_gradient,
     HessianSum: _hessian,
+    GradientProducts: _hessian,
+    BestSum: _best_sum,
+    LargestCurvature: _largest_curvature,
     Moments: _moments,
     Triangle: _triangle,
     RowNorms: _row_norms,
@@ -246,6 +258,3 @@ KERNELS: dict[Any, Callable[..., Any]] = {
     TargetSum: _target_sum,
 }
 """What is computed on the device."""
-
-KNOWN = (SquaredError, LogisticLoss, CrossEntropy, TorchLoss)
-"""Losses that have formulas in torch."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from descend.engines import matrix
 from descend.engines.matrix import Array, Float
 from descend.errors import DataError, DescendError, MissingExtraError, check_whole
 from descend.objectives.losses import Loss
@@ -19,6 +20,54 @@ except ImportError as error:
 
 TRIED_ROWS = 1_000
 """Rows of the target that a loss of one's own is tried on."""
+
+
+class TensorFunctions:
+    """What the formulas of losses and links take of NumPy, for tensors like `z`: names and arguments are NumPy's.
+
+    >>> xp = TensorFunctions(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    >>> xp.maximum(torch.tensor([1.0, -2.0]), 0.0).tolist(), xp.full((2,), 2.0).dtype
+    ([1.0, 0.0], torch.float64)
+    """
+
+    intp = torch.int64
+    abs, exp, log, log1p, square, tanh = (
+        torch.abs,
+        torch.exp,
+        torch.log,
+        torch.log1p,
+        torch.square,
+        torch.tanh,
+    )
+    clip = torch.clip
+
+    def __init__(self, z: Any) -> None:
+        self.float64 = z.dtype  # the widest of floats on this device
+        self.here = {"dtype": z.dtype, "device": z.device}
+
+    def maximum(self, a: Any, b: float) -> Any:
+        return torch.clamp(a, min=b)
+
+    def minimum(self, a: Any, b: float) -> Any:
+        return torch.clamp(a, max=b)
+
+    def where(self, condition: Any, a: Any, b: Any) -> Any:
+        return torch.where(condition, a, b).to(self.float64)
+
+    def max(self, a: Any, axis: int, keepdims: bool) -> Any:
+        return torch.amax(a, axis, keepdims)
+
+    def full(self, shape: tuple[int, ...], value: float) -> Any:
+        return torch.full(shape, value, **self.here)
+
+    def eye(self, size: int) -> Any:
+        return torch.eye(size, **self.here)
+
+    def arange(self, size: int) -> Any:
+        return torch.arange(size, device=self.here["device"])
+
+    def asarray(self, a: Any, dtype: Any) -> Any:
+        return a.to(dtype)
 
 
 @dataclass(frozen=True)
@@ -41,6 +90,7 @@ class TorchLoss(Loss):
     mean_only: bool  # type: ignore[misc]
     several: int | None = None
     name: ClassVar[str] = "your own loss"
+    takes_tensors: ClassVar[bool] = True
 
     @staticmethod
     def of(function: Callable[[Any, Any], Any], outputs: int | None = None) -> Any:
@@ -86,34 +136,31 @@ class TorchLoss(Loss):
         """None: what its predictions are is not known."""
         return ()
 
-    def value(self, z: Float, y: Array) -> Float:
-        with torch.no_grad():
-            found = self.function(*self._tensors(z, y))
-        return self._per_row(found, len(z))
+    def value(self, z: Any, y: Any) -> Any:
+        if matrix.is_tensor(z):
+            with torch.no_grad():
+                found = self.function(z, self.target(y))
+            return found.expand(len(z)) if self.mean_only else found
+        return self._per_row(self.value(*self._tensors(z, y)))
 
-    def gradient(self, z: Float, y: Array) -> Float:
+    def gradient(self, z: Any, y: Any) -> Any:
         return self.value_and_gradient(z, y)[1]
 
-    def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
-        zt, yt = self._tensors(z, y)
-        value, gradient = self.on_device(zt, yt)
-        return self._per_row(value, len(z)), gradient.numpy()
+    def value_and_gradient(self, z: Any, y: Any) -> tuple[Any, Any]:
+        if matrix.is_tensor(z):
+            z = z.detach().requires_grad_()
+            value = self.function(z, self.target(y))
+            (gradient,) = torch.autograd.grad(value * len(z) if self.mean_only else value.sum(), z)
+            value = value.detach()
+            return (value.expand(len(z)) if self.mean_only else value), gradient
+        value, gradient = self.value_and_gradient(*self._tensors(z, y))
+        return self._per_row(value), gradient.numpy()
 
-    def on_device(self, z: Any, y: Any) -> tuple[Any, Any]:
-        """Tensors `z` and `y` in, tensors out: what the function returned, and the derivative of the rows' sum."""
+    def curvature(self, z: Any, y: Any) -> Any:
+        if not matrix.is_tensor(z):
+            return self.curvature(*self._tensors(z, y)).numpy()
         z = z.detach().requires_grad_()
-        value = self.function(z, y)
-        (gradient,) = torch.autograd.grad(value * len(z) if self.mean_only else value.sum(), z)
-        return value.detach(), gradient
-
-    def curvature(self, z: Float, y: Array) -> Float:
-        found: Float = self.curvature_on_device(*self._tensors(z, y)).numpy()
-        return found
-
-    def curvature_on_device(self, z: Any, y: Any) -> Any:
-        """The second derivative with respect to `z` of each row's loss, as a tensor; `z` and `y` are tensors."""
-        z = z.detach().requires_grad_()
-        value = self.function(z, y)
+        value = self.function(z, self.target(y))
         total = value * len(z) if self.mean_only else value.sum()
         (gradient,) = torch.autograd.grad(total, z, create_graph=True)
         if self.several is not None:
@@ -129,16 +176,15 @@ class TorchLoss(Loss):
         return torch.zeros_like(z) if second is None else torch.zeros_like(z) + second
 
     def _tensors(self, z: Float, y: Array) -> tuple[Any, Any]:
-        return torch.from_numpy(np.ascontiguousarray(z)), self.target(torch.from_numpy(np.array(y)))
+        return torch.from_numpy(np.ascontiguousarray(z)), torch.from_numpy(np.array(y))
 
     def target(self, y: Any) -> Any:
         """A target `y` as the function gets it: float64, or int64 where whole numbers choose among several outputs."""
         whole = self.several is not None and not (y.is_floating_point() and bool((y != y.floor()).any()))
         return y.long() if whole else y.double()
 
-    def _per_row(self, value: Any, rows: int) -> Float:
-        value = value.detach().numpy()
-        return np.full(rows, float(value)) if self.mean_only else np.asarray(value, dtype=np.float64)
+    def _per_row(self, value: Any) -> Float:
+        return np.asarray(value.detach().contiguous().numpy(), dtype=np.float64)
 
     def outputs(self, classes: int) -> int | None:
         return self.several

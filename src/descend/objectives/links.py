@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from descend.engines.matrix import Float
+from descend.engines.matrix import Float, functions_of
 
 
 class Link(ABC):
@@ -56,7 +56,7 @@ class Log(Link):
 
     def inverse(self, z: Float) -> Float:
         with np.errstate(over="ignore"):
-            return np.exp(z)
+            return functions_of(z).exp(z)
 
     def of(self, mean: Float) -> Float:
         return np.log(np.maximum(mean, 1e-300))
@@ -74,8 +74,9 @@ class Logit(Link):
     probabilities: ClassVar[bool] = True
 
     def inverse(self, z: Float) -> Float:
-        e = np.exp(-np.abs(z))
-        return np.where(z >= 0, 1.0, e) / (1.0 + e)
+        xp = functions_of(z)
+        e = xp.exp(-xp.abs(z))
+        return xp.where(z >= 0, 1.0, e) / (1.0 + e)
 
     def of(self, mean: Float) -> Float:
         p = np.clip(mean, 1e-300, 1.0 - 1e-16)
@@ -94,8 +95,9 @@ class Softmax(Link):
     probabilities: ClassVar[bool] = True
 
     def inverse(self, z: Float) -> Float:
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        xp = functions_of(z)
+        p = xp.exp(z - xp.max(z, axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
 
     def of(self, mean: Float) -> Float:
         logs = np.log(np.clip(mean, 1e-300, 1.0))

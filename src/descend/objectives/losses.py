@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 
 from descend.doors import door
-from descend.engines.matrix import Array, Float
+from descend.engines.matrix import Array, Float, functions_of
 from descend.errors import DataError, DescendError, ShapeError, check_number
 from descend.objectives.links import IDENTITY, LOG, LOGIT, SOFTMAX, Link
 
@@ -73,6 +73,8 @@ class Loss(ABC):
     """Whether it is the negative logarithm of a likelihood whose scale is known, up to a term of `y` alone."""
     mean_only: ClassVar[bool] = False
     """Whether `value` knows nothing but the mean over the rows it is given."""
+    takes_tensors: ClassVar[bool] = False
+    """Whether its methods take torch tensors too, so that they run on a device; else rows are brought back to NumPy."""
 
     @abstractmethod
     def value(self, z: Float, y: Array) -> Float:
@@ -100,7 +102,7 @@ class Loss(ABC):
 
     def best(self, y: Array) -> Float:
         """The loss of each row at the `z` that is best for it alone: 0 unless a loss says otherwise."""
-        return np.zeros(len(y))
+        return functions_of(y).full((len(y),), 0.0)
 
     @property
     def best_is_zero(self) -> bool:
@@ -174,22 +176,24 @@ class SquaredError(Loss):
     """
 
     name: ClassVar[str] = "squared-error"
+    takes_tensors: ClassVar[bool] = True
     curvature_bound: ClassVar[float] = 2.0
     closed_form: ClassVar[bool] = True
     curved: ClassVar[bool | None] = True
 
     def value(self, z: Float, y: Array) -> Float:
-        return np.square(z - y)
+        return functions_of(z).square(z - y)
 
     def gradient(self, z: Float, y: Array) -> Float:
         return 2.0 * (z - y)
 
     def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
+        xp = functions_of(z)
         error = z - y
-        return np.square(error), 2.0 * error
+        return xp.square(error), 2.0 * error
 
     def curvature(self, z: Float, y: Array) -> Float:
-        return np.full(z.shape, 2.0)
+        return functions_of(z).full(z.shape, 2.0)
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ class LogisticLoss(Loss):
     """
 
     name: ClassVar[str] = "logistic"
+    takes_tensors: ClassVar[bool] = True
     kind: ClassVar[Kind] = "two classes"
     link: ClassVar[Link] = LOGIT
     curvature_bound: ClassVar[float] = 0.25
@@ -213,28 +218,32 @@ class LogisticLoss(Loss):
     likelihood: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
-        return np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z
+        xp = functions_of(z)
+        return xp.log1p(xp.exp(-xp.abs(z))) + xp.maximum(z, 0.0) - y * z
 
     def gradient(self, z: Float, y: Array) -> Float:
-        g = np.tanh(0.5 * z)  # 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2, the fastest form
+        xp = functions_of(z)
+        g = xp.tanh(0.5 * z)  # 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2, the fastest form
         g *= 0.5
         g += 0.5
         g -= y
-        return np.asarray(g)
+        return g
 
     def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
-        e = np.exp(-np.abs(z))
-        value = np.log1p(e)
-        value += np.maximum(z, 0.0)
+        xp = functions_of(z)
+        e = xp.exp(-xp.abs(z))
+        value = xp.log1p(e)
+        value += xp.maximum(z, 0.0)
         value -= y * z
-        p = np.where(z >= 0, 1.0, e)
+        p = xp.where(z >= 0, 1.0, e)
         p /= 1.0 + e
         p -= y
         return value, p
 
     def curvature(self, z: Float, y: Array) -> Float:
-        e = np.exp(-np.abs(z))
-        return e / np.square(1.0 + e)
+        xp = functions_of(z)
+        e = xp.exp(-xp.abs(z))
+        return e / xp.square(1.0 + e)
 
     def variance(self, mean: Float) -> Float:
         return mean * (1.0 - mean)
@@ -257,6 +266,7 @@ class CrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "cross-entropy"
+    takes_tensors: ClassVar[bool] = True
     kind: ClassVar[Kind] = "classes"
     link: ClassVar[Link] = SOFTMAX
     only_differences: ClassVar[bool] = True
@@ -273,18 +283,20 @@ class CrossEntropy(Loss):
         return self.value_and_gradient(z, y)[1]
 
     def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
-        rows, classes = np.arange(len(z)), y.astype(np.intp, copy=False)
-        shifted = z - z.max(axis=1, keepdims=True)
-        p = np.exp(shifted)
+        xp = functions_of(z)
+        rows, classes = xp.arange(len(z)), xp.asarray(y, dtype=xp.intp)
+        shifted = z - xp.max(z, axis=1, keepdims=True)
+        p = xp.exp(shifted)
         total = p.sum(axis=1)
-        value = np.log(total) - shifted[rows, classes]
+        value = xp.log(total) - shifted[rows, classes]
         p /= total[:, None]
         p[rows, classes] -= 1.0
         return value, p
 
     def curvature(self, z: Float, y: Array) -> Float:
+        xp = functions_of(z)
         p = self.link.inverse(z)
-        return np.asarray(p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]))
+        return p[:, :, None] * (xp.eye(p.shape[1]) - p[:, None, :])
 
     def curvature_root(self, z: Float, y: Array, s: Float) -> Float:
         p = self.link.inverse(z)  # `(I - p 1') diag(sqrt p)`, which keeps the digits of small p
@@ -311,6 +323,7 @@ class PoissonLoss(Loss):
     """
 
     name: ClassVar[str] = "poisson"
+    takes_tensors: ClassVar[bool] = True
     kind: ClassVar[Kind] = "count"
     link: ClassVar[Link] = LOG
     curved: ClassVar[bool | None] = True
@@ -324,18 +337,21 @@ class PoissonLoss(Loss):
         return self.value_and_gradient(z, y)[1]
 
     def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
-        mean = np.exp(np.minimum(z, HIGHEST))
-        value = mean * (1.0 + np.maximum(z - HIGHEST, 0.0))
+        xp = functions_of(z)
+        mean = xp.exp(xp.minimum(z, HIGHEST))
+        value = mean * (1.0 + xp.maximum(z - HIGHEST, 0.0))
         value -= y * z
         mean -= y
         return value, mean
 
     def curvature(self, z: Float, y: Array) -> Float:
-        return np.exp(np.minimum(z, HIGHEST))
+        xp = functions_of(z)
+        return xp.exp(xp.minimum(z, HIGHEST))
 
     def best(self, y: Array) -> Float:
-        y = np.asarray(y, dtype=np.float64)
-        return np.asarray(y - y * np.log(np.where(y > 0, y, 1.0)))
+        xp = functions_of(y)
+        y = xp.asarray(y, dtype=xp.float64)
+        return y - y * xp.log(xp.where(y > 0, y, 1.0))
 
     def variance(self, mean: Float) -> Float:
         return mean
@@ -367,6 +383,7 @@ class HuberLoss(Loss):
 
     delta: float = 1.0
     name: ClassVar[str] = "huber"
+    takes_tensors: ClassVar[bool] = True
     curvature_bound: ClassVar[float] = 2.0
     curved: ClassVar[bool | None] = False
 
@@ -385,15 +402,17 @@ class HuberLoss(Loss):
         return self.delta
 
     def value(self, z: Float, y: Array) -> Float:
-        size = np.abs(z - y)
-        within = np.minimum(size, self.delta)
+        xp = functions_of(z)
+        size = xp.abs(z - y)
+        within = xp.minimum(size, self.delta)
         return within * (2.0 * size - within)
 
     def gradient(self, z: Float, y: Array) -> Float:
-        return 2.0 * np.clip(z - y, -self.delta, self.delta)
+        return 2.0 * functions_of(z).clip(z - y, -self.delta, self.delta)
 
     def curvature(self, z: Float, y: Array) -> Float:
-        return np.where(np.abs(z - y) <= self.delta, 2.0, 0.0)
+        xp = functions_of(z)
+        return xp.where(xp.abs(z - y) <= self.delta, 2.0, 0.0)
 
     @property
     def title(self) -> str:

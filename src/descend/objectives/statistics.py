@@ -284,7 +284,7 @@ class GradientProducts(HessianSum):
 
     def between(self, z: Float, y: Array) -> Float:
         g = self.loss.gradient(z, y)
-        return np.square(g) if g.ndim == 1 else g[:, :, None] * g[:, None, :]
+        return g * g if g.ndim == 1 else g[:, :, None] * g[:, None, :]
 
 
 @dataclass(frozen=True, slots=True)
