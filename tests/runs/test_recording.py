@@ -12,7 +12,7 @@ import pytest
 
 import descend
 from descend import GradientDescent, Outcome
-from descend.descent.first_order import Adam, Update
+from descend.descent.first_order import Adam, Optimizer, Update
 from descend.descent.history import Step
 from descend.errors import EngineLostError
 from descend.runs.fitting import model_of, recorded
@@ -96,7 +96,7 @@ def test_every_prints_the_loss_before_each_such_step(capsys):
 
 
 @dataclass(frozen=True)
-class Interrupted:
+class Interrupted(Optimizer):
     """Gradient descent whose user presses Ctrl-C at step `at`."""
 
     at: int
@@ -106,9 +106,6 @@ class Interrupted:
 
     def init(self, w):
         return self.inner.init(w)
-
-    def planned(self, steps):
-        return self
 
     def step(self, objective, w, state) -> Update:
         if state.number == self.at:

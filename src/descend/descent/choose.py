@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from descend.descent.first_order import FIRST_ORDER, Optimizer, Update
+from descend.descent.first_order import FIRST_ORDER, GradientDescent, Optimizer, Update
 from descend.descent.lbfgs import LBFGS
 from descend.descent.local_sgd import LocalSteps
 from descend.descent.newton import Newton
+from descend.descent.proximal import ProximalGradient
 from descend.descent.schedules import SCHEDULES
 from descend.engines.matrix import Float
 from descend.errors import DescendError
-from descend.objectives.objective import Objective
+from descend.objectives.objective import CLOSED_FORM, SMOOTH_PENALTY, Objective
 
 NEWTON_LIMIT = 512
 """`optimizer="auto"` takes Newton while features times outputs stay within this."""
@@ -23,7 +24,7 @@ CODED_COLUMNS, CODED_LIMIT = 64, 2_048
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(Optimizer):
     """The minimum of squared error, with or without an L2 penalty, in one step.
 
     From the moments, or an orthogonal factor where conditioning asks for it; of minimum norm in
@@ -35,20 +36,9 @@ class Exact:
     """
 
     name: ClassVar[str] = "exact"
-    first_order: ClassVar[bool] = False
-
-    def planned(self, steps: int | None) -> Exact:
-        return self
-
-    def init(self, w: Float) -> None:
-        """No state."""
+    needs: ClassVar[frozenset[str]] = frozenset({CLOSED_FORM})
 
     def step(self, objective: Objective, w: Float, state: Any) -> Update:
-        if not objective.exact:
-            raise DescendError(
-                f"`optimizer` exact needs an objective with a closed form (squared error, at most 2,048 columns), "
-                f"but the loss is {objective.loss.name} on {w.shape[0]} weights. Use newton or gradient-descent."
-            )
         minimum = objective.minimum()
         return Update(minimum, None, stalled=np.array_equal(minimum, w))
 
@@ -59,13 +49,39 @@ OPTIMIZERS: dict[str, type[Any]] = {
     "newton": Newton,
     "exact": Exact,
     "local-steps": LocalSteps,
+    "proximal-gradient": ProximalGradient,
 }
 
 
+def check(optimizer: Optimizer, objective: Objective) -> None:
+    """Raise `DescendError` where an objective lacks what an optimizer needs, naming both and what would serve."""
+    missing, loss, penalty = optimizer.needs - objective.offers, objective.loss.name, objective.penalty.name
+    if SMOOTH_PENALTY in missing or (CLOSED_FORM in missing and not objective.penalty.smooth):
+        raise DescendError(
+            f"`optimizer` {optimizer.name} needs a smooth penalty, but `penalty` {penalty} has kinks, as |w| has at "
+            "zero: use ProximalGradient() (`--optimizer proximal-gradient`) on all rows, or an L2 penalty."
+        )
+    if CLOSED_FORM in missing:
+        what = f"the loss is {loss} on {objective.shape[0]} weights"
+        if not (objective.penalty.closed_form or objective.penalty.is_zero):
+            what = f"`penalty` {penalty} is no sum of squares"
+        raise DescendError(
+            f"`optimizer` {optimizer.name} needs an objective with a closed form (squared error, at most 2,048 "
+            f"columns), but {what}. Use newton or gradient-descent."
+        )
+    if missing:
+        raise DescendError(
+            f"`optimizer` {optimizer.name} needs a {' and a '.join(sorted(missing))}, which the objective with the "
+            f"loss {loss} does not offer: it offers {', '.join(sorted(objective.offers))}."
+        )
+
+
 def auto_optimizer(objective: Objective) -> Optimizer:
-    """Exact where there is a closed form, Newton while it is cheap, else L-BFGS."""
-    if objective.exact:
+    """Exact where there is a closed form, the proximal gradient for kinks, Newton while it is cheap, else L-BFGS."""
+    if CLOSED_FORM in objective.offers:
         return Exact()
+    if SMOOTH_PENALTY not in objective.offers:
+        return ProximalGradient()
     size = int(np.prod(objective.shape))
     curved = objective.loss.curved
     if curved is False or (curved is None and not objective.hessian(objective.zeros()).any()):
@@ -74,14 +90,21 @@ def auto_optimizer(objective: Objective) -> Optimizer:
     return Newton() if size <= (CODED_LIMIT if coded else NEWTON_LIMIT) else LBFGS()
 
 
+def choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None = None) -> Optimizer:
+    """The optimizer asked for; "auto" takes what the objective allows, gradient descent in batches."""
+    if optimizer != "auto":
+        return as_optimizer(optimizer)
+    return auto_optimizer(objective) if batch_size is None else GradientDescent()
+
+
 def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
     """An optimizer by itself or by its name. Raises `DescendError` where it is neither."""
     if isinstance(optimizer, str):
         return make_optimizer(optimizer)
-    if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
+    if not isinstance(optimizer, Optimizer):
         raise DescendError(
             f"`optimizer` must be auto, one of {', '.join(OPTIMIZERS)}, "
-            f"or an object such as descend.Adam(), got {optimizer!r}."
+            f"or an object such as descend.Adam(), got {optimizer!r}. One of your own derives from descend.Optimizer."
         )
     return optimizer
 

@@ -8,15 +8,16 @@ methods and name it in `FIRST_ORDER`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from descend.descent.schedules import Rate, Schedule, as_schedule
 from descend.engines.matrix import Float
 from descend.errors import DescendError, check_number
-from descend.objectives.objective import Objective
+from descend.objectives.objective import GRADIENT, SMOOTH_PENALTY, Objective
 
 
 class Update(NamedTuple):
@@ -31,21 +32,37 @@ class Update(NamedTuple):
     stalled: bool = False
 
 
-class Optimizer(Protocol):
-    """What the loop asks of an optimizer."""
+class Optimizer(ABC):
+    """What the loop asks of an optimizer: frozen settings, and steps from an explicit state.
+
+    `needs` names what an objective must offer; `choose.check` compares them before the first step. `first_order` says
+    whether mini-batches serve it, which have nothing but a gradient.
+
+    >>> class SignDescent(Optimizer):
+    ...     name, first_order = "sign-descent", True
+    ...     def step(self, objective, w, state):
+    ...         return Update(w - 0.5 * np.sign(objective.gradient(w)), None, 0.5)
+    >>> import descend
+    >>> x, y = np.array([[1.0], [-1.0]]), np.array([2.0, -2.0])
+    >>> descend.fit(x, y, intercept=False, optimizer=SignDescent(), steps=4).weights.tolist()
+    [2.0]
+    """
 
     name: ClassVar[str]
-    first_order: ClassVar[bool]
-    """Whether it needs nothing but a gradient, so that mini-batches serve it."""
+    first_order: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset({GRADIENT, SMOOTH_PENALTY})
 
     def init(self, w: Float) -> Any:
-        """The state before the first step."""
+        """The state before the first step, at the weights `w`; None unless given."""
+        return None
 
+    @abstractmethod
     def step(self, objective: Objective, w: Float, state: Any) -> Update:
-        """One update of the weights; `w` and `state` are left as they are."""
+        """One update of the weights `w` of an `objective`; `w` and `state` are left as they are."""
 
     def planned(self, steps: int | None) -> Optimizer:
-        """The optimizer with the length of the run filled in where its schedule needs it."""
+        """The optimizer for a run of so many `steps`, None where that is not known; itself unless given."""
+        return self
 
 
 def check_first_order(optimizer: Optimizer) -> None:
@@ -58,7 +75,7 @@ def check_first_order(optimizer: Optimizer) -> None:
 
 
 @dataclass(frozen=True)
-class _Scheduled:
+class _Scheduled(Optimizer):
     """What the first-order optimizers share: a learning rate that may follow a schedule."""
 
     learning_rate: Rate | Schedule = "auto"

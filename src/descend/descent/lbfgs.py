@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from descend.descent.first_order import Update
+from descend.descent.first_order import Optimizer, Update
 from descend.engines.matrix import Float
 from descend.errors import check_whole
 from descend.objectives.objective import Objective
@@ -39,7 +39,7 @@ class Trial(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Optimizer):
     """`w = w - t H g`, with `H` the inverse Hessian that the last `memory` steps suggest.
 
     `memory` is a whole number of at least 1; raises `DescendError` for another.
@@ -58,13 +58,9 @@ class LBFGS:
 
     memory: int = 10
     name: ClassVar[str] = "lbfgs"
-    first_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_whole("memory", self.memory)
-
-    def planned(self, steps: int | None) -> LBFGS:
-        return self
 
     def init(self, w: Float) -> Pairs:
         """No pairs yet."""

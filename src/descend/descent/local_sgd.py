@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from descend.descent.first_order import Update
+from descend.descent.first_order import Optimizer, Update
 from descend.engines import matrix
 from descend.engines.blocks import Block
 from descend.engines.matrix import Float
@@ -28,7 +28,7 @@ class Rounds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LocalSteps:
+class LocalSteps(Optimizer):
     """One step is one round: `w_k = SGD over the rows of worker k from w`, then `w = sum_k n_k w_k / n`.
 
     Stochastic descent where rows are spread over machines: mini-batches of all rows would take a message
@@ -61,9 +61,6 @@ class LocalSteps:
         check_whole("batch_size", size)
         if rate != "auto" and not (isinstance(rate, float | int) and rate > 0):
             raise DescendError(f'`learning_rate` must be "auto" or a number above 0, got {rate!r}.')
-
-    def planned(self, steps: int | None) -> LocalSteps:
-        return self
 
     def init(self, w: Float) -> Rounds:
         """No rounds made."""

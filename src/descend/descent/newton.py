@@ -7,17 +7,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from descend.descent.first_order import Update
+from descend.descent.first_order import Optimizer, Update
 from descend.engines.matrix import Float
 from descend.objectives.newton_steps import NewtonStep, sampled_step
-from descend.objectives.objective import Objective
+from descend.objectives.objective import CLOSED_FORM, GRADIENT, HESSIAN, SMOOTH_PENALTY, Objective
 
 UNTOLD = 1e-14
 """Losses that differ by a smaller share of their magnitude than this are too close for float64 to tell apart: gradients decide."""
 
 
 @dataclass(frozen=True)
-class Newton:
+class Newton(Optimizer):
     """Newton's method, damped: `w = w - t H^-1 g`, t halved until the loss falls enough.
 
     Where the Hessian is singular (collinear columns, softmax without a penalty) the step is the
@@ -39,10 +39,7 @@ class Newton:
     """
 
     name: ClassVar[str] = "newton"
-    first_order: ClassVar[bool] = False
-
-    def planned(self, steps: int | None) -> Newton:
-        return self
+    needs: ClassVar[frozenset[str]] = frozenset({GRADIENT, HESSIAN, SMOOTH_PENALTY})
 
     def init(self, w: Float) -> bool:
         """Whether a sample of the rows may stand for all of them in `H`."""
@@ -99,7 +96,7 @@ def minimum(objective: Objective, near: Float, steps: int, precision: float = 0.
     >>> minimum(objective, objective.zeros(), 15).round(4).tolist()
     [0.8474, -1.2711]
     """
-    if objective.exact:
+    if CLOSED_FORM in objective.offers:
         return objective.minimum()
     newton, w = Newton(), near
     for _ in range(steps):

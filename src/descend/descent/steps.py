@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from descend.descent.choose import NEWTON_LIMIT, as_optimizer, auto_optimizer
+from descend.descent.choose import NEWTON_LIMIT, check, choose
 from descend.descent.first_order import GradientDescent, Optimizer, check_first_order
 from descend.descent.history import Step
 from descend.descent.newton import minimum
@@ -87,10 +87,8 @@ def steps(
     if epochs is not None:
         check_whole("epochs", epochs)
     check_seed(seed)
-    if optimizer != "auto":
-        chosen = as_optimizer(optimizer)
-    else:
-        chosen = auto_optimizer(objective) if batch_size is None else GradientDescent()
+    chosen = choose(optimizer, objective, batch_size)
+    check(chosen, objective)
     if start is not None and resume is not None:
         raise DescendError("give `start` or `resume`, not both: a walk that goes on has its weights.")
     batches = None
@@ -239,7 +237,7 @@ class _Monitor:
             alpha = float(objective.penalty.curvature(objective.penalised(w)).min(initial=np.inf))
             if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * far + rounding):
                 return True, seen
-        if w.size > NEWTON_LIMIT and not objective.exact:
+        if w.size > NEWTON_LIMIT and not objective.exact and objective.penalty.smooth:
             return raw or objective.penalty.is_zero, seen
         if number < seen.check_at:
             return False, seen

@@ -289,6 +289,19 @@ def row_norms(X: Matrix) -> Float:
     return total
 
 
+def dense_columns(X: Matrix, columns: Array) -> Float:
+    """Some columns of `X`, by their numbers in rising order, as a dense float64 array of their own."""
+    dense, sparse = split(X)
+    first = 0 if dense is None else dense.shape[1]
+    out = np.empty((X.shape[0], len(columns)))
+    here = int(np.searchsorted(columns, first))
+    if dense is not None:
+        out[:, :here] = dense[:, columns[:here]]
+    if sparse is not None:
+        out[:, here:] = sparse[:, columns[here:] - first].toarray()
+    return out
+
+
 def joined(parts: list[Matrix]) -> Matrix:
     """The rows of several matrices of the same kind, one below the other."""
     if isinstance(parts[0], Mixed):

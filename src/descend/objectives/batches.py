@@ -24,7 +24,8 @@ from descend.engines.blocks import Block, Source, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.splits import check_seed
 from descend.errors import DescendError, check_whole
-from descend.objectives.objective import Objective
+from descend.objectives.coordinates import Coordinates
+from descend.objectives.objective import HESSIAN, Objective
 from descend.objectives.penalties import Penalty
 from descend.objectives.statistics import RowNorms, shifted
 
@@ -67,8 +68,17 @@ class Batch(Objective):
         out: Float = np.dot(X.T, g) if dense else matrix.transposed_product(X, g)
         out *= self.scale
         if self.batches.penalised:
-            self._add_penalty(w, out)
+            self.add_penalty(w, out)
         return out
+
+    @property
+    def offers(self) -> frozenset[str]:
+        return super().offers - {HESSIAN}
+
+    @property
+    def unpenalised(self) -> Batch:
+        batches = replace(self.batches, objective=self.batches.objective.unpenalised)
+        return Batch(batches, self.X, self.y, self.s, self.z, self.offset)
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         gradient = self.gradient(w)
@@ -81,6 +91,9 @@ class Batch(Objective):
 
     def hessian(self, w: Float) -> Float:
         raise DescendError("mini-batches serve first-order optimizers only: a batch has no Hessian.")
+
+    def hessian_on(self, w: Float, columns: Array, units: Coordinates) -> Float:
+        return self.hessian(w)
 
     @property
     def rows(self) -> int:  # type: ignore[override]

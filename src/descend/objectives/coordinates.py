@@ -15,7 +15,8 @@ import numpy as np
 
 from descend.engines import matrix
 from descend.engines.blocks import Block
-from descend.engines.matrix import Float, Matrix
+from descend.engines.matrix import Array, Float, Matrix
+from descend.errors import DescendError
 from descend.objectives.penalties import Penalty
 from descend.objectives.statistics import RowNorms
 
@@ -99,6 +100,10 @@ class Coordinates:
         X[:, :p] /= self.scale
         return X
 
+    def on(self, columns: Array) -> Coordinates:
+        """Those of some columns alone."""
+        return Coordinates(self.centre[columns], self.scale[columns], self.intercept)
+
     @property
     def norms(self) -> InCoordinates:
         """The statistic of the squared lengths of rows in these coordinates."""
@@ -149,18 +154,36 @@ class InCoordinates:
 
 
 @dataclass(frozen=True)
-class Rescaled:
-    """A penalty of `v / scale`: it acts in the units of the data whatever the coordinates of the descent."""
+class Rescaled(Penalty):
+    """A penalty of `v / scale`: it acts in the units of the data whatever the coordinates of the descent.
+
+    Raises `DescendError` for one with kinks whose prox does not take the units of each weight.
+    """
 
     inner: Penalty
     scale: Float
 
+    def __post_init__(self) -> None:
+        if not (self.smooth or self.separable):
+            raise DescendError(
+                f"`standardize` changes the units of each weight by itself, and `penalty` {self.name} does not say "
+                "that it is `separable`: set `standardize=False`, or scale the columns before."
+            )
+
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         return self.inner.name
 
     @property
-    def smooth(self) -> bool:
+    def closed_form(self) -> bool:  # type: ignore[override]
+        return self.inner.closed_form
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        return self.inner.separable
+
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]
         return self.inner.smooth
 
     @property
@@ -178,6 +201,19 @@ class Rescaled:
         scale = _shaped(self.scale, w)
         return self.inner.curvature(w / scale) / scale**2
 
-    def prox(self, w: Float, rate: float) -> Float:
-        """By the curvature, which is constant for every smooth penalty that there is."""
-        return w / (1.0 + rate * self.curvature(w))
+    def prox(self, w: Float, rate: Float | float) -> Float:
+        """`scale * inner.prox(w / scale, rate / scale**2)`: a distance of `scale * u` is `scale` times one of `u`."""
+        scale = _shaped(self.scale, w)
+        return scale * self.inner.prox(w / scale, rate / scale**2)
+
+    def shortest(self, w: Float, g: Float) -> Float:
+        """By the chain rule, of the inner one."""
+        scale = _shaped(self.scale, w)
+        return self.inner.shortest(w / scale, g * scale) / scale
+
+    def gap(self, w: Float, s: Float, excess: float) -> float:
+        scale = _shaped(self.scale, w)
+        return self.inner.gap(w / scale, s * scale, excess)
+
+    def free(self, w: Float) -> Array | None:
+        return self.inner.free(w / _shaped(self.scale, w))

@@ -197,7 +197,7 @@ def _centred(objective: Objective, w: Float, H: Float, rooted: bool) -> _Solved:
     statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
     g, second = objective.session.reduce(statistic, w)
     g = g.reshape(w.shape) / objective.weight
-    g += objective.penalty_gradient(w)
+    objective.add_penalty(w, g)
     ridge = objective.penalty_curvature(w)
     if rooted:
         A = np.vstack([second / np.sqrt(objective.weight), np.diag(np.sqrt(ridge))])

@@ -20,15 +20,15 @@ import numpy as np
 
 from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
 from descend.engines.engine import Engine, Session, SomeLeaves, Threads
-from descend.engines.matrix import Float
+from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.coordinates import ColumnSums, Coordinates, InCoordinates, Rescaled
 from descend.objectives.curvatures import CurvatureMoments, Curvatures, Root, of_classes
 from descend.objectives.least_squares import Standard
 from descend.objectives.losses import Loss, as_loss, check_weighted
-from descend.objectives.newton_steps import NewtonStep, newton_decrement, newton_steps
-from descend.objectives.penalties import Penalty, as_penalty
+from descend.objectives.newton_steps import NEGLIGIBLE, NewtonStep, newton_decrement, newton_steps
+from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.objectives.statistics import (
     BestSum,
     GradientProducts,
@@ -36,6 +36,7 @@ from descend.objectives.statistics import (
     LargestCurvature,
     LossAndGradient,
     LossSum,
+    OnColumns,
     RowNorms,
     TargetSum,
     best_constant,
@@ -44,8 +45,12 @@ from descend.objectives.statistics import (
 if TYPE_CHECKING:
     from descend.objectives.quadratic import Quadratic
 
+GRADIENT, HESSIAN, CLOSED_FORM, SMOOTH_PENALTY = "gradient", "hessian", "closed form", "smooth penalty"
+"""What an objective may have and an optimizer may need."""
 MOMENTS_COLUMNS = 2_048
 """Up to this many columns squared error is collapsed to moments (32 MiB of cross products)."""
+EXCESS_WEIGHTS, ASIDE = 512, 1e-4
+"""Up to so many weights a Hessian is worth a bound; how far the intercept is moved to tell its curvature."""
 MANY_LEAVES, EVERY = 64, 8
 """Of so many leaves, every so many are a sample."""
 
@@ -77,7 +82,9 @@ class Objective(ABC):
     rank: int | None = None
     """The columns less those that are combinations of others; None where that is not known."""
     exact: ClassVar[bool] = False
-    """Whether it has a closed form: a quadratic whose minimum and curvatures are known without a look at the rows."""
+    """Whether the loss is a quadratic whose minimum and curvatures are known without a look at the rows.
+
+    With its penalty it has a closed form where `offers` says so."""
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
     sample: Objective | None = None
@@ -141,6 +148,16 @@ class Objective(ABC):
             made.moments = moments
         return made
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """What an optimizer may need of it that it has: `Optimizer.needs` names the same."""
+        return frozenset({GRADIENT, HESSIAN} | ({SMOOTH_PENALTY} if self.penalty.smooth else set()))
+
+    @property
+    @abstractmethod
+    def unpenalised(self) -> Objective:
+        """The mean loss alone, over the same rows."""
+
     def value(self, w: Float) -> float:
         """`F(w)` at `w`, of shape `shape`; at the weights of the last evaluation it costs nothing."""
         w = self._as_weights(w)
@@ -155,11 +172,19 @@ class Objective(ABC):
         """`F(w)`."""
 
     def value_and_gradient(self, w: Float) -> tuple[float, Float]:
-        """`F(w)` and its gradient, shaped as `w`, from one pass; asked again at the same `w`, from none."""
+        """`F(w)` and its gradient, shaped as `w`, from one pass; asked again at the same `w`, from none.
+
+        Of a penalty with kinks it is the shortest subgradient, which is zero at the minimum too.
+        """
         w = self._as_weights(w)
         if self._last is None or not np.array_equal(self._last[0], w):
-            self._last = (w.copy(), *self._evaluate(w))
+            self._last = (w.copy(), *(self._evaluate(w) if self.penalty.smooth else self._with_kinks(w)))
         return self._last[1], self._last[2].copy()
+
+    def _with_kinks(self, w: Float) -> tuple[float, Float]:
+        """`F(w)` and its shortest subgradient, where the penalty has kinks; what is smooth is evaluated by itself."""
+        loss, gradient = self.unpenalised.value_and_gradient(w)
+        return loss + self.add_penalty(w, gradient), gradient
 
     @abstractmethod
     def _evaluate(self, w: Float) -> tuple[float, Float]:
@@ -223,6 +248,13 @@ class Objective(ABC):
     def hessian(self, w: Float) -> Float:
         """The second derivatives, of shape (w.size, w.size); asked again at the same `w`, from no pass."""
 
+    @abstractmethod
+    def hessian_on(self, w: Float, columns: Array, units: Coordinates) -> Float:
+        """The second derivatives at `w` by the weights of some `columns` and the intercept, in other `units`.
+
+        The weights of other columns must be zero, and so count for nothing: rows are looked at in these columns alone.
+        """
+
     @property
     def curvature_bound(self) -> float:
         """An upper bound of the largest eigenvalue of the Hessian at any weights; infinity where there is none."""
@@ -262,13 +294,34 @@ class Objective(ABC):
         """How far `F(w)` is above its minimum: exact in closed form, else the Newton decrement.
 
         `g' H^-1 g / 2`, what a Newton step would gain; infinity where rounding, or a plateau that rows far away
-        make, hides how much that is. Boyd and Vandenberghe, Convex Optimization (2004), section 9.5.1.
+        make, hides how much that is. Boyd and Vandenberghe, Convex Optimization (2004), section 9.5.1. Where the
+        penalty has kinks it is at most that, `g` being the shortest subgradient, or what `Penalty.gap` tells.
 
         >>> objective = Objective.of([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1], loss="logistic")
         >>> round(objective.excess(np.array([0.8, -1.2])), 5)
         0.00124
         """
-        return newton_decrement(self, w)
+        if self.penalty.smooth:
+            return newton_decrement(self, w)
+        bound = self._excess_at_most(w)
+        if w.size > EXCESS_WEIGHTS or bound <= 1e-2 * NEGLIGIBLE * self.deviance(self.value(w)):
+            return bound
+        return min(bound, newton_decrement(self, w))
+
+    def _excess_at_most(self, w: Float) -> float:
+        """What the penalty tells of the excess; infinity where that is nothing.
+
+        What the intercept, which has no penalty, would gain is told by the curvature along it: a pass.
+        """
+        value, s = self.value_and_gradient(w)
+        p = len(self.penalised(w))
+        bound, slope = self.penalty.gap(w[:p], s[:p], self.deviance(value)), s[p:]
+        if not (np.isfinite(bound) and slope.any()):
+            return bound
+        aside, steep = w.copy(), float(np.abs(slope).max())
+        aside[p:] -= ASIDE / steep * slope
+        bent = float(np.vdot(slope - self.unpenalised.gradient(aside)[p:], slope)) * steep / ASIDE
+        return bound + 0.5 * float(np.vdot(slope, slope)) ** 2 / bent if bent > 0 else inf
 
     def curvatures(self, w: Float) -> Curvatures:
         """The curvatures at `w`: how fast the loss bends along each principal direction. See `curvatures_in`.
@@ -397,13 +450,23 @@ class Objective(ABC):
         d[: len(v)] = self.penalty.curvature(v)
         return np.ravel(d)
 
-    def _add_penalty(self, w: Float, gradient: Float) -> float:
-        """Add the penalty's gradient in place; return its value."""
+    def add_penalty(self, w: Float, gradient: Float) -> float:
+        """Add the penalty's gradient at `w` to a `gradient`, in place, of kinks what makes it shortest; return its value."""
         if self.penalty.is_zero:
             return 0.0
         v = self.penalised(w)
-        gradient[: len(v)] += self.penalty.gradient(v)
+        if self.penalty.smooth:
+            gradient[: len(v)] += self.penalty.gradient(v)
+        else:
+            gradient[: len(v)] = self.penalty.shortest(v, gradient[: len(v)])
         return self.penalty.value(v)
+
+    def _with_curvature(self, H: Float, w: Float, columns: Array, scale: Float) -> Float:
+        """`H` plus what the penalty adds to the weights of these columns, in units of `scale`, in place."""
+        v = self.penalty.curvature(self.penalised(w))[columns]
+        d = np.ravel((v.T / scale**2).T)
+        H[np.arange(d.size), np.arange(d.size)] += d
+        return H
 
 
 @dataclass(eq=False)
@@ -423,7 +486,7 @@ class Summed(Objective):
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         sums = self._counted(self.session.reduce(LossAndGradient(self.loss, self.intercept), w))
         gradient = (sums[3:] / sums[1]).reshape(w.shape)
-        return float(sums[2] / sums[1]) + self._add_penalty(w, gradient), gradient
+        return float(sums[2] / sums[1]) + self.add_penalty(w, gradient), gradient
 
     def hessian(self, w: Float) -> Float:
         if self._last_hessian is None or not np.array_equal(self._last_hessian[0], w):
@@ -431,6 +494,19 @@ class Summed(Objective):
             H[np.diag_indices_from(H)] += self.penalty_curvature(w)
             self._last_hessian = w.copy(), H
         return self._last_hessian[1].copy()
+
+    def hessian_on(self, w: Float, columns: Array, units: Coordinates) -> Float:
+        some, there = units.on(columns), units.to_descent(w)
+        kept = np.concatenate([there[columns], there[len(there) - self.intercept :]])
+        statistic = OnColumns(
+            InCoordinates(HessianSum(self.loss, self.intercept), some), tuple(columns.tolist())
+        )
+        H: Float = self.session.reduce(statistic, kept) / self.weight
+        return self._with_curvature(H, w, columns, some.scale)
+
+    @cached_property
+    def unpenalised(self) -> Summed:
+        return Summed(self.session, self.loss, L2(0.0), self.intercept, self.shape)
 
     @cached_property
     def sample(self) -> Summed | None:  # type: ignore[override]
@@ -494,6 +570,8 @@ class Summed(Objective):
         return self._total()[1]
 
     def _total(self) -> tuple[int, float]:
+        if not self.penalty.smooth:
+            return self.unpenalised._total()
         if self._totals is None:
             self.value(self.zeros())  # where most walks start
         assert self._totals is not None
@@ -515,8 +593,11 @@ class Standardised(Objective):
     def __post_init__(self) -> None:
         self.loss, self.intercept = self.inner.loss, self.inner.intercept
         self.shape, self.session = self.inner.shape, self.inner.session
-        rescaled: Any = Rescaled(self.inner.penalty, self.coordinates.scale)
-        self.penalty = rescaled
+        self.penalty = Rescaled(self.inner.penalty, self.coordinates.scale)
+
+    @cached_property
+    def unpenalised(self) -> Standardised:
+        return Standardised(self.inner.unpenalised, self.coordinates)
 
     def _value(self, w: Float) -> float:
         return self.inner.value(self.coordinates.to_original(w))
@@ -532,6 +613,9 @@ class Standardised(Objective):
         H: Float = self.session.reduce(statistic, w) / self.weight
         H[np.diag_indices_from(H)] += self.penalty_curvature(w)
         return H
+
+    def hessian_on(self, w: Float, columns: Array, units: Coordinates) -> Float:
+        return self.inner.hessian_on(self.coordinates.to_original(w), columns, units.after(self.coordinates))
 
     def _from_data_units(self, w: Float) -> Float:
         """The Hessian, by the chain rule."""

@@ -6,20 +6,20 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from descend.engines.engine import NoRows, Session
-from descend.engines.matrix import Float
+from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
-from descend.errors import DataError
+from descend.errors import DataError, DescendError
 from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.curvatures import Root
 from descend.objectives.least_squares import Standard, shortest
 from descend.objectives.losses import LOSSES, Loss
-from descend.objectives.objective import Objective
-from descend.objectives.penalties import Penalty
+from descend.objectives.objective import CLOSED_FORM, Objective
+from descend.objectives.penalties import L2, Penalty
 from descend.objectives.statistics import LossAndGradient
 
 
@@ -90,6 +90,18 @@ class Quadratic(Objective):
         gain = self.factor @ move
         self.residual = max(float(sums[2] - gain @ gain) / self.weight, 0.0)
 
+    @property
+    def offers(self) -> frozenset[str]:
+        return super().offers | ({CLOSED_FORM} if self.penalty.closed_form or self.penalty.is_zero else set())
+
+    @cached_property
+    def unpenalised(self) -> Quadratic:
+        made = copy.copy(self)
+        made.penalty, made._last, made._last_value = L2(0.0), None, None
+        for known in ("expected_curvature", "_minimum"):
+            made.__dict__.pop(known, None)
+        return made
+
     def _value(self, w: Float) -> float:
         return self.value_and_gradient(w)[0]
 
@@ -104,7 +116,7 @@ class Quadratic(Objective):
             value += residual * residual  # `**` would raise where it overflows
             gradient[:-1] -= 2.0 * residual * self._mean
             gradient[-1] = -2.0 * residual
-        return value + self._add_penalty(w, gradient), gradient
+        return value + self.add_penalty(w, gradient), gradient
 
     def hessian(self, w: Float) -> Float:
         H = 2.0 * self._cross
@@ -115,6 +127,16 @@ class Quadratic(Objective):
             )
         H[np.diag_indices_from(H)] += self.penalty_curvature(w)
         return H
+
+    def hessian_on(self, w: Float, columns: Array, units: Coordinates) -> Float:
+        some = units.on(columns)
+        H = 2.0 * self._cross[np.ix_(columns, columns)] / np.outer(some.scale, some.scale)
+        if self.intercept:
+            m = (self._mean[columns] - some.centre) / some.scale
+            H = np.block(
+                [[H + 2.0 * np.outer(m, m), 2.0 * m[:, None]], [2.0 * m[None, :], np.full((1, 1), 2.0)]]
+            )
+        return self._with_curvature(H, w, columns, some.scale)
 
     @cached_property
     def expected_curvature(self) -> float:
@@ -132,8 +154,13 @@ class Quadratic(Objective):
     def minimum(self) -> Float:
         """The weights that minimise the penalised objective, by the orthogonal factor.
 
-        Solves `min |R (v - w*)|**2 / n + penalty(v)`; the intercept follows from the means.
+        Solves `min |R (v - w*)|**2 / n + penalty(v)`; the intercept follows from the means. Raises `DescendError`
+        where the penalty is no sum of squares, so that there is no such formula.
         """
+        if CLOSED_FORM not in self.offers:
+            raise DescendError(
+                f"squared error with `penalty` {self.penalty.name} has no minimum in closed form."
+            )
         return self._minimum.copy()
 
     @cached_property
@@ -147,6 +174,8 @@ class Quadratic(Objective):
         return np.append(v, self._mean_residual(v)) if self.intercept else v
 
     def excess(self, w: Float) -> float:
+        if CLOSED_FORM not in self.offers:
+            return super().excess(w)
         return max(self.value(w) - self.value(self.minimum()), 0.0)
 
     def _root(self, w: Float) -> Root:
@@ -159,7 +188,7 @@ class Quadratic(Objective):
         moments = Moments(
             m.weight, m.rows, (m.mean - centre) / wide, m.mean_low / wide, m.cross / np.outer(wide, wide)
         )
-        penalty: Any = Rescaled(self.penalty, s)
+        penalty = Rescaled(self.penalty, s)
         factor, solution = self.factor / s, self.solution * s
         made = Quadratic(
             moments, factor, solution, self.residual, penalty, self.intercept, self.session, self.rank

@@ -304,3 +304,18 @@ class DevianceSum(_Additive):
         pearson = np.square(block.y - mean) / self.loss.variance(mean)
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         return np.array([s @ self.loss.unit_deviance(z, block.y), s @ pearson])
+
+
+@dataclass(frozen=True, slots=True)
+class OnColumns:
+    """A statistic of rows that hold some columns alone, which `columns` numbers in rising order."""
+
+    statistic: Any
+    columns: tuple[int, ...]
+
+    def of(self, block: Block, params: Any = None) -> Any:
+        X = matrix.dense_columns(block.X, np.array(self.columns, dtype=np.intp))
+        return self.statistic.of(replace(block, X=X), params)
+
+    def merge(self, a: Any, b: Any) -> Any:
+        return self.statistic.merge(a, b)

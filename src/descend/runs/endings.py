@@ -16,7 +16,7 @@ from descend.descent.stopping import Outcome
 from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Float
 from descend.objectives.newton_steps import NEGLIGIBLE
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective
+from descend.objectives.objective import CLOSED_FORM, MOMENTS_COLUMNS, Objective
 
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
 NEWTON_STEPS = 3
@@ -29,7 +29,7 @@ UNSEEN = (
 
 def announce(objective: Objective, optimizer: Optimizer) -> list[str]:
     """Before step one: a learning rate above what a quadratic can stand."""
-    if not (objective.exact and isinstance(optimizer, GradientDescent)):
+    if not (CLOSED_FORM in objective.offers and isinstance(optimizer, GradientDescent)):
         return []
     rate, limit = optimizer.rate(objective), optimizer.rate_limit(objective.curvature_bound)
     if rate <= limit:
@@ -125,7 +125,9 @@ def _remaining(
     """How far the loss still is above the best, and the steps that are missing."""
     if last.loss is None or not np.isfinite(last.loss) or last.weights.size > NEWTON_LIMIT:
         return ""
-    quadratic = objective.exact
+    if not objective.penalty.smooth:
+        return _with_kinks(objective, last)
+    quadratic = CLOSED_FORM in objective.offers
     if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
         return ""  # batches are for data whose passes are dear, and this would cost two
     if quadratic and last.outcome is Outcome.CONVERGED:
@@ -161,6 +163,16 @@ def _remaining(
     return f"{far}; {about or 'another '}{_count(missing)} would bring it within 1 %, {way}."
 
 
+def _with_kinks(objective: Objective, last: Step) -> str:
+    """How far the loss is above the best at most, where the penalty has kinks: its subgradients tell."""
+    far = objective.excess(last.weights)
+    if last.loss is None or last.outcome is Outcome.CONVERGED or not np.isfinite(far):
+        return ""
+    if far <= NEGLIGIBLE * last.loss:
+        return "The loss is the best there is, to six digits." if last.outcome is not Outcome.STALLED else ""
+    return f"The loss is at most {above(max(last.loss - far, 0.0), min(far, last.loss))}."
+
+
 def _state(objective: Objective, last: Step) -> Recurrence:
     """The quadratic about the minimum, which a few steps of Newton's find; exact for squared error.
 
@@ -182,7 +194,7 @@ def _missing_steps(
     state: Recurrence,
 ) -> int | None:
     """Steps still to be made until within 1 %: from the start where that is exact, else from here."""
-    exact = objective.exact and isinstance(optimizer.schedule, Constant)
+    exact = CLOSED_FORM in objective.offers and isinstance(optimizer.schedule, Constant)
     distance, done = state.distance, 0
     if exact:
         distance = state.curvatures.directions.T @ (history.weights[0] - objective.minimum())

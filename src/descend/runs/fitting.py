@@ -11,8 +11,8 @@ from dataclasses import fields
 from typing import Any, Unpack
 
 from descend.descent import steps as descent
-from descend.descent.choose import OPTIMIZERS, as_optimizer, auto_optimizer
-from descend.descent.first_order import GradientDescent, Optimizer
+from descend.descent.choose import OPTIMIZERS, check, choose
+from descend.descent.first_order import Optimizer
 from descend.descent.history import History, Step
 from descend.descent.stopping import Outcome
 from descend.engines.matrix import empty_like
@@ -92,7 +92,8 @@ def fit(
             made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
         units = units_of(made.objective, standardize and made.encoding is None, batch_size is not None)
         objective, validation, start = units.taken_to(made.objective, made.validation, start)
-        chosen = _choose(optimizer, objective, batch_size)
+        chosen = choose(optimizer, objective, batch_size)
+        check(chosen, objective)
         if batch_size is None:
             made.warnings += announce(objective, chosen)
         for warning in made.warnings:
@@ -186,13 +187,6 @@ def finished(problem: Problem, history: History, last: Step, optimizer: Optimize
         kept = () if run._quadratic is None else encoding.numbers
         run.profiles = {column.name: problem.profiles[column.name] for column in kept}
     return run
-
-
-def _choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None) -> Optimizer:
-    """The optimizer asked for; "auto" takes what the objective allows, gradient descent in batches."""
-    if optimizer != "auto":
-        return as_optimizer(optimizer)
-    return auto_optimizer(objective) if batch_size is None else GradientDescent()
 
 
 def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:

@@ -1,0 +1,240 @@
+"""Proximal gradient descent: for penalties with kinks, such as L1, whose minimum lies on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from descend.descent.first_order import Optimizer, Update
+from descend.descent.schedules import Rate, check_rate
+from descend.engines.matrix import Float
+from descend.objectives.coordinates import Coordinates, Rescaled
+from descend.objectives.objective import GRADIENT, MOMENTS_COLUMNS, Objective
+
+UNTOLD = 1e-14
+"""Losses that differ by a smaller share than this are too close for float64 to tell apart."""
+LOOK_UP, HALVINGS = 10, 60
+"""Without a bound a higher rate is tried every so many steps; how often a rate is lowered at most."""
+SETTLED, MOST_FREE = 5, 512
+"""Steps at which the same weights are zero before Newton's step is tried on the others, and how many there may be."""
+
+
+class Accelerated(NamedTuple):
+    """The state of the proximal gradient: what the next step goes on from."""
+
+    number: int = 0
+    """Steps made."""
+    before: Float | None = None
+    """The weights before the last step; None where the momentum begins anew."""
+    theta: float = 1.0
+    rate: float | None = None
+    bounded: bool = True
+    """Whether the rate is one over a bound of all curvatures, so that none is ever met that is larger."""
+    units: Coordinates | None = None
+    """What the steps are standardised by; None for steps in the coordinates of the objective."""
+    settled: int = 0
+    """Steps at which the same weights are free of kinks."""
+    wait: int = SETTLED
+    """So many until Newton's step is tried on them."""
+
+
+@dataclass(frozen=True)
+class ProximalGradient(Optimizer):
+    """FISTA with restarts: `w+ = prox(y - rate * gradient(y), rate)` with `y = w + (t- - 1) / t * (w - w-)`.
+
+    It serves every penalty: one with kinks by its `prox`, which makes weights exactly zero, a smooth one by its
+    gradient. `t = (1 + sqrt(1 + 4 t-**2)) / 2` begins anew where the momentum points uphill. Beck and Teboulle, A
+    Fast Iterative Shrinkage-Thresholding Algorithm (2009); O'Donoghue and Candes, Adaptive Restart for Accelerated
+    Gradient Schemes (2015). Without `momentum` every step goes from `w` itself.
+
+    `learning_rate` is a number, or "auto": 1 / (largest curvature) where a bound is at hand, else found from the
+    curvature along the steps; it is lowered where a step has met more. Where each weight may have a rate of its own,
+    "auto" steps as in standardised columns, so that units do not matter. With `polish`, once the same weights have
+    been zero for a few steps, Newton's step is tried on the others, up to 512 of them, and made where it leads
+    closer: the last digits cost a step or two. Raises `DescendError` for a rate that is not above 0.
+
+    >>> from descend import L1
+    >>> objective = Objective.of(np.eye(2), np.array([3.0, 0.5]), intercept=False, penalty=L1(1.0))
+    >>> optimizer, w = ProximalGradient(), np.zeros(2)
+    >>> optimizer.step(objective, w, optimizer.init(w)).weights.round(12).tolist()
+    [2.0, 0.0]
+    """
+
+    learning_rate: Rate = "auto"
+    momentum: bool = True
+    polish: bool = True
+    name: ClassVar[str] = "proximal-gradient"
+    needs: ClassVar[frozenset[str]] = frozenset({GRADIENT})
+
+    def __post_init__(self) -> None:
+        check_rate(self.learning_rate)
+
+    def init(self, w: Float) -> Accelerated:
+        """No steps made."""
+        return Accelerated()
+
+    def step(self, objective: Objective, w: Float, state: Accelerated) -> Update:
+        if state.rate is None:
+            state = self._begun(objective, w)
+        if state.settled >= state.wait:
+            found = polished(objective, w, state.units)
+            if found is not None:
+                state = state._replace(number=state.number + 1, before=None, settled=state.wait)
+                return Update(found.weights, state, 1.0, found.stalled)
+            state = state._replace(wait=2 * state.wait)
+        return self._forward(objective, w, state)
+
+    def _begun(self, objective: Objective, w: Float) -> Accelerated:
+        """The coordinates and the rate of the first step."""
+        if self.learning_rate != "auto":
+            return Accelerated(rate=float(self.learning_rate))
+        own = objective.coordinates is None and (objective.penalty.smooth or objective.penalty.separable)
+        units = Coordinates.of(objective) if own else None
+        if len(w) > MOMENTS_COLUMNS:
+            return Accelerated(rate=_tried_rate(objective, w, units), bounded=False, units=units)
+        there = objective if units is None else objective.in_coordinates(units)
+        return Accelerated(rate=there.safe_rate, bounded=not objective.searches, units=units)
+
+    def _forward(self, objective: Objective, w: Float, state: Accelerated) -> Update:
+        """A step by the gradient of what is smooth and the prox of what is not."""
+        loss, theta, y = objective.value(w), 1.0, w
+        if self.momentum and state.before is not None:
+            theta = 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * state.theta**2)))
+            y = w + (state.theta - 1.0) / theta * (w - state.before)
+        rate = float(state.rate or 1.0)
+        if not state.bounded and state.number % LOOK_UP == LOOK_UP - 1:
+            rate *= 2.0
+        ahead = _Ahead.of(objective, y, state.units)
+        there, move = ahead.step(rate)
+        for _ in range(HALVINGS):
+            most = np.inf if self.learning_rate != "auto" else ahead.rate_for(there, move)
+            if rate <= most:
+                break
+            rate = min(0.5 * rate, most) if most > 0 else 0.1 * rate
+            there, move = ahead.step(rate)
+        made = move if y is w else _in(state.units, there - w)
+        downhill = float(np.vdot(move, made)) >= 0
+        same = self.polish and not objective.penalty.smooth and _as_free(objective, w, there)
+        reach = float(np.vdot(move, move) + np.vdot(made, made)) / (2.0 * rate)
+        state = state._replace(
+            number=state.number + 1,
+            before=w if downhill else None,
+            theta=theta,
+            rate=rate,
+            settled=state.settled + 1 if same else 0,
+            wait=state.wait if same else SETTLED,
+        )
+        return Update(there, state, rate, stalled=reach <= UNTOLD * abs(loss))
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Where steps from a point `y` lead; `move` is in `units`, in which the length of a step is measured."""
+
+    objective: Objective
+    smooth: Objective
+    """The objective without what the prox is for."""
+    y: Float
+    value: float
+    gradient: Float
+    units: Coordinates | None
+
+    @staticmethod
+    def of(objective: Objective, y: Float, units: Coordinates | None) -> _Ahead:
+        smooth = objective if objective.penalty.smooth else objective.unpenalised
+        return _Ahead(objective, smooth, y, *smooth.value_and_gradient(y), units)
+
+    def step(self, rate: float) -> tuple[Float, Float]:
+        """The weights after a step at this rate, and the move there."""
+        penalty, n = self.objective.penalty, len(self.y) - self.objective.intercept
+        v, g = self.y.copy(), self.gradient
+        if self.units is not None:
+            v, g, penalty = (
+                self.units.to_descent(v),
+                self.units.gradient(g),
+                Rescaled(penalty, self.units.scale),
+            )
+        u = v - rate * g
+        if not penalty.smooth:
+            u[:n] = penalty.prox(u[:n], rate)
+        return (u if self.units is None else self.units.to_original(u)), u - v
+
+    def rate_for(self, there: Float, move: Float) -> float:
+        """The highest rate that the curvature on the way `there` allows, 0 where the loss is not finite.
+
+        A step at no more lowers the loss by what its quadratic promises: `f(w+) <= f(y) + g'd + |d|**2 / (2 rate)`.
+        """
+        value, _ = self.smooth.value_and_gradient(there)
+        if not np.isfinite(value):
+            return 0.0
+        above = value - self.value - float(np.vdot(self.gradient, there - self.y))
+        if above <= UNTOLD * abs(self.value):
+            return np.inf
+        return 0.5 * float(np.vdot(move, move)) / above
+
+
+def _in(units: Coordinates | None, move: Float) -> Float:
+    """A difference of weights in these units."""
+    return move if units is None else units.to_descent(move)
+
+
+def _as_free(objective: Objective, w: Float, there: Float) -> bool:
+    """Whether the same weights are free of kinks at both."""
+    p = len(w) - objective.intercept
+    before, now = objective.penalty.free(w[:p]), objective.penalty.free(there[:p])
+    return before is not None and now is not None and np.array_equal(before, now)
+
+
+def _tried_rate(objective: Objective, w: Float, units: Coordinates | None) -> float:
+    """One over the curvature along the gradient, which a short step tells."""
+    ahead = _Ahead.of(objective, w, units)
+    g = ahead.gradient if units is None else units.gradient(ahead.gradient)
+    steep = float(np.vdot(g, g))
+    short = 1e-3 * (abs(ahead.value) or 1.0) / (steep or 1.0)
+    move = -short * g
+    there = w + (move if units is None else units.to_original(move))
+    change = float(np.vdot(ahead.smooth.gradient(there) - ahead.gradient, there - w))
+    rate = short**2 * steep / change if change > 0 else 1.0
+    return rate if np.isfinite(rate) and rate > 0 else 1.0
+
+
+class Polished(NamedTuple):
+    """Weights closer to the minimum; or the same ones, `stalled` where no step lowers the loss any further."""
+
+    weights: Float
+    stalled: bool = False
+
+
+def polished(objective: Objective, w: Float, units: Coordinates | None) -> Polished | None:
+    """Newton's step on the weights that are free of kinks; None where it leads no closer."""
+    p, outputs, penalty = len(w) - objective.intercept, w.size // len(w), objective.penalty
+    free = penalty.free(w[:p])
+    if free is None:
+        return None
+    columns = np.flatnonzero(free.reshape(p, -1).any(axis=1))
+    rows = np.concatenate([columns, np.arange(p, len(w))])
+    if not 0 < len(rows) * outputs <= MOST_FREE:
+        return None
+    units = Coordinates.given(p, objective.intercept) if units is None else units
+    loss, s = objective.value_and_gradient(w)
+    moving = np.ones(w.shape, dtype=bool)
+    moving[:p] = free
+    moving, g = moving[rows].ravel(), units.gradient(s)[rows].ravel()
+    H = objective.hessian_on(w, columns, units)[np.ix_(moving, moving)]
+    step = np.zeros(g.size)
+    step[moving] = -_solved(H, g[moving])
+    move = np.zeros(w.shape)
+    move[rows] = step.reshape(len(rows), *w.shape[1:])
+    there = w + units.to_original(move)
+    value, new = objective.value_and_gradient(there)
+    if value <= loss + UNTOLD * abs(loss) and np.linalg.norm(new) <= 0.5 * np.linalg.norm(s):
+        return Polished(there)
+    return Polished(w, stalled=True) if abs(float(g @ step)) <= UNTOLD * abs(loss) else None
+
+
+def _solved(H: Float, g: Float) -> Float:
+    """The solution of `H x = g` of minimum norm in units of curvature."""
+    scale = np.sqrt(np.where(H.diagonal() > 0, H.diagonal(), 1.0))
+    return np.asarray(np.linalg.lstsq(H / np.outer(scale, scale), g / scale, rcond=1e-13)[0] / scale)
