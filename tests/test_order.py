@@ -139,6 +139,31 @@ def test_functions_stay_small(path):
             assert node.end_lineno - node.lineno + 1 - docstring <= 60, node.name
 
 
+KINDS = {"Quadratic", "Summed", "Standardised", "Sampled", "Batch"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nobody_asks_an_objective_for_its_kind(path):
+    if room_of(path) == "objectives":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            asked = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+            assert not asked & KINDS, f"{name_of(path)}:{node.lineno}: let the objective answer"
+
+
+def test_few_attributes_are_looked_for_by_name():
+    """What is ours is declared on a base class; what stays asks about other libraries' objects."""
+    asked = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) > 1:
+                named = isinstance(node.args[1], ast.Constant)
+                if node.func.id in ("hasattr", "getattr") and named:
+                    asked.append(f"{name_of(path)}:{node.lineno}")
+    assert len(asked) < 20, asked
+
+
 def test_importing_descend_imports_nothing_heavy():
     heavy = ("numpy", "scipy", "polars", "matplotlib", "sklearn", "torch", "rich", "cyclopts")
     code = f"import sys, descend; print([m for m in {heavy!r} if m in sys.modules])"

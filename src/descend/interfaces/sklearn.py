@@ -203,7 +203,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         make one step on those given. `X`, `y` and `sample_weight` are those of `fit`. Raises `DescendError` where
         `classes` are missing or change, and where `class_weight` is "balanced".
         """
-        first = not hasattr(self, "classes_")
+        first = not hasattr(self, "classes_")  # as scikit-learn tells the first call
         if first and classes is None:
             raise DescendError(
                 "`classes` is needed by the first call of `partial_fit`: all labels there will be."
@@ -276,6 +276,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
                 f"`{name}` holds {y[strange][0]!r}, which is not among the classes {self.classes_}."
             )
         return codes.astype(np.float64)
+
+    def _labels(self) -> tuple[Any, ...]:
+        return tuple(self.classes_.tolist())
 
     def _start(self) -> Float | None:
         W = np.vstack([self.coef_.T, self.intercept_]) if self.fit_intercept else self.coef_.T

@@ -59,6 +59,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         """As scikit-learn has it: attributes whose names end in _ are there once it is fitted."""
         return hasattr(self, "coef_")
 
+    def _labels(self) -> tuple[Any, ...] | None:
+        """The classes in the order of their codes; None of a regression."""
+        return None
+
     @abstractmethod
     def _start(self) -> Float | None:
         """The weights to go on from, shaped as the run's."""
@@ -81,9 +85,9 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         eval_set: tuple[Matrix, Array] | None,
     ) -> Any:
         context, callbacks = None, ()
-        if hasattr(self, "_init_callback_context"):
+        if hasattr(self, "_init_callback_context"):  # scikit-learn has callbacks since 1.9
             context = self._init_callback_context(max_subtasks=None)
-            callbacks = getattr(context, "_callbacks", ())
+            callbacks = getattr(context, "_callbacks", ())  # which it does not show otherwise
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         seed = self._seed()
         valid: Any = eval_set
@@ -127,8 +131,8 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         self._learn(w, kind)
         self.n_iter_ = max(len(run.history) - 1, int(self.steps != 0))
         self.history_, self.outcome_ = run.history, run.outcome
-        names = tuple(getattr(self, "feature_names_in_", run.model.feature_names))
-        classes = tuple(self.classes_.tolist()) if hasattr(self, "classes_") else None
+        # scikit-learn sets these where the rows have names
+        names, classes = tuple(getattr(self, "feature_names_in_", run.model.feature_names)), self._labels()
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
         model = replace(run.model, weights=w, feature_names=names, classes=classes)
         self.run_ = replace(run, model=model, problem=None, origin=None, _sample=run.sample)
@@ -228,7 +232,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
     def _html_repr(self) -> str:
         """scikit-learn's box; once fitted, how the fit ended and its loss curve below."""
         box = str(super()._html_repr())
-        if not hasattr(self, "history_"):
+        if not self._fitted:
             return box
         return box + ending(self.history_, self.outcome_.value)
 

@@ -69,7 +69,7 @@ def to_linear(weights: Float, intercept: bool) -> Any:
 
 def from_linear(layer: Any) -> tuple[Float, bool]:
     """The weights of a linear layer, (features,) or (features, outputs), and whether the last is an intercept."""
-    weight: Any = getattr(layer, "weight", None)
+    weight: Any = getattr(layer, "weight", None)  # anything may be given; the error says what it lacks
     bias: Any = getattr(layer, "bias", None)
     if not matrix.is_tensor(weight) or weight.ndim != 2:
         kind = type(layer).__name__

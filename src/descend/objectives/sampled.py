@@ -169,14 +169,14 @@ class Sampled(Summed):
         start = float(np.vdot(self._slope, w - self.anchor)) - float(slope @ there[pair])
         first, second = there[pair]
         values = np.empty((len(up), len(across)))
-        for j, b in enumerate(up):
-            row = z + (b - second) * moves[1]
-            for i, a in enumerate(across):
-                there[pair] = a, b
-                with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            for j, b in enumerate(up):
+                row = z + (b - second) * moves[1]
+                for i, a in enumerate(across):
+                    there[pair] = a, b
                     losses = self.loss.value(row + (a - first) * moves[0], self.points.y)
-                penalty = self.penalty_value(there.reshape(w.shape))
-                values[j, i] = float(weights @ losses) + penalty - float(slope @ there[pair])
+                    penalty = self.penalty_value(there.reshape(w.shape))
+                    values[j, i] = float(weights @ losses) + penalty - float(slope @ there[pair])
         return values + self._shift - start
 
     def _column(self, row: int, output: int, z: Float) -> Float:
