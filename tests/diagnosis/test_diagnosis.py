@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,12 +157,11 @@ def test_a_run_of_a_table_is_diagnosed_from_its_data():
         d = descend.diagnose(run)
     assert d.gap.loss == pytest.approx(run.loss, rel=1e-12)
     assert d.gap.steps == 100
-    run.origin = None  # of squared error everything is in the moments
+    run = replace(run, origin=None)  # of squared error everything is in the moments
     kept = descend.diagnose(run)
     assert kept.gap.best == pytest.approx(d.gap.best)
     assert kept.findings == d.findings
-    run = descend.fit(X, Y)
-    run.origin = None
+    run = replace(descend.fit(X, Y), origin=None)
     with pytest.raises(DescendError, match="does not know its data"):
         descend.diagnose(run)
 

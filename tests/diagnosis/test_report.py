@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -310,8 +311,7 @@ class TestDiagnosis:
 
     def test_where_it_cannot_be_made_it_is_left_out_or_the_reason_is_said(self):
         x, y = descend.make_line(30, seed=0)
-        run = descend.fit(x, y, intercept=False)
-        run.origin = None
+        run = replace(descend.fit(x, y, intercept=False), origin=None)
         assert "How good it can get" not in render(run)
         with pytest.raises(descend.DescendError, match="does not know its data"):
             render(run, diagnosis=True)

@@ -98,7 +98,7 @@ def test_a_fit_of_a_table_names_them_in_its_own_units(goal, penalty):
 
 
 def test_numbers_are_looked_at_where_levels_are_very_many(monkeypatch):
-    monkeypatch.setattr("descend.runs.from_table.NEWTON_LIMIT", 3)
+    monkeypatch.setattr("descend.runs.collinearity.NEWTON_LIMIT", 3)
     frame = times().with_columns(pl.Series("delay", np.where(np.arange(400) % 3 == 0, "x", "y")))
     assert any(note.startswith(SAID) for note in descend.fit(frame, target="delay").notes)
 

@@ -12,7 +12,8 @@ import descend
 from descend import L2, DescendError, LogisticLoss, Serial, SquaredError
 from descend.engines.splits import Split
 from descend.errors import DataError, ShapeError
-from descend.runs.problem import Problem, codes_of, encode_target
+from descend.runs.from_arrays import codes_of, encode_target
+from descend.runs.problem import Problem
 from descend.runs.roles import Columns
 
 RNG = np.random.default_rng(11)

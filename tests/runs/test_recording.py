@@ -13,9 +13,9 @@ import pytest
 import descend
 from descend import GradientDescent, Outcome
 from descend.descent.first_order import Adam, Optimizer, Update
-from descend.descent.history import Step
+from descend.descent.history import History, Step
 from descend.errors import EngineLostError
-from descend.runs.fitting import model_of, recorded
+from descend.runs.fitting import Ended, finished, names_of, recorded
 from descend.runs.problem import Problem
 
 START, RATE, STEPS = (0.5, 0.75), 0.1, 100
@@ -44,11 +44,12 @@ def walk(losses, error=None, **last):
 
 
 def test_every_step_is_kept_with_the_names_of_its_weights(problem, capsys):
-    history, last = recorded(walk([3.0, 2.0, 1.0], outcome=Outcome.CONVERGED), problem, None)
+    ending = walk([3.0, 2.0, 1.0], outcome=Outcome.CONVERGED)
+    history, last, lost = recorded(ending, names_of(problem), None)
     assert history.names == ("x0", "(intercept)")
     assert history.loss.tolist() == [3.0, 2.0, 1.0]
     assert history.weights.tolist() == [[0, 1], [1, 1], [2, 1]]
-    assert (last.number, last.outcome) == (2, Outcome.CONVERGED)
+    assert (last.number, last.outcome, lost) == (2, Outcome.CONVERGED, [])
     assert capsys.readouterr().out == ""
 
 
@@ -62,27 +63,28 @@ ENDINGS = {
 
 @pytest.mark.parametrize(("error", "last", "outcome", "warned"), ENDINGS.values(), ids=ENDINGS)
 def test_what_was_walked_is_kept_and_why_it_ended_is_told(problem, error, last, outcome, warned):
-    history, end = recorded(walk([3.0, 2.0], error, **last), problem, None)
+    history, end, lost = recorded(walk([3.0, 2.0], error, **last), names_of(problem), None)
     assert history.number.tolist() == [0, 1]
-    assert (end.number, end.outcome, problem.warnings) == (1, outcome, warned)
+    assert (end.number, end.outcome, lost) == (1, outcome, warned)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EngineLostError, ZeroDivisionError])
 def test_an_error_before_the_first_step_is_an_error(problem, error):
     with pytest.raises(error):
-        recorded(walk([], error("so soon")), problem, None)
+        recorded(walk([], error("so soon")), names_of(problem), None)
 
 
 def test_a_mistake_in_the_walk_is_no_ending(problem):
     with pytest.raises(ZeroDivisionError):
-        recorded(walk([3.0, 2.0], ZeroDivisionError()), problem, None)
+        recorded(walk([3.0, 2.0], ZeroDivisionError()), names_of(problem), None)
 
 
 @pytest.mark.parametrize(
     ("every", "numbers"), [(None, []), (0, []), (1, [0, 1, 2, 3]), (2, [0, 2]), (9, [0])]
 )
 def test_steps_are_printed_but_for_the_last_which_the_summary_tells(problem, every, numbers, capsys):
-    recorded(walk([None, 0.5, None, 0.25, 0.125], outcome=Outcome.STEP_LIMIT), problem, every)
+    ending = walk([None, 0.5, None, 0.25, 0.125], outcome=Outcome.STEP_LIMIT)
+    recorded(ending, names_of(problem), every)
     losses = {0: "0", 1: "0.5", 2: "20", 3: "0.25"}  # a batch's where there is no other
     printed = [row.split() for row in capsys.readouterr().out.splitlines()]
     assert printed == [[str(number), losses[number]] for number in numbers]
@@ -152,9 +154,8 @@ def test_ctrl_c_before_anything_was_done_is_ctrl_c():
 
 @pytest.mark.parametrize("loss", [0.5, None, math.inf, math.nan])
 def test_a_model_tells_of_its_run_in_plain_json(problem, loss, tmp_path):
-    problem.warnings.append("mind the gap")
     last = Step(7, loss=loss, seconds=1.5, weights=np.array([3.0, 2.0]), outcome=Outcome.DIVERGED)
-    model = model_of(problem, last, Adam())
+    model = finished(problem, Ended(History(), last, Adam(), ("mind the gap",))).model
     facts = json.loads(json.dumps(model.facts, allow_nan=False))
     assert facts["loss"] == (0.5 if loss == 0.5 else None)
     assert (facts["steps"], facts["seconds"], facts["optimizer"]) == (7, 1.5, "adam")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
@@ -19,10 +20,13 @@ from descend.engines.moments import Moments
 from descend.errors import DescendError
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
+from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Around, Sampled, sample_of
 from descend.objectives.statistics import Extremes
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.run import Run
+from descend.tables.encoding import Encoding
+from descend.tables.profiles import NumberProfile, Profile
 
 MOST_CLASSES = 10
 LEFT_OUT = "Nothing to do, if that is right. To keep a column, name it in `--features` with the others."
@@ -216,40 +220,72 @@ def diagnose(data: Any, y: Any = None, *, steps: int = 100, **problem: Unpack[Pr
     if isinstance(steps, bool) or steps != int(steps) or steps < 0:
         raise DescendError(f"`steps` must be a whole number of at least 0, got {steps!r}.")
     run = data if isinstance(data, Run) else None
+    if run is not None and run.kept is not None and run.quadratic is not None:
+        return _diagnosis(Case.kept(run, run.quadratic), run, int(steps))
     made = Problem.of(data, y, **problem) if run is None else _again(run)
     try:
-        return _diagnosis(made, run, int(steps))
+        return _diagnosis(Case.of(made), run, int(steps))
     finally:
         made.close()
 
 
-def _again(run: Run) -> Problem:
-    """The problem of a run, made once more; of a table's squared error from what the run has kept."""
-    if run.problem is None and run.quadratic is not None and run.model.encoding is not None:
-        model, nothing = run.model, None
-        return Problem(
-            run.quadratic,
-            nothing,  # type: ignore[arg-type]
-            None,
-            None,
-            model.feature_names,
-            encoding=model.encoding,
-            notes=run.notes,
-            warnings=[line for line in run.warnings if line.startswith("column ")],
-            profiles=run.profiles,
+@dataclass(frozen=True)
+class Case:
+    """What is diagnosed: an objective, and what is known about its columns and its target."""
+
+    objective: Objective
+    feature_names: tuple[str, ...]
+    classes: tuple[Any, ...] | None
+    encoding: Encoding | None
+    """None for arrays."""
+    profiles: Mapping[str, Profile]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    shares: Float | None = None
+    """Of the classes in the training rows."""
+
+    @staticmethod
+    def of(problem: Problem) -> Case:
+        """Of an open problem."""
+        return Case(
+            problem.objective,
+            problem.feature_names,
+            problem.classes,
+            problem.encoding,
+            problem.profiles,
+            tuple(problem.warnings),
+            tuple(problem.notes),
+            None if problem.classes is None else problem.constant,
         )
+
+    @staticmethod
+    def kept(run: Run, quadratic: Quadratic) -> Case:
+        """Of a table's squared error, from what the run has kept: the rows are not read again."""
+        model, left_out = run.model, [line for line in run.warnings if line.startswith("column ")]
+        return Case(
+            quadratic,
+            model.feature_names,
+            None,
+            model.encoding,
+            run.profiles,
+            tuple(left_out),
+            tuple(run.notes),
+        )
+
+
+def _again(run: Run) -> Problem:
+    """The problem of a run, made once more of what it was made of."""
     if run.origin is None:
         raise DescendError("`diagnose` needs a Run that `fit` returned: this one does not know its data.")
-    data, y, options = run.origin
-    made = Problem.of(data, y, **options)
+    made = Problem.of(run.origin.data, run.origin.y, **run.origin.options)
     if made.objective.shape != run.weights.shape:
         made.close()
         raise DescendError("the data of the run has changed since: fit once more.")
     return made
 
 
-def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
-    objective, encoding = made.objective, made.encoding
+def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
+    objective, encoding = case.objective, case.encoding
     columns = objective.shape[0] - objective.intercept
     if columns > MOMENTS_COLUMNS:
         raise DescendError(f"`diagnose` takes at most {MOMENTS_COLUMNS:,} columns, got {columns:,}.")
@@ -282,13 +318,13 @@ def _diagnosis(made: Problem, run: Run | None, steps: int) -> Diagnosis:
         met[GIVEN],
         met[STANDARDISED],
         gap,
-        tuple(_findings(made, moments)),
+        tuple(_findings(case, moments)),
         run is not None,
         "" if run is None else run.message,
         standardises,
-        (*made.warnings, *made.notes),
+        (*case.warnings, *case.notes),
         expected,
-        _scene(made, moments, run, conditioning, optimum, gap.best, steps),
+        _scene(case, moments, run, conditioning, optimum, gap.best, steps),
     )
 
 
@@ -315,7 +351,7 @@ def _best(objective: Objective, run: Run | None) -> tuple[Float, Suboptimality]:
 
 
 def _scene(
-    made: Problem,
+    case: Case,
     moments: Moments,
     run: Run | None,
     conditioning: Conditioning,
@@ -324,7 +360,7 @@ def _scene(
     steps: int,
 ) -> Scene | None:
     """What the loss surface needs; no rows of squared error, of other losses a sample."""
-    objective = made.objective
+    objective = case.objective
     if conditioning.curvatures is None or optimum.size < 2:
         return None
     about: Around | None = objective.without_rows()
@@ -336,63 +372,65 @@ def _scene(
     spread = np.sqrt(np.maximum(moments.cross.diagonal()[:-1], 0.0) / moments.weight)
     constant = spread <= 1e-12 * np.abs(moments.mean[:-1])
     spread = np.where(constant, np.abs(moments.mean[:-1]), spread)
-    names = [*made.feature_names, *(["(intercept)"] if objective.intercept else [])]
+    names = [*case.feature_names, *(["(intercept)"] if objective.intercept else [])]
     scale = np.append(spread, 1.0)[: len(names)]
     if optimum.ndim == 2:
         scale = np.repeat(scale, optimum.shape[1])
-        names = [f"{name} ({label})" for name in names for label in made.classes or ()]
+        names = [f"{name} ({label})" for name in names for label in case.classes or ()]
     return Scene(about, optimum, scale, tuple(names), *walked(run, conditioning, optimum, best, steps))
 
 
-def _findings(made: Problem, moments: Moments) -> list[Finding]:
+def _findings(case: Case, moments: Moments) -> list[Finding]:
     """What is remarkable about the columns and the target."""
-    objective, encoding = made.objective, made.encoding
+    objective, encoding = case.objective, case.encoding
     columns = objective.shape[0] - objective.intercept
     numbers = range(len(encoding.numbers) if encoding else columns)
     units, centres = encoding.units if encoding else (np.ones(columns), np.zeros(columns))
     target = encoding.target.name if encoding else "y"
-    low, high, splitting = _extremes(made, columns, len(numbers))
+    low, high, splitting = _extremes(case, columns, len(numbers))
     subject = ColumnStatistics(
-        tuple(made.feature_names),
+        case.feature_names,
         moments,
         units,
         centres,
         objective.intercept,
-        made.classes,
+        case.classes,
         target,
         encoding is not None,
         numbers,
         encoding.independent if encoding else range(columns),
-        low if encoding and not made.classes else centres + units * low,
-        high if encoding and not made.classes else centres + units * high,
+        low if encoding and not case.classes else centres + units * low,
+        high if encoding and not case.classes else centres + units * high,
         encoding.owners if encoding else (),
     )
     found = [
         Finding(
             "left out", (), line, LEFT_OUT if "is left out" in line else "Nothing to do, if that is right."
         )
-        for line in made.warnings
+        for line in case.warnings
     ]
-    if made.classes is not None:
+    if case.classes is not None and case.shares is not None:
         apart = separation(objective)
         found += separated_classes(subject, splitting, apart, not objective.penalty.is_zero)
-        found += imbalance(made.constant, made.classes, target, subject.table)
+        found += imbalance(case.shares, case.classes, target, subject.table)
     return found + about_columns(subject)
 
 
-def _extremes(made: Problem, columns: int, numbers: int) -> tuple[Float, Float, list[int]]:
+def _extremes(case: Case, columns: int, numbers: int) -> tuple[Float, Float, list[int]]:
     """The smallest and the largest value of each column, and the columns that split two classes by themselves."""
     low, high = np.full(columns, np.nan), np.full(columns, np.nan)
-    if made.encoding is not None and made.classes is None:
-        for i, column in enumerate(made.encoding.numbers):
-            low[i], high[i] = made.profiles[column.name].low, made.profiles[column.name].high
+    if case.encoding is not None and case.classes is None:
+        for i, column in enumerate(case.encoding.numbers):
+            profile = case.profiles[column.name]
+            if isinstance(profile, NumberProfile):
+                low[i], high[i] = profile.low, profile.high
         return low, high, []
-    several = len(made.classes) if made.classes and len(made.classes) <= MOST_CLASSES else 1
-    extremes = made.session.reduce(Extremes(several))
+    several = len(case.classes) if case.classes and len(case.classes) <= MOST_CLASSES else 1
+    extremes = case.objective.session.reduce(Extremes(several))
     dense = extremes.shape[2]
     low[:dense], high[:dense] = -extremes[:, 0].max(axis=0), extremes[:, 1].max(axis=0)
     splitting: list[int] = []
-    if several == 2 and len(made.classes or ()) == 2:
+    if several == 2 and len(case.classes or ()) == 2:
         apart = (extremes[0, 1] < -extremes[1, 0]) | (extremes[1, 1] < -extremes[0, 0])
         splitting = np.flatnonzero(apart[:numbers]).tolist()
     return low, high, splitting

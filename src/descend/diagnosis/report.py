@@ -170,9 +170,9 @@ def _is_cheap(run: Run) -> bool:
     """Whether a diagnosis costs next to nothing: squared error, whose moments are kept, and little data at hand."""
     if run.quadratic is not None:
         return True
-    if run.origin is None or run.origin[2].get("engine") is not None:
+    if run.origin is None or run.origin.options.get("engine") is not None:
         return False
-    data = run.origin[0]
+    data = run.origin.data
     paths = [data] if isinstance(data, str) else data if isinstance(data, list) else []
     return "-" not in paths and run.rows["training"] * len(run.weights) <= FEW_CELLS
 

@@ -30,7 +30,7 @@ from descend.objectives.losses import Loss
 from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.runs.fitting import fit
 from descend.runs.incremental import Instalments, Sums, instalments
-from descend.runs.run import Run
+from descend.runs.run import Kept, Run
 
 try:  # since scikit-learn 1.9
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -135,7 +135,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         names, classes = tuple(getattr(self, "feature_names_in_", run.model.feature_names)), self._labels()
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
         model = replace(run.model, weights=w, feature_names=names, classes=classes)
-        self.run_ = replace(run, model=model, problem=None, origin=None, _sample=run.sample)
+        self.run_ = replace(run, model=model, problem=None, origin=None, kept=Kept(sample=run.sample))
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
                 f"{type(self).__name__} {run.outcome.value} before the gradient norm fell to `tol` {self.tol:g}. "

@@ -13,7 +13,7 @@ from descend.engines import matrix
 from descend.engines.matrix import Array, Float
 from descend.errors import ShapeError
 from descend.interfaces.torch_loss import torch
-from descend.runs.fitting import finished
+from descend.runs.fitting import Ended, finished
 from descend.runs.problem import Problem
 from descend.runs.run import Run
 
@@ -39,7 +39,7 @@ def run_of_layer(layer: Any, x: Any, y: Any, loss: Any, history: History | None)
             number += 1
             history.record(loss=value, weights=w, number=number)
         last = Step(number, loss=value, weights=w, outcome=Outcome.ELSEWHERE)
-        return finished(problem, history, last, GradientDescent(), "")
+        return finished(problem, Ended(history, last, GradientDescent(), tuple(problem.warnings)))
     finally:
         problem.close()
 

@@ -55,6 +55,16 @@ MANY_LEAVES, EVERY = 64, 8
 """Of so many leaves, every so many are a sample."""
 
 
+def has_closed_form(loss: Loss, columns: int) -> bool:
+    """Whether `Objective.over` so many columns is a `Quadratic`, whose moments tell all there is.
+
+    >>> from descend.objectives.losses import LOSSES
+    >>> has_closed_form(LOSSES["squared-error"], 10), has_closed_form(LOSSES["logistic"], 10)
+    (True, False)
+    """
+    return loss.closed_form and columns <= MOMENTS_COLUMNS
+
+
 class Objective(ABC):
     """Mean loss plus penalty. Make one with `Objective.of(x, y)`.
 
@@ -139,7 +149,7 @@ class Objective(ABC):
         from descend.objectives.quadratic import Quadratic  # itself an Objective: the one late import
 
         columns = len(session.source.feature_names)
-        if loss.closed_form and columns <= MOMENTS_COLUMNS:
+        if has_closed_form(loss, columns):
             moments = session.reduce(Moments) if moments is None else moments
             return Quadratic.from_moments(moments, penalty, intercept, session)
         shape = (columns + intercept,) if outputs is None else (columns + intercept, outputs)

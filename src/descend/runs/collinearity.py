@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from descend.descent.choose import NEWTON_LIMIT
 from descend.engines.matrix import Float
-from descend.engines.moments import Moments
+from descend.engines.moments import DenseMoments, Moments
+from descend.objectives.objective import Objective
+from descend.tables.encoding import Encoding
 
 TOLERANCE = 1e-10
 """A column whose variance given the others is below this share of its own is a combination of them."""
@@ -123,3 +126,25 @@ def collinear_note(found: Sequence[Relation], penalised: bool) -> str:
     more = f"; and {len(told) - MOST_NAMED:,} more" if len(told) > MOST_NAMED else ""
     then = "the penalty decides among them" if penalised else "those of the smallest norm are taken"
     return f"collinear columns: {listed}{more}. Many weights predict alike; {then}"
+
+
+def collinear_notes(objective: Objective, names: Sequence[str], encoding: Encoding | None) -> list[str]:
+    """A note on the columns that are combinations of others; `encoding` is that of a table, whose units are told.
+
+    Of arrays only where it costs no pass.
+    """
+    columns = len(names)
+    among = list(range(columns)) if encoding is None else encoding.independent
+    units, centres = (np.ones(columns), np.zeros(columns)) if encoding is None else encoding.units
+    rank = objective.rank if objective.exact else None
+    if (not rank and encoding is None) or (rank is not None and rank >= len(among)):
+        return []
+    moments = objective.moments if objective.exact or len(among) <= NEWTON_LIMIT else None
+    if moments is None:  # dummies are many: look at numbers and flags only
+        moments = objective.session.reduce(DenseMoments())
+        among = list(range(len(moments.mean) - 1))
+    dense = len(moments.mean) - 1
+    found = relations(
+        moments, names, units[:dense], centres[:dense], intercept=objective.intercept, among=among
+    )
+    return [collinear_note(found, not objective.penalty.is_zero)] if found else []

@@ -6,9 +6,11 @@ import difflib
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Unpack
+
+import numpy as np
 
 from descend.descent import steps as descent
 from descend.descent.choose import OPTIMIZERS, check, choose
@@ -21,12 +23,14 @@ from descend.machine import processor
 from descend.models.inference import deviance, standard_errors, total_variance
 from descend.models.metrics import Metrics
 from descend.models.model import Model
+from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import Objective
 from descend.objectives.sampled import sample_of
 from descend.runs.endings import announce, explain
 from descend.runs.problem import Problem, ProblemOptions
-from descend.runs.run import Run
-from descend.runs.units import units_of
+from descend.runs.progress import watched
+from descend.runs.run import Kept, Origin, Run
+from descend.tables.encoding import Encoding
 
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
@@ -90,13 +94,15 @@ def fit(
     try:
         if made.session.may_be_lost:
             made.constant  # noqa: B018  kept from now on: at the end the workers may be gone
-        units = units_of(made.objective, standardize and made.encoding is None, batch_size is not None)
-        objective, validation, start = units.taken_to(made.objective, made.validation, start)
+        in_batches = batch_size is not None
+        units = None  # a table is standardised already
+        if standardize and made.encoding is None:
+            units = Coordinates.of(made.objective, in_batches)
+        objective, validation, start = _in_units(units, made, start)
         chosen = choose(optimizer, objective, batch_size)
         check(chosen, objective)
-        if batch_size is None:
-            made.warnings += announce(objective, chosen)
-        for warning in made.warnings:
+        said = [*made.warnings, *([] if in_batches else announce(objective, chosen))]
+        for warning in said:
             warnings.warn(warning, DescendWarning, stacklevel=2)
         walk = descent.steps(
             objective,
@@ -111,82 +117,151 @@ def fit(
             validation=validation,
             patience=patience,
         )
-        walk = units.walk_back(walk)
+        walk = walk if units is None else _in_units_of_data(walk, units)
         walk = walk if watch is None else watch(walk)
-        if progress:
-            from descend.runs.progress import watched
-
-            walk = watched(walk, steps, time_limit)
-        history, last = recorded(walk, made, every)
-        there = objective, units.there(last)
-        run = _ended(made, there, chosen, history, last, batch_size is not None)
-        run.origin, run.like = (data, y, problem), empty_like(data)
-        run.standardises = standardize and made.encoding is None
-        return run
+        walk = watched(walk, steps, time_limit) if progress else walk
+        history, last, lost = recorded(walk, names_of(made), every)
+        ended = Ended(history, last, chosen, (*said, *lost), standardises=units is not None)
+        return _explained(made, ended, objective, units, in_batches, Origin(data, y, problem))
     finally:
         made.close()
 
 
-def _ended(
-    made: Problem,
-    there: tuple[Objective, Step],
-    chosen: Optimizer,
-    history: History,
-    last: Step,
-    in_batches: bool,
-) -> Run:
-    """The Run, its ending explained; `there` are the objective and the last step in the units of the descent."""
-    names = (*made.feature_names, *(["(intercept)"] if made.objective.intercept else []))
+def _in_units(
+    units: Coordinates | None, made: Problem, start: Any
+) -> tuple[Objective, Objective | None, Any]:
+    """Both objectives and the start of a descent in these units; in those of the data for None."""
+    if units is None:
+        return made.objective, made.validation, start
+    if start is not None:
+        start = units.to_descent(made.objective.check_weights(start))
+    validation = None if made.validation is None else made.validation.in_coordinates(units)
+    return made.objective.in_coordinates(units), validation, start
+
+
+def _in_units_of_data(walk: Iterator[Step], units: Coordinates) -> Iterator[Step]:
+    """The steps of a walk in these units, with weights in those of the data."""
+    for step in walk:
+        with np.errstate(over="ignore", invalid="ignore"):  # of a walk that leaves for infinity
+            weights = units.to_original(step.weights)
+        yield step._replace(weights=weights)
+
+
+def names_of(problem: Problem) -> tuple[str, ...]:
+    """One name per weight, the intercept's last."""
+    return (*problem.feature_names, *(["(intercept)"] if problem.objective.intercept else []))
+
+
+def recorded(
+    walk: Iterator[Step], names: tuple[str, ...], every: int | None
+) -> tuple[History, Step, list[str]]:
+    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is.
+
+    The history, the last step with its outcome, and a sentence where the workers were lost.
+    """
+    history, last, lost = History(names=names), None, []
+    outcome = Outcome.INTERRUPTED
     try:
-        details = explain(there[0], chosen, history, there[1], names, in_batches)
-        return finished(made, history, last, chosen, details)
+        for last in walk:
+            history.add(last)
+            if every and last.outcome is None and last.number % every == 0:
+                print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
+    except (KeyboardInterrupt, EngineLostError) as error:
+        if last is None:
+            raise
+        if isinstance(error, EngineLostError):
+            outcome, lost = Outcome.LOST, [str(error)]
+    assert last is not None
+    return history, last if last.outcome else last._replace(outcome=outcome), lost
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A walk that has ended: its steps, the last one with weights in the units of the data, and what was said."""
+
+    history: History
+    last: Step
+    optimizer: Optimizer
+    warnings: tuple[str, ...] = ()
+    details: str = ""
+    """What the ending means."""
+    standardises: bool = False
+    """Whether arrays were standardised for the descent."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Why it ended."""
+        assert self.last.outcome is not None
+        return self.last.outcome
+
+
+def _explained(
+    made: Problem,
+    ended: Ended,
+    objective: Objective,
+    units: Coordinates | None,
+    in_batches: bool,
+    origin: Origin,
+) -> Run:
+    """The Run, its ending explained by the objective of the descent, in whose units the optimizer's settings are."""
+    last = ended.last
+    there = last if units is None else last._replace(weights=units.to_descent(last.weights))
+    try:
+        details = explain(objective, ended.optimizer, ended.history, there, names_of(made), in_batches)
+        return finished(made, replace(ended, details=details), origin)
     except EngineLostError as error:  # the walk is over: what needs no rows is still there
-        made.warnings.append(str(error))
-        return finished(made, history, last._replace(outcome=Outcome.LOST), chosen, "")
+        lost = last._replace(outcome=Outcome.LOST)
+        return finished(made, replace(ended, last=lost, warnings=(*ended.warnings, str(error))), origin)
 
 
-def finished(problem: Problem, history: History, last: Step, optimizer: Optimizer, details: str) -> Run:
+def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Run:
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
-    assert last.outcome is not None
-    model, encoding = model_of(problem, last, optimizer), problem.encoding
-    model.facts["details"] = details
-    model.facts["variance"] = total_variance(problem.objective)
-    model.facts["counted"] = {"rows": problem.objective.rows, "weight": problem.objective.weight}
-    errors, metrics, seen = None, None, None
-    lost = last.outcome is Outcome.LOST
-    if last.outcome.converged:
-        errors = standard_errors(problem.objective, last.weights, encoding)
-        if found := deviance(problem.objective, last.weights):
-            model.facts["deviance"] = found
-    model.facts["standard_errors"] = errors
+    last, converged = ended.last, ended.outcome.converged
+    objective, encoding = problem.objective, problem.encoding
+    errors = standard_errors(objective, last.weights, encoding) if converged else None
+    found = deviance(objective, last.weights) if converged else None
+    facts: dict[str, Any] = {
+        "details": ended.details,
+        "variance": total_variance(objective),
+        "counted": {"rows": objective.rows, "weight": objective.weight},
+        **({"deviance": found} if found else {}),
+        "standard_errors": errors,
+    }
+    rows, kept, said = problem.rows, None, list(ended.warnings)
     if encoding is not None:
-        metrics = {} if lost else problem.metrics(last.weights)
-        model.facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
-        problem.rows |= {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
-        seen = sample_of(problem.sampled.get("training", problem.session).source, problem.rows["training"])
-    if _separated(problem, last, metrics):
-        problem.warnings.append(SEPARATED)
-        model.facts["notes"].append(SEPARATED)
+        metrics = {} if ended.outcome is Outcome.LOST else problem.metrics(last.weights)
+        facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
+        rows = rows | {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
+        kept = _kept(problem, encoding, metrics, rows["training"])
+    if _separated(problem, last, None if kept is None else kept.metrics):
+        said.append(SEPARATED)
         warnings.warn(SEPARATED, DescendWarning, stacklevel=4)
-    run = Run(
-        model,
-        history,
-        last.outcome,
-        optimizer,
-        problem.rows,
+    return Run(
+        model_of(problem, ended, rows, said, facts),
+        ended.history,
+        ended.outcome,
+        ended.optimizer,
+        rows,
         problem.notes,
-        problem.warnings,
+        said,
         errors,
         problem if encoding is None else None,
-        details=details,
-        _metrics=metrics,
+        ended.details,
+        origin,
+        ended.standardises,
+        kept,
+        None if origin is None else empty_like(origin.data),
     )
-    if encoding is not None:
-        small = problem.objective.shape[0] <= MAX_WEIGHTS
-        run._sample, run._quadratic = seen, problem.objective.without_rows() if small else None
-        kept = () if run._quadratic is None else encoding.numbers
-        run.profiles = {column.name: problem.profiles[column.name] for column in kept}
-    return run
+
+
+def _kept(problem: Problem, encoding: Encoding, metrics: dict[str, Metrics], rows: int) -> Kept:
+    """What is kept of a table when its rows are let go."""
+    small = problem.objective.shape[0] <= MAX_WEIGHTS
+    quadratic = problem.objective.without_rows() if small else None
+    columns = () if quadratic is None else encoding.numbers
+    source = problem.sampled.get("training", problem.session).source
+    profiles = {column.name: problem.profiles[column.name] for column in columns}
+    return Kept(metrics, sample_of(source, rows), quadratic, profiles)
 
 
 def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
@@ -203,6 +278,39 @@ def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None)
     return last.loss is not None and rows == weight and last.loss * rows < math.log(2)
 
 
+def model_of(
+    problem: Problem, ended: Ended, rows: dict[str, int], said: Sequence[str], more: dict[str, Any]
+) -> Model:
+    """The model of a walk that has ended, with what its file tells of the run: `more` comes last."""
+    from descend import __version__
+
+    last, penalty = ended.last, problem.objective.penalty
+    facts = {
+        "descend": __version__,
+        "outcome": ended.outcome.value,
+        "optimizer": ended.optimizer.name,
+        "penalty": {"name": penalty.name, **vars(penalty)},
+        "steps": last.number,
+        "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
+        "seconds": last.seconds,
+        "rows": rows,
+        "constant": problem.constant.tolist(),
+        "missing": problem.missing,
+        "processor": " ".join(sorted(problem.session.processors)) or processor(),
+        "notes": [*problem.notes, *said],
+        **more,
+    }
+    return Model(
+        problem.loss,
+        last.weights,
+        problem.objective.intercept,
+        problem.feature_names,
+        problem.classes,
+        problem.encoding,
+        facts,
+    )
+
+
 def check_settings(problem: Mapping[str, Any], parameters: Collection[str], every: int | None) -> None:
     """Raise `DescendError` for a keyword argument that neither `parameters` nor a problem has."""
     if every is not None:
@@ -216,51 +324,3 @@ def check_settings(problem: Mapping[str, Any], parameters: Collection[str], ever
         if owners:
             hint = f" It is a setting of the optimizer: optimizer=descend.{owners[0]}({name}=...)."
         raise DescendError(f"`fit` has no parameter `{name}`.{hint}")
-
-
-def recorded(walk: Iterator[Step], problem: Problem, every: int | None) -> tuple[History, Step]:
-    """Go through the walk, keep every step; Ctrl-C and the loss of all workers keep what there is."""
-    intercept = ("(intercept)",) if problem.objective.intercept else ()
-    history, last = History(names=(*problem.feature_names, *intercept)), None
-    outcome = Outcome.INTERRUPTED
-    try:
-        for last in walk:
-            history.add(last)
-            if every and last.outcome is None and last.number % every == 0:
-                print(f"{last.number:5d}  {last.batch_loss if last.loss is None else last.loss:.6g}")
-    except (KeyboardInterrupt, EngineLostError) as error:
-        if last is None:
-            raise
-        if isinstance(error, EngineLostError):
-            outcome = Outcome.LOST
-            problem.warnings.append(str(error))
-    assert last is not None
-    return history, last if last.outcome else last._replace(outcome=outcome)
-
-
-def model_of(problem: Problem, last: Step, optimizer: Optimizer) -> Model:
-    from descend import __version__
-
-    facts = {
-        "descend": __version__,
-        "outcome": last.outcome.value if last.outcome else None,
-        "optimizer": optimizer.name,
-        "penalty": {"name": problem.objective.penalty.name, **vars(problem.objective.penalty)},
-        "steps": last.number,
-        "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
-        "seconds": last.seconds,
-        "rows": problem.rows,
-        "constant": problem.constant.tolist(),
-        "missing": problem.missing,
-        "processor": " ".join(sorted(problem.session.processors)) or processor(),
-        "notes": [*problem.notes, *problem.warnings],
-    }
-    return Model(
-        problem.loss,
-        last.weights,
-        problem.objective.intercept,
-        problem.feature_names,
-        problem.classes,
-        problem.encoding,
-        facts,
-    )

@@ -1,4 +1,4 @@
-"""From a table and a target to a problem: roles, the loss, the split, the encoding."""
+"""From a table and a target to what a problem is made of: roles, the loss, the split, the encoding."""
 
 from __future__ import annotations
 
@@ -9,30 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from descend.descent.choose import NEWTON_LIMIT
-from descend.engines.engine import Session
-from descend.engines.moments import DenseMoments, Moments
+from descend.engines.blocks import Source
+from descend.engines.moments import Moments
 from descend.errors import DataError
-from descend.objectives.losses import Loss, check_weighted
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective
-from descend.objectives.sampled import sample_of
-from descend.objectives.statistics import TargetRange
-from descend.runs.collinearity import collinear_note, relations
-from descend.runs.problem import Problem, make_problem
+from descend.objectives.losses import check_weighted
+from descend.objectives.objective import has_closed_form
+from descend.runs.prepared import Options, Prepared
 from descend.runs.roles import (
     Columns,
-    _counts,
-    _feature_names,
-    _infer_target,
-    _lack,
-    _penalty,
-    _usable,
     as_split,
     balanced_weights,
     check_classes,
-    check_target,
+    chosen_penalty,
+    class_counts,
+    feature_names,
+    infer_target,
+    lack,
     rounded_numbers,
     stray_texts,
+    usable_features,
 )
 from descend.tables.cells import Unknowns, strange, weights_of
 from descend.tables.encoded import EncodedSource, EncodedTable
@@ -46,34 +41,36 @@ from descend.tables.profiles import (
 )
 from descend.tables.profiling import ProfileRequest, Profiling
 from descend.tables.retained import RetainedRows, SpooledRows
-from descend.tables.table import Rows, Table, is_table, open_table
+from descend.tables.table import Table, is_table, open_table
 
 FIRST_CELLS = 1_000
 
 
-def from_table(data: Any, target: str, columns: Columns, options: Any) -> Problem:
-    """Learn the encoding from the training rows and put objectives over them."""
+def from_table(data: Any, target: str, columns: Columns, options: Options) -> Prepared:
+    """Read the table, give its columns their roles, and learn the encoding from the training rows."""
     if options.loss is not None:
         check_weighted(options.loss, columns.weight)
     with ExitStack() as opened:
-        options = replace(options, engine=opened.enter_context(options.engine.for_one_run()))
+        engine = opened.enter_context(options.engine.for_one_run())
         table = open_table(
             data, missing=columns.missing, text_columns=columns.categorical, encoding=columns.encoding
         )
         opened.callback(table.close)
-        problem = _problem(table, target, columns, options, opened)
-        problem.resources = opened.pop_all()
-        return problem
+        return _prepared(table, target, columns, replace(options, engine=engine), opened)
 
 
-def _problem(table: Table, target: str, columns: Columns, options: Any, opened: ExitStack) -> Problem:
-    """The problem of an open table; what it opens itself is closed by `opened`."""
-    names, warnings = _feature_names(table, target, columns)
-    split = as_split(options.valid, options.seed, table.starts, columns.group)
-    own = options.valid is None or split is not None
-    if not own:
-        _check_validation(options.valid)
+def _prepared(table: Table, target: str, columns: Columns, options: Options, opened: ExitStack) -> Prepared:
+    """What an open table turns out to be; what it opens itself is closed by `opened`, which goes along."""
     notes: list[str] = []
+
+    # which columns, which rows
+    names, warnings = feature_names(table, target, columns)
+    split = as_split(options.valid, options.seed, table.starts, columns.group)
+    apart = options.valid is not None and split is None
+    if apart:
+        _check_validation(options.valid)
+
+    # one read: what the columns hold
     roles = columns.categorical, columns.numeric
     request = ProfileRequest(target, tuple(names), *roles, split, columns.weight, memory=options.memory // 2)
     narrow = table
@@ -82,64 +79,75 @@ def _problem(table: Table, target: str, columns: Columns, options: Any, opened: 
         notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
         split = None
     if not profiling.rows["training"]:
-        raise DataError(f"{table.label!r} has {_lack(profiling, request)}.")
+        raise DataError(f"{table.label!r} has {lack(profiling, request)}.")
+
+    # what they are: the loss, the features, the penalty
     hints = stray_texts({target: profiling.target, **profiling.features}, narrow, columns)
     try:
-        loss, goal = _infer_target(target, profiling.target, options.loss, notes)
+        loss, goal = infer_target(target, profiling.target, options.loss, notes)
     except DataError as error:
         widened = narrow.schema[target].is_numeric() and isinstance(profiling.target, TextProfile)
         more = f" Its {notes[0]}." if widened else f" {hints[target]}." if target in hints else ""
         raise DataError(f"{error}{more}") from error
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
-    used, dropped = _usable(profiling, columns)
-    dropped += [hint for name, hint in hints.items() if name in used or name == target]
-    dropped += rounded_numbers(used, narrow)
+    used, dropped = usable_features(profiling, columns)
+    warnings += [*dropped, *(hint for name, hint in hints.items() if name in used or name == target)]
+    warnings += rounded_numbers(used, narrow)
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
-    penalty = _penalty(options.penalty, loss, profiling, notes)
+    penalty = chosen_penalty(options.penalty, loss, profiling, notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
-    kept: Rows = profiling.retained if profiling.retained.complete else table
-    whole = EncodedTable(kept, encoding, split, options.memory // 2, weight=columns.weight)
-    opened.callback(whole.close)
-    whole.spill = not (loss.closed_form and len(encoding.feature_names) <= MOMENTS_COLUMNS)
+
+    # where their rows come from from now on
+    summed = has_closed_form(loss, len(encoding.feature_names))  # then no pass needs the rows again
+    class_weights = None
     if options.balanced:
-        whole.class_weights = balanced_weights(
-            _counts(profiling.target, goal), check_classes(goal.classes), notes
-        )
+        counts = class_counts(profiling.target, goal)
+        class_weights = balanced_weights(counts, check_classes(goal.classes), notes)
+    whole = EncodedTable(
+        profiling.retained if profiling.retained.complete else table,
+        encoding,
+        split,
+        options.memory // 2,
+        spill=not summed,
+        weight=columns.weight,
+        class_weights=class_weights,
+    )
+    opened.callback(whole.close)
+    moments = _moments(profiling, encoding, options.balanced)
     held_out, rows = (whole.side(True) if split else None), profiling.rows
-    if not own:
+    if apart:
         held_out, count = _validation(options.valid, encoding, columns, options, opened, notes)
-        rows = {**rows, "validation": count}
-    moments = _moments(profiling, encoding, loss, options.balanced)
-    if not own:
-        moments = moments[0], None
-    problem = make_problem((whole.side(False), held_out), loss, penalty, options, goal.classes, moments)
+        rows, moments = {**rows, "validation": count}, (moments[0], None)
+    sampled = {}
     if profiling.retained.partial:
-        problem.sampled = _sampled(profiling.retained, table, whole, problem, options, opened)
-    _check_target(loss, target, problem, profiling.rows["training"])
-    notes += _collinear(problem.objective, encoding)
-    problem.encoding, problem.notes, problem.warnings = encoding, notes, warnings + dropped
-    problem.missing, problem.rows = table.missing, rows
-    problem.profiles = {**used, target: profiling.target}
-    return problem
-
-
-def _check_target(loss: Loss, target: str, problem: Problem, rows: int) -> None:
-    """Raise `DataError` where rows hold no target of the loss, as far as the profile has not told.
-
-    A rule of one's own sees a sample of the `rows` to learn from; the range of counts is that of all rows held out.
-    """
-    if not (loss.has_classes or loss.closed_form):
-        sample = sample_of(problem.session.source, rows)
-        check_target(loss, np.zeros(1) if sample is None else sample.y, f"target `{target}`")
-    if loss.kind == "count" and problem.validation_session is not None:
-        low, high = problem.validation_session.reduce(TargetRange()) * [-1.0, 1.0]
-        check_target(loss, np.array([low, high]), f"target `{target}` of the rows held out")
+        if summed and not table.in_memory:
+            sampled = _sampled(profiling.retained, whole, options, opened)
+        else:  # every pass reads all rows, as a frame in memory allows at no cost
+            profiling.retained.close()
+    return Prepared(
+        whole.side(False),
+        held_out,
+        loss,
+        penalty,
+        options.intercept,
+        options.engine,
+        rows,
+        goal.classes,
+        tuple(notes),
+        tuple(warnings),
+        encoding,
+        table.missing,
+        {**used, target: profiling.target},
+        moments,
+        sampled,
+        opened.pop_all(),
+    )
 
 
 def _profile(
-    table: Table, request: ProfileRequest, columns: Columns, options: Any, notes: list[str]
+    table: Table, request: ProfileRequest, columns: Columns, options: Options, notes: list[str]
 ) -> tuple[Table, Profiling]:
     """Read the table once, or once again with wider types where a cell did not fit; a note says so."""
     read = [*request.names, request.target, *filter(None, [columns.weight])]
@@ -181,7 +189,7 @@ def _looks_binary(table: Table, request: ProfileRequest) -> bool:
 
 
 def _moments(
-    profiling: Profiling, encoding: Encoding, loss: Loss, balanced: bool
+    profiling: Profiling, encoding: Encoding, balanced: bool
 ) -> tuple[Moments | None, Moments | None]:
     """The moments of the encoded columns, where the profiling has summed what they are made of.
 
@@ -198,45 +206,13 @@ def _moments(
 
 
 def _sampled(
-    kept: RetainedRows | SpooledRows,
-    table: Table,
-    whole: EncodedTable,
-    problem: Problem,
-    options: Any,
-    opened: ExitStack,
-) -> dict[str, Session]:
-    """Sessions over the rows that are kept of each side, where no others need be read again.
-
-    Without moments every pass reads all rows, as a frame in memory allows at no cost: the sample is forgotten.
-    """
-    if table.in_memory or not problem.objective.exact:
-        kept.close()
-        return {}
+    kept: RetainedRows | SpooledRows, whole: EncodedTable, options: Options, opened: ExitStack
+) -> dict[str, Source]:
+    """The rows that are kept of each side, where no others need be read again."""
     sample = EncodedTable(kept, whole.encoding, whole.split, options.memory, weight=whole.weight)
     opened.callback(sample.close)
     sides = {"training": False} | ({} if whole.split is None else {"validation": True})
-    return {side: options.engine.open(sample.side(held_out)) for side, held_out in sides.items()}
-
-
-def _collinear(objective: Objective, encoding: Encoding) -> list[str]:
-    """A note on columns that are combinations of others."""
-    among = encoding.independent
-    if objective.exact and objective.rank is not None and objective.rank >= len(among):
-        return []
-    moments = objective.moments if objective.exact or len(among) <= NEWTON_LIMIT else None
-    if moments is None:  # dummies are many: look at numbers and flags only
-        moments = objective.session.reduce(DenseMoments())
-        among = list(range(len(moments.mean) - 1))
-    units, centres = encoding.units
-    found = relations(
-        moments,
-        encoding.feature_names,
-        units[: len(moments.mean) - 1],
-        centres[: len(moments.mean) - 1],
-        intercept=encoding.intercept,
-        among=among,
-    )
-    return [collinear_note(found, not objective.penalty.is_zero)] if found else []
+    return {side: sample.side(held_out) for side, held_out in sides.items()}
 
 
 def _check_validation(valid: Any) -> None:
@@ -255,7 +231,7 @@ def _check_validation(valid: Any) -> None:
 
 
 def _validation(
-    valid: Any, encoding: Encoding, columns: Columns, options: Any, opened: ExitStack, notes: list[str]
+    valid: Any, encoding: Encoding, columns: Columns, options: Options, opened: ExitStack, notes: list[str]
 ) -> tuple[EncodedSource, int]:
     """A validation table of its own, and its number of rows; those of classes unknown to training are noted."""
     other = open_encoded(valid, encoding, columns.missing, encoding=columns.encoding)

@@ -19,7 +19,7 @@ from descend.engines.moments import Moments
 from descend.objectives.batches import Batches
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.losses import Loss
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective
+from descend.objectives.objective import Objective, has_closed_form
 from descend.objectives.penalties import Penalty
 from descend.objectives.quadratic import Quadratic
 
@@ -45,7 +45,7 @@ class Instalments(Protocol):
 
 def instalments(loss: Loss, intercept: bool, columns: int, **settings: Any) -> Instalments:
     """Sums where moments are enough, else passes; `settings` are those of `Passes`."""
-    if loss.closed_form and columns <= MOMENTS_COLUMNS:
+    if has_closed_form(loss, columns):
         return Sums(intercept)
     return Passes(loss, intercept, **settings)
 

@@ -7,40 +7,30 @@ starts from data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, TypedDict
 
 import numpy as np
 
-from descend.doors import door
-from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
 from descend.engines.blocks import Source
-from descend.engines.engine import Engine, Session, Threads
-from descend.engines.matrix import Array, Float, Matrix, is_elsewhere
-from descend.engines.moments import Moments
-from descend.engines.splits import check_seed
-from descend.errors import DataError, DescendError, ShapeError
-from descend.machine import as_bytes
+from descend.engines.engine import Engine, Session
+from descend.engines.matrix import Float
+from descend.errors import DescendError
 from descend.models.metrics import Metrics, evaluate
-from descend.objectives.losses import (
-    Loss,
-    as_loss,
-    check_weighted,
-)
+from descend.objectives.losses import Loss
 from descend.objectives.objective import Objective
-from descend.objectives.penalties import L2, Penalty, as_penalty
-from descend.runs.collinearity import collinear_note, relations
-from descend.runs.roles import (
-    MAX_CLASSES,
-    Columns,
-    as_split,
-    balanced_weights,
-    check_classes,
-    check_target,
-)
+from descend.objectives.penalties import L2, Penalty
+from descend.objectives.sampled import sample_of
+from descend.objectives.statistics import TargetRange
+from descend.runs.collinearity import collinear_notes
+from descend.runs.from_arrays import from_arrays
+from descend.runs.from_table import from_table
+from descend.runs.prepared import Options, Prepared
+from descend.runs.roles import Columns, check_target
+from descend.tables.encoding import Encoding
+from descend.tables.table import is_table
 
 
 class ProblemOptions(TypedDict, total=False):
@@ -59,7 +49,7 @@ class ProblemOptions(TypedDict, total=False):
     engine: Engine | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Problem:
     """A training and a validation objective, and what their weights mean. Made by `Problem.of`.
 
@@ -79,7 +69,7 @@ class Problem:
     validation_session: Session | None
     feature_names: tuple[str, ...]
     classes: tuple[Any, ...] | None = None
-    encoding: Any | None = None
+    encoding: Encoding | None = None
     missing: tuple[str, ...] | None = None
     """The cells of a CSV that counted as missing."""
     rows: dict[str, int] = field(default_factory=dict)
@@ -94,6 +84,8 @@ class Problem:
     """Sessions over some rows of each side, where the rest would have to be read once more for the metrics."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
     """Spools and temporary files, deleted when the problem is closed."""
+
+    __hash__ = None  # type: ignore[assignment]  # lists and dicts are among its parts
 
     @staticmethod
     def of(
@@ -125,35 +117,29 @@ class Problem:
         memory, a number or a text such as "500MB". `engine` says where sums are computed, `Threads()` unless given.
         Raises `DescendError` where they do not fit.
         """
-        from descend.tables.table import is_table
-
         if isinstance(y, str):
             raise DescendError(f"`y` must be an array; the name of a column is `target={y!r}`.")
-        if isinstance(engine, type) or not (engine is None or isinstance(engine, Engine)):
-            raise DescendError(
-                "`engine` must be None, or Serial(), Threads(), Processes(), Cluster() or Torch() of descend, "
-                f"got {engine!r}."
-            )
         if not isinstance(columns, Columns | None):
             raise DescendError(
                 f"`columns` must be descend.Columns(...), got {type(columns).__name__}: Columns(drop=[...])."
             )
-        if not isinstance(intercept, bool | np.bool_):
-            raise DescendError(f"`intercept` must be True or False, got {intercept!r}.")
-        seed = check_seed(seed)
-        loss = None if loss is None else as_loss(loss)
-        if class_weight not in (None, "balanced"):
-            raise DescendError(f'`class_weight` must be None or "balanced", got {class_weight!r}.')
-        budget, balanced = as_bytes(memory), class_weight is not None
-        options = _Options(loss, penalty, intercept, valid, seed, engine or _engine(data), balanced, budget)
+        options = Options.of(
+            data,
+            loss=loss,
+            penalty=penalty,
+            intercept=intercept,
+            valid=valid,
+            seed=seed,
+            class_weight=class_weight,
+            memory=memory,
+            engine=engine,
+        )
         if y is None and is_table(data):
             if target is None:
                 raise DescendError("`target` is needed with a table: the name of the column to predict.")
             if sample_weight is not None:
                 raise DescendError("`sample_weight` goes with arrays; a table takes `Columns(weight=...)`.")
-            from descend.runs.from_table import from_table
-
-            return from_table(data, str(target), columns or Columns(), options)
+            return _over(from_table(data, str(target), columns or Columns(), options))
         if y is None and target is not None:
             raise DescendError(
                 f"with `target` the data must be a path, several paths or a frame, got {type(data).__name__}."
@@ -164,7 +150,7 @@ class Problem:
             raise DescendError(
                 "`target` and `columns` go with a table; arrays are `fit(x, y)`, taken as they are."
             )
-        return _from_arrays(data, y, sample_weight, options)
+        return _over(from_arrays(data, y, sample_weight, options))
 
     @property
     def loss(self) -> Loss:
@@ -203,137 +189,58 @@ class Problem:
         self.resources.close()
 
 
-def _engine(data: Any) -> Engine:
-    """Torch where a tensor is on a device of its own, else threads."""
-    engine: Engine = door("torch_engine")(str(data.device)) if is_elsewhere(data) else Threads()
-    return engine
-
-
-@dataclass(frozen=True)
-class _Options:
-    loss: Loss | None
-    penalty: Penalty | float | None
-    intercept: bool
-    valid: Any
-    seed: int
-    engine: Engine
-    balanced: bool
-    memory: int
-
-
-def make_problem(
-    sources: tuple[Source, Source | None],
-    loss: Loss,
-    penalty: Penalty,
-    options: Any,
-    classes: tuple[Any, ...] | None,
-    moments: tuple[Moments | None, Moments | None] = (None, None),
-) -> Problem:
-    """Open both sources and put objectives over them; moments that are known already are not summed again."""
-    training, held_out = sources
-    outputs = loss.outputs(len(classes or ()))
-    how = {"loss": loss, "intercept": options.intercept, "outputs": outputs}
+def _over(found: Prepared) -> Problem:
+    """Open the rows and put objectives over them; moments that are known already are not summed again."""
+    outputs = found.loss.outputs(len(found.classes or ()))
+    over = partial(Objective.over, loss=found.loss, intercept=found.intercept, outputs=outputs)
     validation, validation_session = None, None
     with ExitStack() as opened:  # closed again on an error
-        session = options.engine.open(training)
-        opened.callback(session.close)
-        objective = Objective.over(session, penalty=penalty, moments=moments[0], **how)
-        if held_out is not None:
-            validation_session = options.engine.open(held_out)
-            opened.callback(validation_session.close)
-            validation = Objective.over(validation_session, penalty=L2(0.0), moments=moments[1], **how)
+        opened.push(found.resources)
+
+        def session_over(source: Source) -> Session:
+            session = found.engine.open(source)
+            opened.callback(session.close)
+            return session
+
+        session = session_over(found.training)
+        objective = over(session, penalty=found.penalty, moments=found.moments[0])
+        if found.held_out is not None:
+            validation_session = session_over(found.held_out)
+            validation = over(validation_session, penalty=L2(0.0), moments=found.moments[1])
+        sampled = {side: session_over(source) for side, source in found.sampled.items()}
+        if found.encoding is not None:
+            _check_target(found, session, validation_session)
+        names = found.training.feature_names
+        collinear = collinear_notes(objective, names, found.encoding)
         opened.pop_all()
-    return Problem(objective, session, validation, validation_session, training.feature_names, classes)
+    return Problem(
+        objective,
+        session,
+        validation,
+        validation_session,
+        names,
+        found.classes,
+        found.encoding,
+        found.missing,
+        dict(found.rows),
+        [*found.notes, *collinear],
+        [*found.warnings],
+        dict(found.profiles),
+        sampled,
+        found.resources,
+    )
 
 
-def _from_arrays(x: Any, y: Any, sample_weight: Any, options: _Options) -> Problem:
-    loss = options.loss or as_loss("squared-error")
-    x = check_matrix(x)
-    y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
-    check_weighted(loss, sample_weight)
-    if sample_weight is not None:
-        sample_weight = check_sample_weight(sample_weight, x.shape[0])
-    sources = _array_sources(x, y, sample_weight, loss, classes, options)
-    notes: list[str] = []
-    if options.balanced:
-        sources = _balanced(sources[0], classes, notes), sources[1]
-    problem = make_problem(sources, loss, as_penalty(options.penalty), options, classes)
-    held_out = 0
-    if sources[1] is not None:
-        split = sources[1].split
-        held_out = sources[1].rows if split is None else int(split.held_out(0, 0, x.shape[0]).sum())
-    training = x.shape[0] - (held_out if sources[0].split is not None else 0)
-    problem.rows = {"training": training, "validation": held_out, "without_target": 0}
-    problem.notes += notes
-    objective = problem.objective
-    m = objective.moments if objective.exact else None
-    if m is not None and (objective.rank or x.shape[1]) < x.shape[1]:
-        names, zeros = problem.feature_names, np.zeros(x.shape[1])
-        found = relations(m, names, zeros + 1.0, zeros, intercept=options.intercept)
-        problem.notes += [collinear_note(found, not objective.penalty.is_zero)] if found else []
-    return problem
+def _check_target(found: Prepared, session: Session, held_out: Session | None) -> None:
+    """Raise `DataError` where rows hold no target of the loss, as far as the profile has not told.
 
-
-def _array_sources(
-    x: Matrix, y: Array, sample_weight: Any, loss: Loss, classes: tuple[Any, ...] | None, options: _Options
-) -> tuple[ArraySource, ArraySource | None]:
-    valid = options.valid
-    if valid is None:
-        return ArraySource(x, y, sample_weight), None
-    split = as_split(valid, options.seed, lambda: ((0,), x.shape[0]))
-    if split is not None:
-        count = int(split.held_out(0, 0, x.shape[0]).sum())
-        if count in (0, x.shape[0]):
-            side = "held out" if count == 0 else "left to learn from"
-            raise DataError(f"of {x.shape[0]} rows none is {side} by `valid` {valid!r}: there are too few.")
-        return (
-            ArraySource(x, y, sample_weight, split=split),
-            ArraySource(x, y, sample_weight, split=split, held_out=True),
-        )
-    if not (isinstance(valid, tuple) and len(valid) == 2):
-        raise DescendError(f"`valid` with arrays must be a fraction or `(x, y)`, got {type(valid).__name__}.")
-    vx = check_matrix(valid[0], "valid x")
-    if vx.shape[1] != x.shape[1]:
-        raise ShapeError(
-            f"`valid` x has shape {vx.shape}, but `x` has shape {x.shape}: the columns must agree."
-        )
-    vy = check_column(valid[1], "valid y", vx.shape[0], "valid x")
-    if classes is not None:
-        vy = codes_of(vy, classes, "valid y")
-    elif loss.kind == "count":
-        check_target(loss, vy, "`valid` y")
-    return ArraySource(x, y, sample_weight), ArraySource(vx, vy)
-
-
-def _balanced(source: ArraySource, classes: Sequence[Any] | None, notes: list[str]) -> ArraySource:
-    """The training rows weighted by class."""
-    classes, codes = check_classes(classes), source.y.astype(np.intp)
-    s = np.ones(source.rows) if source.sample_weight is None else source.sample_weight
-    trained = s if source.split is None else s * ~source.split.held_out(0, 0, source.rows)
-    counts = np.bincount(codes, trained, minlength=len(classes)).astype(np.float64)
-    return replace(source, sample_weight=s * balanced_weights(counts, classes, notes)[codes])
-
-
-def encode_target(y: Array, loss: Loss) -> tuple[Array, tuple[Any, ...] | None]:
-    """`y` as numbers, and the classes that its codes stand for where the loss is one of classes."""
-    if not loss.has_classes:
-        loss.check_target(y)
-        return y, None
-    if y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all()) and 0 < np.count_nonzero(y) < len(y):
-        return y, tuple(np.array([0, 1], dtype=y.dtype).tolist())
-    classes = tuple(np.unique(y).tolist())
-    need = 2 if loss.kind == "two classes" else MAX_CLASSES
-    if len(classes) < 2 or len(classes) > need:
-        allowed = "exactly 2" if need == 2 else f"2 to {MAX_CLASSES}"
-        raise DataError(f"`y` must hold {allowed} classes for the loss {loss.name}, got {len(classes)}.")
-    return codes_of(y, classes, "y"), classes
-
-
-def codes_of(y: Array, classes: tuple[Any, ...], name: str) -> Array:
-    """The position in `classes` of each value."""
-    known = np.array(classes)
-    codes = np.searchsorted(known, y).clip(0, len(known) - 1)
-    if not bool((known[codes] == y).all()):
-        strange = y[known[codes] != y][0]
-        raise DataError(f"`{name}` holds {strange!r}, which is not among the classes {classes}.")
-    return codes.astype(np.float64)
+    A rule of one's own sees a sample of the rows to learn from; the range of counts is that of all rows held out.
+    """
+    assert found.encoding is not None
+    loss, name = found.loss, f"target `{found.encoding.target.name}`"
+    if not (loss.has_classes or loss.closed_form):
+        sample = sample_of(session.source, found.rows["training"])
+        check_target(loss, np.zeros(1) if sample is None else sample.y, name)
+    if loss.kind == "count" and held_out is not None:
+        low, high = held_out.reduce(TargetRange()) * [-1.0, 1.0]
+        check_target(loss, np.array([low, high]), f"{name} of the rows held out")

@@ -1,4 +1,4 @@
-"""Advice on the columns of a table: what its types suggest is worth a look."""
+"""The roles of a table's columns: which are features, what the target asks for, which rows are held out, what is worth a look."""
 
 from __future__ import annotations
 
@@ -62,8 +62,6 @@ def rounded_numbers(used: Mapping[str, Profile], table: Table) -> list[str]:
 
 
 MAX_CLASSES = 100
-
-
 FEW_VALUES = 20
 
 
@@ -158,7 +156,7 @@ def balanced_weights(counts: Float, classes: Sequence[Any], notes: list[str]) ->
     return weights
 
 
-def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
+def feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
     """The columns that may become features, and warnings for those that cannot."""
     unknown = [name for name in {target, *columns.named()} if name not in table.schema]
     if unknown:
@@ -195,7 +193,7 @@ def _feature_names(table: Table, target: str, columns: Columns) -> tuple[list[st
     return names, warnings
 
 
-def _lack(profiling: Profiling, request: ProfileRequest) -> str:
+def lack(profiling: Profiling, request: ProfileRequest) -> str:
     """Why there is nothing to learn from."""
     if profiling.rows["validation"]:
         return "no row left to learn from: every one is held out by `valid`"
@@ -204,7 +202,7 @@ def _lack(profiling: Profiling, request: ProfileRequest) -> str:
     return "no rows" if request.weight is None else f"no row of a weight `{request.weight}` above 0"
 
 
-def _infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str]) -> tuple[Loss, Target]:
+def infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str]) -> tuple[Loss, Target]:
     """The loss that the target asks for, and the target's classes."""
     classes = _classes(profile)
     if loss is None:
@@ -274,7 +272,7 @@ def _infer_loss(name: str, profile: Profile, classes: tuple[Any, ...] | None, no
     return SquaredError()
 
 
-def _usable(profiling: Profiling, columns: Columns) -> tuple[dict[str, Profile], list[str]]:
+def usable_features(profiling: Profiling, columns: Columns) -> tuple[dict[str, Profile], list[str]]:
     """The features without a fault, and a sentence on each left out. What `features` names stays."""
     used, warnings = {}, []
     for name, profile in profiling.features.items():
@@ -299,7 +297,10 @@ def _usable(profiling: Profiling, columns: Columns) -> tuple[dict[str, Profile],
     return used, warnings
 
 
-def _penalty(penalty: Penalty | float | None, loss: Loss, profiling: Profiling, notes: list[str]) -> Penalty:
+def chosen_penalty(
+    penalty: Penalty | float | None, loss: Loss, profiling: Profiling, notes: list[str]
+) -> Penalty:
+    """The penalty asked for; unless it is, of classes one over the weight of the training rows, and a note."""
     if penalty is not None or not loss.has_classes:
         return as_penalty(penalty)
     what = (
@@ -311,7 +312,7 @@ def _penalty(penalty: Penalty | float | None, loss: Loss, profiling: Profiling, 
     return L2(1.0 / profiling.weight)
 
 
-def _counts(profile: Profile, goal: Target) -> Float:
+def class_counts(profile: Profile, goal: Target) -> Float:
     """The training rows of each class, by weight."""
     counts: Mapping[Any, float] = (
         profile.levels if isinstance(profile, TextProfile) else profile.distinct or {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from descend.descent.first_order import Optimizer
 from descend.descent.history import History
@@ -18,12 +20,34 @@ from descend.models.model import Model
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Sample, sample_of
 from descend.runs.problem import Problem, ProblemOptions
+from descend.tables.profiles import Profile
 
 if TYPE_CHECKING:
     from descend.pictures.film import Film
 
 
-@dataclass
+class Origin(NamedTuple):
+    """What a problem was made of: the arguments of `Problem.of`."""
+
+    data: Any
+    y: Any
+    options: ProblemOptions
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a Run keeps of rows that are let go."""
+
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+    sample: Sample | None = None
+    """At most a thousand training rows."""
+    quadratic: Quadratic | None = None
+    """Squared error without its rows, where it is small."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """Of the columns of numbers, where the squared error is kept."""
+
+
+@dataclass(frozen=True)
 class Run:
     """What `fit` returns: the weights, how they came about, why the run ended, and what they mean.
 
@@ -52,17 +76,16 @@ class Run:
     """Kept for arrays, whose memory is the caller's; None for tables."""
     details: str = ""
     """What the ending means: how far it still was, why it left, which argument to change."""
-    origin: tuple[Any, Any, ProblemOptions] | None = field(default=None, repr=False)
+    origin: Origin | None = field(default=None, repr=False)
     """What the problem was made of, so that it can be made again."""
     standardises: bool = field(default=False, repr=False)
     """Whether arrays were standardised for the descent."""
-    profiles: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What is known about a table's columns of numbers, where its squared error is kept."""
-    _metrics: dict[str, Metrics] | None = field(default=None, repr=False)
-    _sample: Sample | None = field(default=None, repr=False)
-    _quadratic: Quadratic | None = field(default=None, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
+    """What is left of a table, whose rows are let go; None for arrays."""
     like: Any = field(default=None, repr=False)
     """An empty tensor of the kind that the rows came in, None where they were no tensors."""
+
+    __hash__ = None  # type: ignore[assignment]  # lists and dicts are among its parts
 
     @property
     def weights(self) -> Any:
@@ -79,29 +102,34 @@ class Run:
         """How the run ended, and what that means."""
         return f"{self.outcome.value}. {self.details}" if self.details else self.outcome.value
 
-    @property
+    @cached_property
     def metrics(self) -> dict[str, Metrics]:
         """Metrics of the "training" and, where rows were held out, the "validation" rows."""
-        if self._metrics is None and self.problem is not None:
-            try:
-                self._metrics = self.problem.metrics(self.model.weights)
-            finally:
-                self.problem.close()
-        return self._metrics or {}
+        if self.kept is not None or self.problem is None:
+            return {} if self.kept is None else self.kept.metrics
+        try:
+            return self.problem.metrics(self.model.weights)
+        finally:
+            self.problem.close()
 
-    @property
+    @cached_property
     def sample(self) -> Sample | None:
         """At most a thousand training rows as the descent saw them, for pictures."""
-        if self._sample is None and self.problem is not None:
-            self._sample = sample_of(self.problem.session.source, self.rows["training"])
-        return self._sample
+        if self.kept is not None or self.problem is None:
+            return None if self.kept is None else self.kept.sample
+        return sample_of(self.problem.session.source, self.rows["training"])
 
-    @property
+    @cached_property
     def quadratic(self) -> Quadratic | None:
         """The squared error as a function of the weights, without any rows; None for other losses."""
-        if self._quadratic is None and self.problem is not None:
-            self._quadratic = self.problem.objective.without_rows()
-        return self._quadratic
+        if self.kept is not None or self.problem is None:
+            return None if self.kept is None else self.kept.quadratic
+        return self.problem.objective.without_rows()
+
+    @property
+    def profiles(self) -> Mapping[str, Profile]:
+        """What is known about a table's columns of numbers, where its squared error is kept."""
+        return {} if self.kept is None else self.kept.profiles
 
     def animate(self, interval: float | None = None) -> Film:
         """The run as a film, `interval` milliseconds a frame: shows itself in a notebook.

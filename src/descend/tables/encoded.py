@@ -60,6 +60,7 @@ class EncodedTable:
         self._lock = threading.Lock()
         self._spool: Spool | None = Spool(self.budget)
         self._leaves: int | None = None
+        self._spills = self.spill
 
     @property
     def recipe(self) -> Recipe:
@@ -111,7 +112,7 @@ class EncodedTable:
         spool = self._spool
         if spool is None:
             return
-        if self.spill or spool.fits(pair):
+        if self._spills or spool.fits(pair):
             spool.put(index, pair)
         else:
             self._spool = None
@@ -126,7 +127,7 @@ class EncodedTable:
 
     def _fill(self) -> None:
         """Spool every leaf."""
-        self.spill, self._spool = True, self._spool or Spool(self.budget)
+        self._spills, self._spool = True, self._spool or Spool(self.budget)
         for index, piece in enumerate(self.slices()):
             if index not in self._spool:
                 self.sides(index, piece)

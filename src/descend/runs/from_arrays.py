@@ -1,0 +1,115 @@
+"""From arrays, which are taken as they are, to what a problem is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
+from descend.engines.matrix import Array, Matrix
+from descend.errors import DataError, DescendError, ShapeError
+from descend.objectives.losses import Loss, as_loss, check_weighted
+from descend.objectives.penalties import as_penalty
+from descend.runs.prepared import Options, Prepared
+from descend.runs.roles import MAX_CLASSES, as_split, balanced_weights, check_classes, check_target
+
+
+def from_arrays(x: Any, y: Any, sample_weight: Any, options: Options) -> Prepared:
+    """`x` of shape (rows, features), `y` and `sample_weight` (rows,); squared error and no penalty unless asked."""
+    loss = options.loss or as_loss("squared-error")
+    x = check_matrix(x)
+    y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
+    check_weighted(loss, sample_weight)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, x.shape[0])
+    training, other = _sources(x, y, sample_weight, loss, classes, options)
+    notes: list[str] = []
+    if options.balanced:
+        training = _balanced(training, classes, notes)
+    held_out = 0
+    if other is not None:
+        split = other.split
+        held_out = other.rows if split is None else int(split.held_out(0, 0, x.shape[0]).sum())
+    return Prepared(
+        training,
+        other,
+        loss,
+        as_penalty(options.penalty),
+        options.intercept,
+        options.engine,
+        {
+            "training": x.shape[0] - (held_out if training.split is not None else 0),
+            "validation": held_out,
+            "without_target": 0,
+        },
+        classes,
+        tuple(notes),
+    )
+
+
+def _sources(
+    x: Matrix, y: Array, sample_weight: Any, loss: Loss, classes: tuple[Any, ...] | None, options: Options
+) -> tuple[ArraySource, ArraySource | None]:
+    valid = options.valid
+    if valid is None:
+        return ArraySource(x, y, sample_weight), None
+    split = as_split(valid, options.seed, lambda: ((0,), x.shape[0]))
+    if split is not None:
+        count = int(split.held_out(0, 0, x.shape[0]).sum())
+        if count in (0, x.shape[0]):
+            side = "held out" if count == 0 else "left to learn from"
+            raise DataError(f"of {x.shape[0]} rows none is {side} by `valid` {valid!r}: there are too few.")
+        return (
+            ArraySource(x, y, sample_weight, split=split),
+            ArraySource(x, y, sample_weight, split=split, held_out=True),
+        )
+    if not (isinstance(valid, tuple) and len(valid) == 2):
+        raise DescendError(f"`valid` with arrays must be a fraction or `(x, y)`, got {type(valid).__name__}.")
+    vx = check_matrix(valid[0], "valid x")
+    if vx.shape[1] != x.shape[1]:
+        raise ShapeError(
+            f"`valid` x has shape {vx.shape}, but `x` has shape {x.shape}: the columns must agree."
+        )
+    vy = check_column(valid[1], "valid y", vx.shape[0], "valid x")
+    if classes is not None:
+        vy = codes_of(vy, classes, "valid y")
+    elif loss.kind == "count":
+        check_target(loss, vy, "`valid` y")
+    return ArraySource(x, y, sample_weight), ArraySource(vx, vy)
+
+
+def _balanced(source: ArraySource, classes: Sequence[Any] | None, notes: list[str]) -> ArraySource:
+    """The training rows weighted by class."""
+    classes, codes = check_classes(classes), source.y.astype(np.intp)
+    s = np.ones(source.rows) if source.sample_weight is None else source.sample_weight
+    trained = s if source.split is None else s * ~source.split.held_out(0, 0, source.rows)
+    counts = np.bincount(codes, trained, minlength=len(classes)).astype(np.float64)
+    return replace(source, sample_weight=s * balanced_weights(counts, classes, notes)[codes])
+
+
+def encode_target(y: Array, loss: Loss) -> tuple[Array, tuple[Any, ...] | None]:
+    """`y` as numbers, and the classes that its codes stand for where the loss is one of classes."""
+    if not loss.has_classes:
+        loss.check_target(y)
+        return y, None
+    if y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all()) and 0 < np.count_nonzero(y) < len(y):
+        return y, tuple(np.array([0, 1], dtype=y.dtype).tolist())
+    classes = tuple(np.unique(y).tolist())
+    need = 2 if loss.kind == "two classes" else MAX_CLASSES
+    if len(classes) < 2 or len(classes) > need:
+        allowed = "exactly 2" if need == 2 else f"2 to {MAX_CLASSES}"
+        raise DataError(f"`y` must hold {allowed} classes for the loss {loss.name}, got {len(classes)}.")
+    return codes_of(y, classes, "y"), classes
+
+
+def codes_of(y: Array, classes: tuple[Any, ...], name: str) -> Array:
+    """The position in `classes` of each value."""
+    known = np.array(classes)
+    codes = np.searchsorted(known, y).clip(0, len(known) - 1)
+    if not bool((known[codes] == y).all()):
+        strange = y[known[codes] != y][0]
+        raise DataError(f"`{name}` holds {strange!r}, which is not among the classes {classes}.")
+    return codes.astype(np.float64)
