@@ -338,7 +338,7 @@ def _residuals(run: Run) -> dict[str, Any] | None:
     """A histogram of actual less predicted, as places and heights of bars in per cent."""
     if not isinstance(run.model.loss, SquaredError) or run.sample is None:
         return None
-    errors: Float = run.sample.y - run.model.linear_predictor(run.sample.X)
+    errors: Float = run.sample.y - run.model.linear_predictor(run.sample.X, run.sample.offset)
     errors = errors[np.isfinite(errors)]
     if not len(errors):
         return None

@@ -81,15 +81,17 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         self.fit_intercept, self.standardize, self.warm_start = fit_intercept, standardize, warm_start
         self.random_state, self.verbose = random_state, verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> LinearRegressor:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, eval_set: Any = None
+    ) -> LinearRegressor:
         """Fit to `X` of shape (rows, features) and `y` (rows,); returns itself.
 
-        `sample_weight` has shape (rows,), weights of at least 0; `eval_set=(X, y)` holds rows to validate on. Raises
-        `DescendError` on bad input.
+        `sample_weight` has shape (rows,), weights of at least 0; `offset`, (rows,), is added to the linear predictor, and
+        `predict` then needs it too; `eval_set=(X, y)` holds rows to validate on. Raises `DescendError` on bad input.
         """
         X, y = self._valid_data(X, y)
         made: LinearRegressor = self._fit(
-            X, y, self._weights(sample_weight, X), self._loss(), self._valid_rows(eval_set)
+            X, y, self._weights(sample_weight, X), self._loss(), self._valid_rows(eval_set), offset
         )
         return made
 
@@ -103,9 +105,12 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         made: LinearRegressor = self._partial(X, y, self._weights(sample_weight, X), self._loss(), None)
         return made
 
-    def predict(self, X: Any) -> Array:
-        """The mean of the target for each row of `X`, shape (rows,): of counts the exponential of the linear predictor."""
-        return self._loss().link.inverse(self._predictor(X))
+    def predict(self, X: Any, offset: Any = None) -> Array:
+        """The mean of the target for each row of `X`, shape (rows,): of counts the exponential of the linear predictor.
+
+        `offset` is what `fit` was given for its rows, where it was.
+        """
+        return self._loss().link.inverse(self._predictor(X, offset))
 
     def _loss(self) -> Loss:
         loss = as_loss(self.loss)
@@ -179,11 +184,13 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         self.fit_intercept, self.standardize, self.warm_start = fit_intercept, standardize, warm_start
         self.class_weight, self.random_state, self.verbose = class_weight, random_state, verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> LinearClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, eval_set: Any = None
+    ) -> LinearClassifier:
         """Fit to `X` of shape (rows, features) and `y` (rows,); returns itself.
 
-        `sample_weight` has shape (rows,), weights of at least 0; `eval_set=(X, y)` holds rows to validate on. Raises
-        `DescendError` on bad input.
+        `sample_weight` has shape (rows,), weights of at least 0; `offset`, (rows,), is added to the linear predictor, and
+        `predict` then needs it too; `eval_set=(X, y)` holds rows to validate on. Raises `DescendError` on bad input.
         """
         X, y = self._valid_data(X, y)
         check_classification_targets(y)
@@ -193,7 +200,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
             held_out = held_out[0], self._codes(held_out[1], "eval_set")
         codes = self._codes(y, "y")
         s = class_weighted(self.class_weight, self.classes_, codes, self._weights(sample_weight, X))
-        made: LinearClassifier = self._fit(X, codes, s, self._loss(), held_out)
+        made: LinearClassifier = self._fit(X, codes, s, self._loss(), held_out, offset)
         return made
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> LinearClassifier:
@@ -224,22 +231,31 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         made: LinearClassifier = self._partial(X, codes, s, loss, loss.outputs(len(self.classes_)))
         return made
 
-    def decision_function(self, X: Any) -> Float:
-        """The linear predictor of the rows of `X`, (rows,) of the second of two classes, or (rows, classes)."""
-        return self._predictor(X)
+    def decision_function(self, X: Any, offset: Any = None) -> Float:
+        """The linear predictor of the rows of `X`, (rows,) of the second of two classes, or (rows, classes).
 
-    def predict(self, X: Any) -> Array:
-        """One label for each row of `X`, the most probable, shape (rows,)."""
-        z = self.decision_function(X)
+        `offset` is what `fit` was given for its rows, where it was.
+        """
+        return self._predictor(X, offset)
+
+    def predict(self, X: Any, offset: Any = None) -> Array:
+        """One label for each row of `X`, the most probable, shape (rows,).
+
+        `offset` is what `fit` was given for its rows, where it was.
+        """
+        z = self.decision_function(X, offset)
         codes = (z > 0).astype(int) if z.ndim == 1 else z.argmax(axis=1)
         return np.asarray(self.classes_[codes])
 
-    def predict_proba(self, X: Any) -> Float:
+    def predict_proba(self, X: Any, offset: Any = None) -> Float:
         """One probability per class for each row of `X`, shape (rows, classes), in the order of `classes_`.
 
         Raises `DescendError` where the loss knows no probabilities.
+
+
+        `offset` is what `fit` was given for its rows, where it was.
         """
-        z, loss = self.decision_function(X), self._loss()
+        z, loss = self.decision_function(X, offset), self._loss()
         if not loss.link.probabilities:
             raise DescendError(f"`predict_proba` needs a loss of probabilities, and {loss.title} has none.")
         if z.ndim == 2:
@@ -249,10 +265,13 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         p = loss.link.inverse(z)
         return np.column_stack([1.0 - p, p])
 
-    def predict_log_proba(self, X: Any) -> Float:
-        """The logarithms of `predict_proba` for the rows of `X`."""
+    def predict_log_proba(self, X: Any, offset: Any = None) -> Float:
+        """The logarithms of `predict_proba` for the rows of `X`.
+
+        `offset` is what `fit` was given for its rows, where it was.
+        """
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(self.predict_proba(X)))
+            return np.asarray(np.log(self.predict_proba(X, offset)))
 
     def _loss(self) -> Loss:
         two = len(self.classes_) == 2

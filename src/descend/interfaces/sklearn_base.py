@@ -26,6 +26,7 @@ from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.splits import Split
 from descend.errors import DescendError, check_number
 from descend.interfaces.sklearn_box import ending
+from descend.models.model import offset_given
 from descend.objectives.losses import Loss
 from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.runs.fitting import fit
@@ -83,6 +84,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         s: Float | None,
         loss: Loss,
         eval_set: tuple[Matrix, Array] | None,
+        offset: Any = None,
     ) -> Any:
         context, callbacks = None, ()
         if hasattr(self, "_init_callback_context"):  # scikit-learn has callbacks since 1.9
@@ -90,6 +92,11 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             callbacks = getattr(context, "_callbacks", ())  # which it does not show otherwise
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         seed = self._seed()
+        if offset is not None and eval_set is not None:
+            raise DescendError(
+                "`eval_set` does not go with `offset`: its rows would lack one. Use `early_stopping`, which holds rows out."
+            )
+        self._shifted = offset is not None
         valid: Any = eval_set
         if self.early_stopping and eval_set is None:
             rule = "a number between 0 and 1"
@@ -103,6 +110,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             penalty=penalty_of(self.penalty, self.alpha, 1.0 / weight if self._auto_penalty else 0.0),
             intercept=self.fit_intercept,
             sample_weight=s,
+            offset=offset,
             valid=valid,
             seed=seed,
             optimizer=optimizer_of(self.optimizer, self.learning_rate),
@@ -130,7 +138,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             w = objective.of_minimum_norm(w)
         self._learn(w, kind)
         self.n_iter_ = max(len(run.history) - 1, int(self.steps != 0))
-        self.history_, self.outcome_ = run.history, run.outcome
+        self.history_, self.outcome_, self.offset_ = run.history, run.outcome, run.model.offset is not None
         # scikit-learn sets these where the rows have names
         names, classes = tuple(getattr(self, "feature_names_in_", run.model.feature_names)), self._labels()
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
@@ -172,7 +180,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         )
         self._learn(w, X.dtype)
         self.__dict__.pop("run_", None)  # that of an earlier `fit`
-        self.n_iter_, self.outcome_ = max(learner.number, 1), Outcome.STEP_LIMIT
+        self.n_iter_, self.outcome_, self.offset_ = max(learner.number, 1), Outcome.STEP_LIMIT, False
         self.history_.record(loss=value, weights=w, number=learner.number)
         return self
 
@@ -197,11 +205,13 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=kinds, y_numeric=y_numeric, reset=reset)
         return X, y
 
-    def _predictor(self, X: Any) -> Float:
+    def _predictor(self, X: Any, offset: Any = None) -> Float:
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        offset = offset_given(offset, self.offset_, X.shape[0])
         z = safe_sparse_dot(X, np.atleast_2d(self.coef_).T, dense_output=True) + self.intercept_
-        return np.asarray(z[:, 0] if z.shape[1] == 1 else z)
+        z = np.asarray(z[:, 0] if z.shape[1] == 1 else z)
+        return z if offset is None else z + offset
 
     def _reported(self, walk: Iterator[Step], context: Any, X: Matrix, y: Array) -> Iterator[Step]:
         """The steps of a walk, told to scikit-learn's callbacks; one that answers True ends it."""
@@ -210,6 +220,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             kept = self.__dict__.copy()
             self._learn(step.weights, X.dtype)
             found = {"coef_": self.coef_, "intercept_": self.intercept_, "n_iter_": max(step.number, 1)}
+            found["offset_"] = self._shifted
             self.__dict__.clear()
             self.__dict__.update(kept)
             return found

@@ -112,7 +112,7 @@ class Model:
     def _predictors(self, data: Any, offset: Any) -> Iterator[Float]:
         if self.encoding is None:
             X = self._check(data)
-            offset = self._check_offset(offset, X.shape[0])
+            offset = offset_given(offset, self.offset is not None, X.shape[0])
             for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
                 rows = slice(start, start + leaf_rows(X.shape[1]))
                 yield self.linear_predictor(take_rows(X, rows), None if offset is None else offset[rows])
@@ -141,16 +141,6 @@ class Model:
             yield self.linear_predictor(X, None if self.offset is None else offsets_of(piece, self.offset))
         for sentence in unknowns.sentences():
             warnings.warn(sentence, DescendWarning, stacklevel=4)
-
-    def _check_offset(self, offset: Any, rows: int) -> Float | None:
-        """The offset of arrays. Raises `DescendError` where the fit had none, or there is none now."""
-        if (offset is None) != (self.offset is None):
-            raise DescendError(
-                "`offset` was not there in the fit: leave it out."
-                if self.offset is None
-                else "the model was fitted with an `offset`: give one number per row, np.zeros(rows) for none."
-            )
-        return None if offset is None else check_offset(offset, rows)
 
     def _check(self, data: Any) -> Matrix:
         X = check_matrix(data)
@@ -198,6 +188,17 @@ class Model:
             temporary.write_text(
                 json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
             )
+
+
+def offset_given(offset: Any, fitted: bool, rows: int) -> Float | None:
+    """The offset of arrays to predict from. Raises `DescendError` where only one of fit and prediction has it."""
+    if (offset is not None) != fitted:
+        raise DescendError(
+            "the model was fitted with an `offset`: give one number per row, np.zeros(rows) for none."
+            if fitted
+            else "`offset` was not there in the fit: leave it out."
+        )
+    return None if offset is None else check_offset(offset, rows)
 
 
 def _told(loss: Loss) -> str | dict[str, Any]:

@@ -63,10 +63,12 @@ def top_losses(run: Run, count: int = 10) -> TopLosses:
     if run.problem is not None and isinstance(run.problem.session.source, ArraySource):
         source = run.problem.session.source
         _, at = source.window(np.arange(source.leaf_count))
-        z = linear_predictor(Block(source.X, source.y), model.weights, model.intercept)[at]
+        z = linear_predictor(Block(source.X, source.y, None, source.offset), model.weights, model.intercept)[
+            at
+        ]
         y, among = np.asarray(source.y, dtype=np.float64)[at], f"all {len(at):,} training rows"
     elif run.sample is not None:
-        z, y = model.linear_predictor(run.sample.X), run.sample.y
+        z, y = model.linear_predictor(run.sample.X, run.sample.offset), run.sample.y
         at, among = np.arange(len(y)), run.sample.description.replace("rows", "training rows")
     else:
         return TopLosses([], "no rows")

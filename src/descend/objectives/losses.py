@@ -463,6 +463,19 @@ def check_weighted(loss: Loss, weighted: Any) -> None:
         )
 
 
+def check_shifted(loss: Loss, offset: Any) -> None:
+    """Raise `DescendError` where rows have an offset (not None) and the loss has several outputs, or knows no rows."""
+    if offset is None:
+        return
+    if loss.outputs(2) is not None:
+        raise DescendError(
+            f"`offset` goes with one prediction a row, and `loss` {loss.name} has several: the same number added to all "
+            "classes changes no probability. Leave it out."
+        )
+    if loss.mean_only:
+        raise DescendError("`offset` needs the loss of each row: drop the `.mean()` of `loss`.")
+
+
 def mse(y_hat: Any, y: Any) -> float:
     """Mean squared error `((y_hat - y)**2).mean()`, with no half.
 

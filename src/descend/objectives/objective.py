@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
+from descend.engines.arrays import ArraySource, check_column, check_matrix, check_offset, check_sample_weight
 from descend.engines.engine import Engine, Session, SomeLeaves, Threads
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
@@ -26,7 +26,7 @@ from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.coordinates import ColumnSums, Coordinates, InCoordinates, Rescaled
 from descend.objectives.curvatures import CurvatureMoments, Curvatures, Root, of_classes
 from descend.objectives.least_squares import Standard
-from descend.objectives.losses import Loss, as_loss, check_weighted
+from descend.objectives.losses import Loss, as_loss, check_shifted, check_weighted
 from descend.objectives.newton_steps import NEGLIGIBLE, NewtonStep, newton_decrement, newton_steps
 from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.objectives.statistics import (
@@ -113,9 +113,10 @@ class Objective(ABC):
         penalty: Penalty | float | None = None,
         intercept: bool = True,
         sample_weight: Any = None,
+        offset: Any = None,
         engine: Engine | None = None,
     ) -> Objective:
-        """The objective of arrays: `x` of shape (rows, features), `y` and `sample_weight` (rows,).
+        """The objective of arrays: `x` of shape (rows, features), `y`, `sample_weight` and `offset` (rows,).
 
         `loss`, `penalty`, `intercept` and `engine` are those of `fit`; of cross entropy `y` holds class numbers from
         0 on. Raises `ShapeError` where shapes do not fit and `DataError` where `y` is no target of the loss.
@@ -125,7 +126,9 @@ class Objective(ABC):
         loss.check_target(y)
         check_weighted(loss, sample_weight)
         sample_weight = None if sample_weight is None else check_sample_weight(sample_weight, x.shape[0])
-        session = (engine or Threads()).open(ArraySource(x, y, sample_weight))
+        check_shifted(loss, offset)
+        offset = None if offset is None else check_offset(offset, x.shape[0])
+        session = (engine or Threads()).open(ArraySource(x, y, sample_weight, offset=offset))
         outputs = loss.outputs(int(y.max()) + 1)
         return Objective.over(
             session, loss=loss, penalty=as_penalty(penalty), intercept=intercept, outputs=outputs

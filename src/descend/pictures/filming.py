@@ -295,6 +295,14 @@ def _film(
         notes.append(f"{len(shown)} of {len(names):,} coefficients are drawn: those that moved most")
     if meaning.encoding is not None and meaning.encoding.numbers:
         notes.append("coefficient paths are those of standardised columns")
+    if (
+        sample is not None and sample.offset is not None
+    ):  # what a line or a boundary is drawn against knows none
+        identity = meaning.link == "identity"
+        notes.append(
+            "the offset is taken off the target" if identity else "rows have an offset and are not drawn"
+        )
+        sample = replace(sample, y=sample.y - sample.offset, offset=None) if identity else None
     seen = None if sample is None else _film_sample(meaning, frames.weights, sample)
     if sample is not None and seen is not None and not (sample.whole and len(seen.y) == sample.rows):
         notes.append(f"points are a sample: {replace(sample, y=seen.y).description}")

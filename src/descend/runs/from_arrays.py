@@ -8,24 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from descend.engines.arrays import ArraySource, check_column, check_matrix, check_sample_weight
-from descend.engines.matrix import Array, Matrix
+from descend.engines.arrays import ArraySource, check_column, check_matrix, check_offset, check_sample_weight
+from descend.engines.matrix import Array
 from descend.errors import DataError, DescendError, ShapeError
-from descend.objectives.losses import Loss, as_loss, check_weighted
+from descend.objectives.losses import Loss, as_loss, check_shifted, check_weighted
 from descend.objectives.penalties import as_penalty
 from descend.runs.prepared import Options, Prepared
 from descend.runs.roles import MAX_CLASSES, as_split, balanced_weights, check_classes, check_target
 
 
-def from_arrays(x: Any, y: Any, sample_weight: Any, options: Options) -> Prepared:
-    """`x` of shape (rows, features), `y` and `sample_weight` (rows,); squared error and no penalty unless asked."""
+def from_arrays(x: Any, y: Any, sample_weight: Any, offset: Any, options: Options) -> Prepared:
+    """`x` of shape (rows, features), the others (rows,); squared error and no penalty unless asked."""
     loss = options.loss or as_loss("squared-error")
     x = check_matrix(x)
     y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
     check_weighted(loss, sample_weight)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, x.shape[0])
-    training, other = _sources(x, y, sample_weight, loss, classes, options)
+    check_shifted(loss, offset)
+    if offset is not None:
+        offset = check_offset(offset, x.shape[0])
+    training, other = _sources(ArraySource(x, y, sample_weight, offset=offset), loss, classes, options)
     notes: list[str] = []
     if options.balanced:
         training = _balanced(training, classes, notes)
@@ -47,27 +50,29 @@ def from_arrays(x: Any, y: Any, sample_weight: Any, options: Options) -> Prepare
         },
         classes,
         tuple(notes),
+        offset=None if offset is None else "offset",
     )
 
 
 def _sources(
-    x: Matrix, y: Array, sample_weight: Any, loss: Loss, classes: tuple[Any, ...] | None, options: Options
+    rows: ArraySource, loss: Loss, classes: tuple[Any, ...] | None, options: Options
 ) -> tuple[ArraySource, ArraySource | None]:
-    valid = options.valid
+    valid, x = options.valid, rows.X
     if valid is None:
-        return ArraySource(x, y, sample_weight), None
+        return rows, None
     split = as_split(valid, options.seed, lambda: ((0,), x.shape[0]))
     if split is not None:
         count = int(split.held_out(0, 0, x.shape[0]).sum())
         if count in (0, x.shape[0]):
             side = "held out" if count == 0 else "left to learn from"
             raise DataError(f"of {x.shape[0]} rows none is {side} by `valid` {valid!r}: there are too few.")
-        return (
-            ArraySource(x, y, sample_weight, split=split),
-            ArraySource(x, y, sample_weight, split=split, held_out=True),
+        return replace(rows, split=split), replace(rows, split=split, held_out=True)
+    wanted = "(x, y, offset)" if rows.has_offset else "(x, y)"
+    if not (isinstance(valid, tuple) and len(valid) == 2 + rows.has_offset):
+        raise DescendError(
+            f"`valid` with arrays must be a fraction or `{wanted}`, got {type(valid).__name__}"
+            f"{f' of {len(valid)}' if isinstance(valid, tuple) else ''}."
         )
-    if not (isinstance(valid, tuple) and len(valid) == 2):
-        raise DescendError(f"`valid` with arrays must be a fraction or `(x, y)`, got {type(valid).__name__}.")
     vx = check_matrix(valid[0], "valid x")
     if vx.shape[1] != x.shape[1]:
         raise ShapeError(
@@ -78,7 +83,8 @@ def _sources(
         vy = codes_of(vy, classes, "valid y")
     elif loss.kind == "count":
         check_target(loss, vy, "`valid` y")
-    return ArraySource(x, y, sample_weight), ArraySource(vx, vy)
+    offset = check_offset(valid[2], vx.shape[0]) if rows.has_offset else None
+    return rows, ArraySource(vx, vy, offset=offset)
 
 
 def _balanced(source: ArraySource, classes: Sequence[Any] | None, notes: list[str]) -> ArraySource:

@@ -12,7 +12,7 @@ import numpy as np
 from descend.engines.blocks import Source
 from descend.engines.moments import Moments
 from descend.errors import DataError
-from descend.objectives.losses import check_weighted
+from descend.objectives.losses import check_shifted, check_weighted
 from descend.objectives.objective import has_closed_form
 from descend.runs.prepared import Options, Prepared
 from descend.runs.roles import (
@@ -50,6 +50,7 @@ def from_table(data: Any, target: str, columns: Columns, options: Options) -> Pr
     """Read the table, give its columns their roles, and learn the encoding from the training rows."""
     if options.loss is not None:
         check_weighted(options.loss, columns.weight)
+        check_shifted(options.loss, columns.offset)
     with ExitStack() as opened:
         engine = opened.enter_context(options.engine.for_one_run())
         table = open_table(
@@ -72,7 +73,9 @@ def _prepared(table: Table, target: str, columns: Columns, options: Options, ope
 
     # one read: what the columns hold
     roles = columns.categorical, columns.numeric
-    request = ProfileRequest(target, tuple(names), *roles, split, columns.weight, memory=options.memory // 2)
+    request = ProfileRequest(
+        target, tuple(names), *roles, split, columns.weight, columns.offset, memory=options.memory // 2
+    )
     narrow = table
     table, profiling = _profile(table, request, columns, options, notes)
     if split is not None and not profiling.rows["validation"]:
@@ -89,6 +92,7 @@ def _prepared(table: Table, target: str, columns: Columns, options: Options, ope
         widened = narrow.schema[target].is_numeric() and isinstance(profiling.target, TextProfile)
         more = f" Its {notes[0]}." if widened else f" {hints[target]}." if target in hints else ""
         raise DataError(f"{error}{more}") from error
+    check_shifted(loss, columns.offset)
     if is_boolean(table.schema[target]) and goal.classes is not None:
         goal = Target(target, (False, True))
     used, dropped = usable_features(profiling, columns)
@@ -113,6 +117,7 @@ def _prepared(table: Table, target: str, columns: Columns, options: Options, ope
         spill=not summed,
         weight=columns.weight,
         class_weights=class_weights,
+        offset=columns.offset,
     )
     opened.callback(whole.close)
     moments = _moments(profiling, encoding, options.balanced)
@@ -139,6 +144,7 @@ def _prepared(table: Table, target: str, columns: Columns, options: Options, ope
         tuple(warnings),
         encoding,
         table.missing,
+        columns.offset,
         {**used, target: profiling.target},
         moments,
         sampled,
@@ -150,12 +156,12 @@ def _profile(
     table: Table, request: ProfileRequest, columns: Columns, options: Options, notes: list[str]
 ) -> tuple[Table, Profiling]:
     """Read the table once, or once again with wider types where a cell did not fit; a note says so."""
-    read = [*request.names, request.target, *filter(None, [columns.weight])]
+    read = [*request.names, request.target, *filter(None, [columns.weight, columns.offset])]
     binary = _looks_binary(table, request)
     table = table.as_floats(read)
     numeric = isinstance(profile_for(table.schema[request.target], False), NumberProfile)
     squared = not binary if options.loss is None else options.loss.closed_form
-    request = replace(request, sums=numeric and squared)
+    request = replace(request, sums=numeric and squared and columns.offset is None)
     unmarked = table.unmarked(request.columns)
     if unmarked is not None:
         with suppress(TypeConflict):
@@ -209,7 +215,9 @@ def _sampled(
     kept: RetainedRows | SpooledRows, whole: EncodedTable, options: Options, opened: ExitStack
 ) -> dict[str, Source]:
     """The rows that are kept of each side, where no others need be read again."""
-    sample = EncodedTable(kept, whole.encoding, whole.split, options.memory, weight=whole.weight)
+    sample = EncodedTable(
+        kept, whole.encoding, whole.split, options.memory, weight=whole.weight, offset=whole.offset
+    )
     opened.callback(sample.close)
     sides = {"training": False} | ({} if whole.split is None else {"validation": True})
     return {side: sample.side(held_out) for side, held_out in sides.items()}
@@ -234,7 +242,7 @@ def _validation(
     valid: Any, encoding: Encoding, columns: Columns, options: Options, opened: ExitStack, notes: list[str]
 ) -> tuple[EncodedSource, int]:
     """A validation table of its own, and its number of rows; those of classes unknown to training are noted."""
-    other = open_encoded(valid, encoding, columns.missing, encoding=columns.encoding)
+    other = open_encoded(valid, encoding, columns.missing, encoding=columns.encoding, offset=columns.offset)
     opened.callback(other.close)
     needed = [name for name in (encoding.target.name, columns.weight) if name is not None]
     absent = [name for name in needed if name not in other.names]
@@ -249,6 +257,6 @@ def _validation(
             counted &= weights_of(piece, columns.weight) > 0
         rows += int(counted.sum())
     notes += [f"validation {sentence}" for sentence in unknowns.sentences()]
-    whole = EncodedTable(other, encoding, budget=options.memory, weight=columns.weight)
+    whole = EncodedTable(other, encoding, budget=options.memory, weight=columns.weight, offset=columns.offset)
     opened.callback(whole.close)
     return whole.side(False), rows

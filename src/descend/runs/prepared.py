@@ -103,6 +103,8 @@ class Prepared:
     """How the raw columns of a table become features; None for arrays, and so is what follows."""
     missing: tuple[str, ...] | None = None
     """The cells of a CSV that counted as missing."""
+    offset: str | None = None
+    """What is added to the linear predictor: a column of the table, "offset" beside arrays."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """What the profiling found out about the raw columns."""
     moments: tuple[Moments | None, Moments | None] = (None, None)

@@ -41,6 +41,7 @@ class ProblemOptions(TypedDict, total=False):
     penalty: Penalty | float | None
     intercept: bool
     sample_weight: Any
+    offset: Any
     valid: Any
     seed: int
     columns: Columns
@@ -72,6 +73,8 @@ class Problem:
     encoding: Encoding | None = None
     missing: tuple[str, ...] | None = None
     """The cells of a CSV that counted as missing."""
+    offset: str | None = None
+    """What is added to the linear predictor: a column of the table, "offset" beside arrays."""
     rows: dict[str, int] = field(default_factory=dict)
     """Counts: `training`, `validation`, `without_target`."""
     notes: list[str] = field(default_factory=list)
@@ -97,6 +100,7 @@ class Problem:
         penalty: Penalty | float | None = None,
         intercept: bool = True,
         sample_weight: Any = None,
+        offset: Any = None,
         valid: Any = None,
         seed: int = 0,
         columns: Columns | None = None,
@@ -107,7 +111,7 @@ class Problem:
         """From arrays, or from a table (file, files, DataFrame) and the name of its `target`.
 
         Of arrays `data` has shape (rows, features), dense, CSR or a tensor, and `y` and `sample_weight` (rows,),
-        weights of at least 0. `columns`, a `Columns`, says what the data of a table should not decide. `loss` is a
+        weights of at least 0; `offset`, (rows,), is added to the linear predictor. `columns`, a `Columns`, says what the data of a table should not decide. `loss` is a
         name ("squared-error", "logistic", "cross-entropy"), an object or a function of torch tensors; unless given
         it is squared error for arrays, while a table's target tells. `penalty` is a number, the alpha of `L2`, or an
         object; unless given there is none, but for a table with classes 1 / rows. With `intercept` a last weight is
@@ -139,6 +143,8 @@ class Problem:
                 raise DescendError("`target` is needed with a table: the name of the column to predict.")
             if sample_weight is not None:
                 raise DescendError("`sample_weight` goes with arrays; a table takes `Columns(weight=...)`.")
+            if offset is not None:
+                raise DescendError("`offset` goes with arrays; a table takes `Columns(offset=...)`.")
             return _over(from_table(data, str(target), columns or Columns(), options))
         if y is None and target is not None:
             raise DescendError(
@@ -150,7 +156,7 @@ class Problem:
             raise DescendError(
                 "`target` and `columns` go with a table; arrays are `fit(x, y)`, taken as they are."
             )
-        return _over(from_arrays(data, y, sample_weight, options))
+        return _over(from_arrays(data, y, sample_weight, offset, options))
 
     @property
     def loss(self) -> Loss:
@@ -222,6 +228,7 @@ def _over(found: Prepared) -> Problem:
         found.classes,
         found.encoding,
         found.missing,
+        found.offset,
         dict(found.rows),
         [*found.notes, *collinear],
         [*found.warnings],

@@ -249,13 +249,13 @@ class Run:
         values = {c.name: c.values for c in listed} | {"(intercept)": intercepts}
         return {name: values[name] if self.model.weights.ndim == 2 else values[name][0] for name in names}
 
-    def predict(self, data: Any) -> Any:
-        """Numbers for a regression, labels for a classification, one for each row of `data`; see `Model.predict`."""
-        return self.model.predict(data)
+    def predict(self, data: Any, offset: Any = None) -> Any:
+        """Numbers for a regression, labels for a classification, one for each row of `data`; `offset` as in `Model.predict`."""
+        return self.model.predict(data, offset)
 
-    def predict_probabilities(self, data: Any) -> Any:
-        """One probability per class for each row of `data`; see `Model.predict_probabilities`."""
-        return self.model.predict_probabilities(data)
+    def predict_probabilities(self, data: Any, offset: Any = None) -> Any:
+        """One probability per class for each row of `data`; `offset` as there, see `Model.predict_probabilities`."""
+        return self.model.predict_probabilities(data, offset)
 
     def to_torch(self) -> Any:
         """The model as an `nn.Linear`, its scaling folded in; see `Model.to_torch`."""
