@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from descend.engines.blocks import Source
 from descend.engines.moments import Moments
+from descend.engines.splits import AnySplit
 from descend.errors import DataError
-from descend.objectives.losses import check_shifted, check_weighted
+from descend.objectives.losses import Loss, check_shifted, check_weighted
 from descend.objectives.objective import has_closed_form
 from descend.runs.prepared import Options, Prepared
 from descend.runs.roles import (
@@ -62,94 +65,80 @@ def from_table(data: Any, target: str, columns: Columns, options: Options) -> Pr
 
 def _prepared(table: Table, target: str, columns: Columns, options: Options, opened: ExitStack) -> Prepared:
     """What an open table turns out to be; what it opens itself is closed by `opened`, which goes along."""
-    notes: list[str] = []
-
-    # which columns, which rows
     names, warnings = feature_names(table, target, columns)
-    split = as_split(options.valid, options.seed, table.starts, columns.group)
-    apart = options.valid is not None and split is None
-    if apart:
-        _check_validation(options.valid)
-
-    # one read: what the columns hold
-    roles = columns.categorical, columns.numeric
-    request = ProfileRequest(
-        target, tuple(names), *roles, split, columns.weight, columns.offset, memory=options.memory // 2
-    )
-    narrow = table
-    table, profiling = _profile(table, request, columns, options, notes)
-    if split is not None and not profiling.rows["validation"]:
-        notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
-        split = None
-    if not profiling.rows["training"]:
-        raise DataError(f"{table.label!r} has {lack(profiling, request)}.")
-
-    # what they are: the loss, the features, the penalty
-    hints = stray_texts({target: profiling.target, **profiling.features}, narrow, columns)
-    try:
-        loss, goal = infer_target(target, profiling.target, options.loss, notes)
-    except DataError as error:
-        widened = narrow.schema[target].is_numeric() and isinstance(profiling.target, TextProfile)
-        more = f" Its {notes[0]}." if widened else f" {hints[target]}." if target in hints else ""
-        raise DataError(f"{error}{more}") from error
-    check_shifted(loss, columns.offset)
-    if is_boolean(table.schema[target]) and goal.classes is not None:
-        goal = Target(target, (False, True))
-    used, dropped = usable_features(profiling, columns)
-    warnings += [*dropped, *(hint for name, hint in hints.items() if name in used or name == target)]
-    warnings += rounded_numbers(used, narrow)
+    read = _read(table, target, names, columns, options)
+    notes = list(read.notes)
+    loss, goal = _target_of(read, notes)
+    used, dropped = usable_features(read.profiling, columns)
+    warnings += [*dropped, *(hint for name, hint in read.hints.items() if name in used or name == target)]
+    warnings += rounded_numbers(used, read.narrow)
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
-    penalty = chosen_penalty(options.penalty, loss, profiling, notes)
+    penalty = chosen_penalty(options.penalty, loss, read.profiling, notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
-
-    # where their rows come from from now on
-    summed = has_closed_form(loss, len(encoding.feature_names))  # then no pass needs the rows again
-    class_weights = None
-    if options.balanced:
-        counts = class_counts(profiling.target, goal)
-        class_weights = balanced_weights(counts, check_classes(goal.classes), notes)
-    whole = EncodedTable(
-        profiling.retained if profiling.retained.complete else table,
-        encoding,
-        split,
-        options.memory // 2,
-        spill=not summed,
-        weight=columns.weight,
-        class_weights=class_weights,
-        offset=columns.offset,
-    )
-    opened.callback(whole.close)
-    moments = _moments(profiling, encoding, options.balanced)
-    held_out, rows = (whole.side(True) if split else None), profiling.rows
-    if apart:
-        held_out, count = _validation(options.valid, encoding, columns, options, opened, notes)
-        rows, moments = {**rows, "validation": count}, (moments[0], None)
-    sampled = {}
-    if profiling.retained.partial:
-        if summed and not table.in_memory:
-            sampled = _sampled(profiling.retained, whole, options, opened)
-        else:  # every pass reads all rows, as a frame in memory allows at no cost
-            profiling.retained.close()
+    sides = _sides(read, loss, encoding, opened, notes)
     return Prepared(
-        whole.side(False),
-        held_out,
+        sides.training,
+        sides.held_out,
         loss,
         penalty,
         options.intercept,
         options.engine,
-        rows,
+        sides.rows,
         goal.classes,
         tuple(notes),
         tuple(warnings),
         encoding,
-        table.missing,
+        read.table.missing,
         columns.offset,
-        {**used, target: profiling.target},
-        moments,
-        sampled,
+        {**used, target: read.profiling.target},
+        sides.moments,
+        sides.sampled,
         opened.pop_all(),
     )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A table that was read once: what its columns hold, and which of its rows are held out."""
+
+    table: Table
+    narrow: Table
+    """The table before its types were widened."""
+    target: str
+    columns: Columns
+    options: Options
+    split: AnySplit | None
+    apart: bool
+    """Whether the rows held out are a table of their own."""
+    profiling: Profiling
+    notes: tuple[str, ...]
+
+    @cached_property
+    def hints(self) -> dict[str, str]:
+        """A sentence on each column of a CSV that a few cells have made text."""
+        profiles = {self.target: self.profiling.target, **self.profiling.features}
+        return stray_texts(profiles, self.narrow, self.columns)
+
+
+def _read(table: Table, target: str, names: list[str], columns: Columns, options: Options) -> _Read:
+    """The one read that finds out about columns. Raises `DataError` where no row is left to learn from."""
+    split = as_split(options.valid, options.seed, table.starts, columns.group)
+    apart = options.valid is not None and split is None
+    if apart:
+        _check_validation(options.valid)
+    roles = columns.categorical, columns.numeric
+    request = ProfileRequest(
+        target, tuple(names), *roles, split, columns.weight, columns.offset, memory=options.memory // 2
+    )
+    notes: list[str] = []
+    wide, profiling = _profile(table, request, columns, options, notes)
+    if split is not None and not profiling.rows["validation"]:
+        notes.append(f"no row was held out by `valid` {split.fraction:g}: there are too few")
+        split = None
+    if not profiling.rows["training"]:
+        raise DataError(f"{wide.label!r} has {lack(profiling, request)}.")
+    return _Read(wide, table, target, columns, options, split, apart, profiling, tuple(notes))
 
 
 def _profile(
@@ -192,6 +181,64 @@ def _looks_binary(table: Table, request: ProfileRequest) -> bool:
     with suppress(TypeConflict):  # some releases of polars look further ahead; the profiling deals with it
         return table.head(request.target, FIRST_CELLS).drop_nulls().n_unique() <= 2
     return False
+
+
+def _target_of(read: _Read, notes: list[str]) -> tuple[Loss, Target]:
+    """The loss that the target asks for, and its classes; an error says what may have made the target text."""
+    target, profile = read.target, read.profiling.target
+    try:
+        loss, goal = infer_target(target, profile, read.options.loss, notes)
+    except DataError as error:
+        widened = read.narrow.schema[target].is_numeric() and isinstance(profile, TextProfile)
+        more = f" Its {notes[0]}." if widened else f" {read.hints[target]}." if target in read.hints else ""
+        raise DataError(f"{error}{more}") from error
+    check_shifted(loss, read.columns.offset)
+    if is_boolean(read.table.schema[target]) and goal.classes is not None:
+        goal = Target(target, (False, True))
+    return loss, goal
+
+
+class _Sides(NamedTuple):
+    """The rows to learn from and those held out, as a Prepared has them."""
+
+    training: Source
+    held_out: Source | None
+    rows: Mapping[str, int]
+    moments: tuple[Moments | None, Moments | None]
+    sampled: Mapping[str, Source]
+
+
+def _sides(read: _Read, loss: Loss, encoding: Encoding, opened: ExitStack, notes: list[str]) -> _Sides:
+    """Where encoded rows come from, and what the one read has left of them."""
+    profiling, columns, options = read.profiling, read.columns, read.options
+    retained, goal = profiling.retained, encoding.target
+    summed = has_closed_form(loss, len(encoding.feature_names))  # then no pass needs the rows again
+    weights = None
+    if options.balanced:
+        counts = class_counts(profiling.target, goal)
+        weights = balanced_weights(counts, check_classes(goal.classes), notes)
+    whole = EncodedTable(
+        retained if retained.complete else read.table,
+        encoding,
+        read.split,
+        options.memory // 2,
+        spill=not summed,
+        weight=columns.weight,
+        class_weights=weights,
+        offset=columns.offset,
+    )
+    opened.callback(whole.close)
+    rows, moments = profiling.rows, _moments(profiling, encoding, options.balanced)
+    held_out = whole.side(True) if read.split else None
+    if read.apart:
+        held_out, count = _validation(options.valid, encoding, columns, options, opened, notes)
+        rows, moments = {**rows, "validation": count}, (moments[0], None)
+    sampled = {}
+    if retained.partial and summed and not read.table.in_memory:
+        sampled = _sampled(retained, whole, options, opened)
+    elif retained.partial:  # every pass reads all rows, as a frame in memory allows at no cost
+        retained.close()
+    return _Sides(whole.side(False), held_out, rows, moments, sampled)
 
 
 def _moments(
