@@ -82,12 +82,12 @@ def auto_optimizer(objective: Objective) -> Optimizer:
         return Exact()
     if SMOOTH_PENALTY not in objective.offers:
         return ProximalGradient()
-    size = int(np.prod(objective.shape))
-    curved = objective.loss.curved
-    if curved is False or (curved is None and not objective.hessian(objective.zeros()).any()):
-        return LBFGS()  # where the loss is straight there is no Newton step
     coded = objective.session.source.leaf_columns <= CODED_COLUMNS and len(objective.shape) == 1
-    return Newton() if size <= (CODED_LIMIT if coded else NEWTON_LIMIT) else LBFGS()
+    if int(np.prod(objective.shape)) > (CODED_LIMIT if coded else NEWTON_LIMIT):
+        return LBFGS()
+    if objective.loss.curved or objective.hessian(objective.zeros()).any():
+        return Newton()
+    return LBFGS()  # where the loss is straight there is no Newton step
 
 
 def choose(optimizer: Optimizer | str, objective: Objective, batch_size: int | None = None) -> Optimizer:

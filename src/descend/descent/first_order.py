@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from descend.descent.backtracking import backtracked
 from descend.descent.schedules import Rate, Schedule, as_schedule
 from descend.engines.matrix import Float
 from descend.errors import DescendError, check_number
@@ -93,12 +94,41 @@ class _Scheduled(Optimizer):
         """The learning rate as a schedule."""
         return as_schedule(self.learning_rate)
 
+    def searched(self, objective: Objective) -> bool:
+        """Whether the rate has to be searched for: it is "auto", and no bound of the curvature holds."""
+        return objective.searches and self.schedule.rate == "auto"
+
+
+def next_rate(objective: Objective, rate: float | None) -> float:
+    """The learning rate that is tried first: the `safe_rate`, after a step at `rate` a higher one than that.
+
+    Over all rows a ninth higher (Becker, Candes and Grant, Templates for Convex Cone Problems, 2011, section 5.3); on
+    batches so much that it doubles in an epoch, up to the safe one (Vaswani et al., Painless Stochastic Gradient,
+    2019, appendix H).
+    """
+    if rate is None:
+        return objective.safe_rate
+    return rate / 0.9 if objective.whole else min(rate * 2.0**objective.share, objective.safe_rate)
+
+
+def searched_rate(objective: Objective, w: Float, gradient: Float, rate: float) -> float:
+    """The first of `rate`, its half ... at which a step down the `gradient` at `w` lowers the loss enough."""
+
+    def value(there: Float) -> float:
+        if objective.whole:  # the gradient there is asked for next
+            return objective.value_and_gradient(there)[0]
+        return objective.value(there)
+
+    loss = objective.value(w)
+    return backtracked(value, w, loss, gradient, rate, objective.magnitude(loss))
+
 
 class Velocity(NamedTuple):
-    """The state of gradient descent: steps made, and the velocity (None before the first)."""
+    """The state of gradient descent: steps made, the velocity (None before the first), and a rate searched for."""
 
     number: int = 0
     velocity: Float | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +140,10 @@ class GradientDescent(_Scheduled):
     number, a schedule, or "auto": 1 / (largest curvature), for squared error exactly that, for other
     losses a bound, at which every step lowers the loss (Nesterov, Introductory Lectures on Convex
     Optimization, 2004, 1.2.3); for mini-batches `Batches.safe_rate`, from the curvature of the worst row
-    (Gower et al., 2019), times 1 - momentum. `momentum` is at least 0 and below 1. Raises `DescendError` for
+    (Gower et al., 2019), times 1 - momentum. Where no bound holds, as of counts, "auto" goes by the curvature at the
+    start and is searched for from there: halved until a step down the gradient lowers the loss by half of what its
+    slope promises, raised a little again with every step; over all rows every step then lowers the loss, as momentum
+    is forgotten where it would not (O'Donoghue and Candes, 2015), and of a mini-batch that of the batch. `momentum` is at least 0 and below 1. Raises `DescendError` for
     another one, for a rate that is not above 0, and for `nesterov` without momentum.
 
     >>> from descend.objectives.objective import Objective
@@ -137,6 +170,8 @@ class GradientDescent(_Scheduled):
 
     def step(self, objective: Objective, w: Float, state: Velocity) -> Update:
         gradient = objective.gradient(w)
+        if self.searched(objective):
+            return self._searched(objective, w, gradient, state)
         rate = self.rate(objective, state.number)
         if not self.momentum:
             gradient *= rate
@@ -144,6 +179,21 @@ class GradientDescent(_Scheduled):
         velocity = gradient if state.velocity is None else self.momentum * state.velocity + gradient
         move = gradient + self.momentum * velocity if self.nesterov else velocity
         return Update(w - rate * move, Velocity(state.number + 1, velocity), rate)
+
+    def _searched(self, objective: Objective, w: Float, gradient: Float, state: Velocity) -> Update:
+        """A step at a rate found by backtracking; the velocity is forgotten where it leads up, or the rate is halved."""
+        m, first, factor = self.momentum, next_rate(objective, state.rate), self.schedule.factor(state.number)
+        velocity = gradient if state.velocity is None else m * state.velocity + gradient
+        move = gradient + m * velocity if self.nesterov else velocity
+        if objective.whole and state.velocity is not None:
+            there = w - first * factor * move
+            if objective.value_and_gradient(there)[0] < objective.value(w):
+                return Update(there, Velocity(state.number + 1, velocity, first), first * factor)
+        rate = searched_rate(objective, w, gradient, first)
+        if objective.whole or rate < first:
+            velocity = move = gradient
+        taken = rate * factor * (1.0 if objective.whole else 1.0 - m)
+        return Update(w - taken * move, Velocity(state.number + 1, velocity if m else None, rate), taken)
 
     def rate(self, objective: Objective, number: int = 0) -> float:
         """The learning rate of step `number` on this `objective`."""
@@ -180,8 +230,8 @@ class Adam(_Scheduled):
     `m^` and `s^` are corrected for their start at zero; `beta1` and `beta2`, b1 and b2, are at least 0 and below 1,
     `epsilon` is above 0, and `DescendError` is raised where they are not. Kingma and Ba (2015); the same numbers as
     torch.optim.Adam. `learning_rate` is a number, a schedule or "auto": a tenth of the length of gradient descent's
-    first step (that moves anything) in its largest weight, at the rate that is safe there, so that it has the units
-    of the weights. No step of Adam is much longer than its rate (Kingma and Ba, section 2.1), so the weights cannot
+    first step (that moves anything) in its largest weight, at the rate that is safe there, or found by backtracking,
+    so that it has the units of the weights. No step of Adam is much longer than its rate (Kingma and Ba, section 2.1), so the weights cannot
     run away.
 
     >>> from descend.objectives.objective import Objective
@@ -208,11 +258,13 @@ class Adam(_Scheduled):
 
     def step(self, objective: Objective, w: Float, state: AdamState) -> Update:
         gradient = objective.gradient(w)
-        schedule, highest = self.schedule, state.rate
-        if highest is None and schedule.rate != "auto":
-            highest = float(schedule.rate)
+        schedule = self.schedule
+        highest = state.rate if schedule.rate == "auto" else float(schedule.rate)
         if highest is None:
-            highest = 0.1 * float(np.abs(gradient).max()) * objective.safe_rate or None
+            safe = objective.safe_rate
+            if objective.searches:
+                safe = searched_rate(objective, w, gradient, safe)
+            highest = 0.1 * float(np.abs(gradient).max()) * safe or None
         number = state.number + 1
         mean = self.beta1 * state.mean + (1.0 - self.beta1) * gradient
         square = self.beta2 * state.square + (1.0 - self.beta2) * np.square(gradient)

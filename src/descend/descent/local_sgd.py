@@ -7,12 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from descend.descent.backtracking import backtracked
 from descend.descent.first_order import Optimizer, Update
 from descend.engines import matrix
 from descend.engines.blocks import Block
 from descend.engines.matrix import Float
 from descend.errors import DescendError, check_whole
 from descend.objectives.batches import batch_rate
+from descend.objectives.coordinates import Coordinates
 from descend.objectives.losses import Loss
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import Penalty
@@ -34,7 +36,8 @@ class LocalSteps(Optimizer):
     Stochastic descent where rows are spread over machines: mini-batches of all rows would take a message
     per batch, local ones take one per pass. With one worker it is stochastic descent. `batch_size` rows
     make a local step; rows are shuffled within their leaf by `seed`. A `learning_rate` of "auto" is that of
-    mini-batches, halved whenever a round has not lowered the loss; a number stays as it is. Raises `DescendError`
+    mini-batches, halved whenever a round has not lowered the loss, and for a step that would not lower the loss of its
+    batch where no bound of the curvature holds; a number stays as it is. Raises `DescendError`
     for another rate or size. The result
     depends on which worker has which rows, so it is not bitwise the same on other numbers of workers.
 
@@ -81,7 +84,7 @@ class LocalSteps(Optimizer):
         mean_weight = objective.weight / objective.rows
         walk = LocalWalk(
             objective.loss, objective.penalty, objective.intercept, rate, self.batch_size, mean_weight,
-            (self.seed, state.number),
+            (self.seed, state.number), objective.searches and self.learning_rate == "auto", objective.coordinates,
         )  # fmt: skip
         ends = [end for end in objective.session.chain(walk, Place(w, 0.0, 0)) if end.weight > 0]
         total = sum(end.weight for end in ends)
@@ -109,6 +112,10 @@ class LocalWalk:
     mean_weight: float
     key: tuple[int, int]
     """Seed and round."""
+    searches: bool = False
+    """Whether a step that does not lower the loss of its batch is made shorter."""
+    units: Coordinates | None = None
+    """Those that the weights are in, None where they are in the units of the rows."""
 
     def __call__(self, block: Block, place: Place) -> Place:
         """Walk on over the rows of a block."""
@@ -118,6 +125,8 @@ class LocalWalk:
         rows = np.arange(block.rows) if weights is None else np.flatnonzero(weights > 0)
         block = block.take(np.random.Generator(np.random.Philox(key=key)).permutation(rows))
         X = matrix.with_ones(block.X) if self.intercept else block.X
+        if self.units is not None:
+            X = self.units.rows(X if matrix.is_sparse(X) else np.array(X, dtype=np.float64))
         w = np.array(place.weights, dtype=np.float64)
         for start in range(0, block.rows, self.batch_size):
             self._step(w, X, block, slice(start, start + self.batch_size))
@@ -127,13 +136,26 @@ class LocalWalk:
     def _step(self, w: Float, X: Any, block: Block, rows: slice) -> None:
         """Change `w` by one batch."""
         x, y = matrix.take_rows(X, rows), block.y[rows]
-        z = shifted(matrix.product(x, w), None if block.offset is None else block.offset[rows])
-        g = self.loss.gradient(z, y)
-        if block.sample_weight is not None:
-            s = block.sample_weight[rows]
+        s, offset = (
+            None if column is None else column[rows] for column in (block.sample_weight, block.offset)
+        )
+        g = self.loss.gradient(shifted(matrix.product(x, w), offset), y)
+        if s is not None:
             g = g * (s if g.ndim == 1 else s[:, None])
         gradient = matrix.transposed_product(x, g) / (len(y) * self.mean_weight)
         if not self.penalty.is_zero:
             v = w[:-1] if self.intercept else w
             gradient[: len(v)] += self.penalty.gradient(v)
-        w -= self.rate * gradient
+        rate = self.rate
+        if self.searches:
+
+            def losses(w: Float) -> Float:
+                each = self.loss.value(shifted(matrix.product(x, w), offset), y)
+                return each if s is None else s * each
+
+            def value(w: Float) -> float:
+                mean = losses(w).sum() / (len(y) * self.mean_weight)
+                return float(mean) + self.penalty.value(w[:-1] if self.intercept else w)
+
+            rate = backtracked(value, w, value(w), gradient, rate, float(np.abs(losses(w)).mean()))
+        w -= rate * gradient

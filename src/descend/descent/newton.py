@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from descend.descent.first_order import Optimizer, Update
+from descend.descent.lbfgs import LBFGS, Pairs
 from descend.engines.matrix import Float
 from descend.objectives.newton_steps import NewtonStep, sampled_step
 from descend.objectives.objective import CLOSED_FORM, GRADIENT, HESSIAN, SMOOTH_PENALTY, Objective
@@ -24,6 +25,9 @@ class Newton(Optimizer):
     one of minimum norm in units of the curvature of each weight; weights of softmax that have no penalty
     keep their sum over the classes, which changes no probability. Sufficient decrease: Armijo (1966),
     with constant 1e-4; Nocedal and Wright, Numerical Optimization, chapter 3.
+
+    Where a step of a loss that may be straight leads nowhere, one down the gradient takes its place. Where no bound
+    of the curvature holds, t is what the parabola through both ends suggests, from a tenth to a half of the last.
 
     Of very many rows (64 leaves, a million rows of 28 columns) `H` is that of an eighth of them, as long as steps
     of full length at least halve the gradient, which is always that of all rows: a third of the work on the
@@ -59,8 +63,13 @@ class Newton(Optimizer):
         for step in objective.newton_steps(w):
             update = self._search(objective, w, step._replace(move=_balanced(objective, step.move)))
             if not update.stalled:
-                break
-        return update
+                return update
+        return update if objective.loss.curved else self._downhill(objective, w)
+
+    def _downhill(self, objective: Objective, w: Float) -> Update:
+        """A step down the gradient, by L-BFGS's line search: for a loss that may be straight where its slope is not 0."""
+        update = LBFGS(1).step(objective, w, Pairs())
+        return update._replace(state=None)
 
     def _search(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
         """As far along the step as lowers the loss."""
@@ -74,8 +83,14 @@ class Newton(Optimizer):
                 return Update(there if closer else w, None, t, stalled=not closer)
             if value < loss and value <= loss + 1e-4 * t * step.slope:
                 return Update(there, None, t)
-            t *= 0.5
+            t = _nearer(t, value - loss, step.slope) if objective.searches else 0.5 * t
         return Update(w, None, 0.0, stalled=True)
+
+
+def _nearer(t: float, rise: float, slope: float) -> float:
+    """A half to a tenth of `t`, by the parabola through the slope at 0 and the rise at `t`: exp can rise far."""
+    bottom = -0.5 * slope * t * t / (rise - slope * t) if np.isfinite(rise) else 0.0
+    return float(np.clip(bottom, 0.1 * t, 0.5 * t))
 
 
 def _balanced(objective: Objective, move: Float) -> Float:

@@ -54,15 +54,17 @@ class Batch(Objective):
         self.X, self.y, self.s, self.z, self.offset = X, y, s, z, offset
         self.scale = 1.0 / (len(y) * of.mean_weight)
 
-    def gradient(self, w: Float) -> Float:
-        X, z = self.X, self.z
-        dense = type(X) is np.ndarray
-        if dense:
-            np.dot(X, w, out=z)
+    def _predictor(self, w: Float, z: Float) -> Float:
+        """The linear predictor at `w`, written to `z`."""
+        if type(self.X) is np.ndarray:
+            np.dot(self.X, w, out=z)
         else:
-            z[...] = matrix.product(X, w)
-        shifted(z, self.offset)
-        g = self.loss.gradient(z, self.y)
+            z[...] = matrix.product(self.X, w)
+        return shifted(z, self.offset)
+
+    def gradient(self, w: Float) -> Float:
+        X, dense = self.X, type(self.X) is np.ndarray
+        g = self.loss.gradient(self._predictor(w, self.z), self.y)
         if self.s is not None:
             g *= self.s if g.ndim == 1 else self.s[:, None]
         out: Float = np.dot(X.T, g) if dense else matrix.transposed_product(X, g)
@@ -82,12 +84,14 @@ class Batch(Objective):
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         gradient = self.gradient(w)
-        return float(
-            Piece(self.batches, self.X, self.y, self.s, self.z, self.offset).losses([w])[0]
-        ), gradient
+        return self._loss(w, self.z), gradient
 
     def _value(self, w: Float) -> float:
-        return self._evaluate(w)[0]
+        return self._loss(w, self._predictor(w, np.empty_like(self.z)))
+
+    def _loss(self, w: Float, z: Float) -> float:
+        """The loss at `w`, whose linear predictor is `z`."""
+        return float(Piece(self.batches, self.X, self.y, self.s, z, self.offset).losses([w])[0])
 
     def hessian(self, w: Float) -> Float:
         raise DescendError("mini-batches serve first-order optimizers only: a batch has no Hessian.")
@@ -98,6 +102,10 @@ class Batch(Objective):
     @property
     def rows(self) -> int:  # type: ignore[override]
         return len(self.y)
+
+    @property
+    def share(self) -> float:  # type: ignore[override]
+        return len(self.y) / self.batches.objective.rows
 
     @property
     def shape(self) -> tuple[int, ...]:  # type: ignore[override]

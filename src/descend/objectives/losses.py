@@ -63,8 +63,8 @@ class Loss(ABC):
     """No entry of `gradient` exceeds this in size; infinity where none holds."""
     curvature_scale: ClassVar[float] = inf
     """How far `z` moves before the curvature of a row is another one, by a factor of e; infinity where it stays."""
-    curved: ClassVar[bool | None] = None
-    """Whether every row has a curvature above 0, which Newton's method lives on; None where that is not known."""
+    curved: ClassVar[bool] = False
+    """Whether every row has a curvature above 0 wherever it is, which Newton's method lives on."""
     only_differences: ClassVar[bool] = False
     """Whether the same change of all outputs changes nothing, as of softmax."""
     closed_form: ClassVar[bool] = False
@@ -179,7 +179,7 @@ class SquaredError(Loss):
     takes_tensors: ClassVar[bool] = True
     curvature_bound: ClassVar[float] = 2.0
     closed_form: ClassVar[bool] = True
-    curved: ClassVar[bool | None] = True
+    curved: ClassVar[bool] = True
 
     def value(self, z: Float, y: Array) -> Float:
         return functions_of(z).square(z - y)
@@ -212,7 +212,7 @@ class LogisticLoss(Loss):
     kind: ClassVar[Kind] = "two classes"
     link: ClassVar[Link] = LOGIT
     curvature_bound: ClassVar[float] = 0.25
-    curved: ClassVar[bool | None] = True
+    curved: ClassVar[bool] = True
     slope_bound: ClassVar[float] = 1.0
     curvature_scale: ClassVar[float] = 1.0
     likelihood: ClassVar[bool] = True
@@ -271,7 +271,7 @@ class CrossEntropy(Loss):
     link: ClassVar[Link] = SOFTMAX
     only_differences: ClassVar[bool] = True
     curvature_bound: ClassVar[float] = 0.5
-    curved: ClassVar[bool | None] = True
+    curved: ClassVar[bool] = True
     slope_bound: ClassVar[float] = 1.0
     curvature_scale: ClassVar[float] = 1.0
     likelihood: ClassVar[bool] = True
@@ -326,7 +326,7 @@ class PoissonLoss(Loss):
     takes_tensors: ClassVar[bool] = True
     kind: ClassVar[Kind] = "count"
     link: ClassVar[Link] = LOG
-    curved: ClassVar[bool | None] = True
+    curved: ClassVar[bool] = True
     curvature_scale: ClassVar[float] = 1.0
     likelihood: ClassVar[bool] = True
 
@@ -385,7 +385,6 @@ class HuberLoss(Loss):
     name: ClassVar[str] = "huber"
     takes_tensors: ClassVar[bool] = True
     curvature_bound: ClassVar[float] = 2.0
-    curved: ClassVar[bool | None] = False
 
     def __post_init__(self) -> None:
         delta = check_number("delta", self.delta, "a number above 0", lambda delta: delta > 0)

@@ -97,6 +97,8 @@ class Objective(ABC):
     With its penalty it has a closed form where `offers` says so."""
     whole: ClassVar[bool] = True
     """Whether it is over all rows, rather than over one mini-batch."""
+    share: float = 1.0
+    """The share of the rows that it is over."""
     sample: Objective | None = None
     """The same over some of the rows, where these are many and can be had by themselves."""
     coordinates: Coordinates | None = None

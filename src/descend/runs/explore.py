@@ -139,10 +139,7 @@ def _sweep(
             if losses and loss > losses[0] and far(loss) > STOP * max(far(min(losses)), 1e-300):
                 break
             losses.append(loss)
-            step = replace(optimizer, learning_rate=float(rate))
-            if hasattr(state, "rate"):  # Adam keeps the rate that it began with
-                state = state._replace(rate=float(rate))
-            update = step.step(on, w, state)
+            update = replace(optimizer, learning_rate=float(rate)).step(on, w, state)
             w, state = update.weights, update.state
     return rates[: len(losses)], np.array(losses)
 
