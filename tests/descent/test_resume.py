@@ -25,6 +25,7 @@ from descend import (
     OneCycle,
     Outcome,
     Processes,
+    ProximalGradient,
     Threads,
     steps,
 )
@@ -43,6 +44,7 @@ TARGETS = {
     "squared-error": SCORE,
     "logistic": (SCORE > 0).astype(float),
     "cross-entropy": np.digitize(SCORE, [-1, 1]).astype(float),
+    "poisson": np.floor(np.exp(0.3 * SCORE)),  # whose automatic rate is searched for
 }
 HELD_OUT = slice(250, ROWS)
 
@@ -88,7 +90,12 @@ OPTIMIZERS = {
     "one cycle": Adam(OneCycle(0.1)),
     "inverse time": GradientDescent(InverseTime("auto", decay=0.1)),
 }
-WHOLE = OPTIMIZERS | {"lbfgs": LBFGS(), "newton": Newton(), "local steps": LocalSteps(batch_size=32)}
+WHOLE = OPTIMIZERS | {
+    "lbfgs": LBFGS(),
+    "newton": Newton(),
+    "local steps": LocalSteps(batch_size=32),
+    "proximal": ProximalGradient(),
+}
 
 
 def check_every_stop(settings, make, at, **options):
@@ -138,6 +145,14 @@ def test_every_optimizer_in_batches(optimizer, loss):
         validation=objective(loss, HELD_OUT),
     )
     assert len(straight) == 3 * 8 + 1
+
+
+def test_a_penalty_with_kinks():
+    def made():
+        return objective("squared-error", penalty=descend.L1(0.5))
+
+    straight = check_every_stop((ProximalGradient(),), made, (0, 1, 5, 20))
+    assert straight[-1].outcome.converged
 
 
 KINDS = {

@@ -12,7 +12,6 @@ from descend import DescendError, GradientDescent, Outcome, Threads
 from descend.engines import blocks, matrix
 from descend.engines.arrays import ArraySource
 from descend.engines.moments import Moments
-from descend.models.top_losses import top_losses
 from descend.objectives.losses import LOSSES
 from descend.objectives.objective import Objective
 from descend.objectives.statistics import (
@@ -368,7 +367,7 @@ def test_a_mean_and_a_spread_for_each_row():
     np.testing.assert_allclose(run.weights, [[1.0, 1.0], [2.0, 0.0], [0.0, 0.0]], atol=0.08)
     assert run.animate().frames == len(run.history)
     assert run.to_torch()(torch.tensor(x)).shape == (4_000, 2)
-    assert "no rows: the loss tells only their mean" in repr(top_losses(run))
+    assert "no rows: the loss tells only their mean" in repr(run.top_losses())
     with pytest.raises(DescendError, match="has nothing to show"):
         run.plot_top_losses()
 

@@ -15,7 +15,7 @@ from descend import GradientDescent, Outcome
 from descend.descent.first_order import Adam, Optimizer, Update
 from descend.descent.history import History, Step
 from descend.errors import EngineLostError
-from descend.runs.fitting import Ended, finished, names_of, recorded
+from descend.runs.fitting import Ended, finished, recorded
 from descend.runs.problem import Problem
 
 START, RATE, STEPS = (0.5, 0.75), 0.1, 100
@@ -45,7 +45,7 @@ def walk(losses, error=None, **last):
 
 def test_every_step_is_kept_with_the_names_of_its_weights(problem, capsys):
     ending = walk([3.0, 2.0, 1.0], outcome=Outcome.CONVERGED)
-    history, last, lost = recorded(ending, names_of(problem), None)
+    history, last, lost = recorded(ending, problem.weight_names, None)
     assert history.names == ("x0", "(intercept)")
     assert history.loss.tolist() == [3.0, 2.0, 1.0]
     assert history.weights.tolist() == [[0, 1], [1, 1], [2, 1]]
@@ -63,7 +63,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize(("error", "last", "outcome", "warned"), ENDINGS.values(), ids=ENDINGS)
 def test_what_was_walked_is_kept_and_why_it_ended_is_told(problem, error, last, outcome, warned):
-    history, end, lost = recorded(walk([3.0, 2.0], error, **last), names_of(problem), None)
+    history, end, lost = recorded(walk([3.0, 2.0], error, **last), problem.weight_names, None)
     assert history.number.tolist() == [0, 1]
     assert (end.number, end.outcome, lost) == (1, outcome, warned)
 
@@ -71,12 +71,12 @@ def test_what_was_walked_is_kept_and_why_it_ended_is_told(problem, error, last, 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EngineLostError, ZeroDivisionError])
 def test_an_error_before_the_first_step_is_an_error(problem, error):
     with pytest.raises(error):
-        recorded(walk([], error("so soon")), names_of(problem), None)
+        recorded(walk([], error("so soon")), problem.weight_names, None)
 
 
 def test_a_mistake_in_the_walk_is_no_ending(problem):
     with pytest.raises(ZeroDivisionError):
-        recorded(walk([3.0, 2.0], ZeroDivisionError()), names_of(problem), None)
+        recorded(walk([3.0, 2.0], ZeroDivisionError()), problem.weight_names, None)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_mistake_in_the_walk_is_no_ending(problem):
 )
 def test_steps_are_printed_but_for_the_last_which_the_summary_tells(problem, every, numbers, capsys):
     ending = walk([None, 0.5, None, 0.25, 0.125], outcome=Outcome.STEP_LIMIT)
-    recorded(ending, names_of(problem), every)
+    recorded(ending, problem.weight_names, every)
     losses = {0: "0", 1: "0.5", 2: "20", 3: "0.25"}  # a batch's where there is no other
     printed = [row.split() for row in capsys.readouterr().out.splitlines()]
     assert printed == [[str(number), losses[number]] for number in numbers]

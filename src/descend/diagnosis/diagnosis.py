@@ -310,7 +310,7 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
     return Diagnosis(
         encoding.target.name if encoding else "y",
         objective.loss.name,
-        float(getattr(objective.penalty, "alpha", 0.0)),
+        float(objective.penalty.to_dict().get("alpha", 0.0)),
         objective.rows,
         columns,
         encoding is not None,

@@ -23,7 +23,6 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.files import replacing
 from descend.models.metrics import FIGURES, Metrics
-from descend.models.top_losses import top_losses
 from descend.objectives.losses import SquaredError
 from descend.pictures import page
 from descend.pictures.film import Film
@@ -114,7 +113,7 @@ def render(
         coefficients=_coefficients(run),
         confusion=_confusion(run),
         residuals=_residuals(run),
-        top=top_losses(run, 10),
+        top=run.top_losses(10),
         command=command,
         versions=_versions(),
         style=Markup(page.style() + f"@media print{{:root{{{css('light')}}}}}"),

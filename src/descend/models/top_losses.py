@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Block
-from descend.engines.matrix import Array, Float, is_sparse, take_rows
+from descend.engines.matrix import Array, Float, Matrix, is_sparse, take_rows
 from descend.errors import DescendError
+from descend.models.model import Model
+from descend.objectives.sampled import Sample
 from descend.objectives.statistics import linear_predictor
-
-if TYPE_CHECKING:
-    from descend.runs.run import Run
+from descend.tables.encoding import Encoding
 
 MAX_VALUES = 5
 """Columns shown of a row, those that matter most to the model."""
@@ -57,40 +58,44 @@ class TopLosses:
         return labels, losses, holds
 
 
-def top_losses(run: Run, count: int = 10) -> TopLosses:
-    """The `count` training rows of a run with the largest losses, penalty and sample weights left out."""
-    model = run.model
-    if run.problem is not None and isinstance(run.problem.session.source, ArraySource):
-        source = run.problem.session.source
+def top_losses(
+    model: Model, count: int = 10, *, source: ArraySource | None = None, sample: Sample | None = None
+) -> TopLosses:
+    """The `count` rows with the largest losses, penalty and sample weights left out: of all of `source`, else of `sample`."""
+    if source is not None:
         _, at = source.window(np.arange(source.leaf_count))
-        z = linear_predictor(Block(source.X, source.y, None, source.offset), model.weights, model.intercept)[
-            at
-        ]
+        block = Block(source.X, source.y, None, source.offset)
+        z = linear_predictor(block, model.weights, model.intercept)[at]
         y, among = np.asarray(source.y, dtype=np.float64)[at], f"all {len(at):,} training rows"
-    elif run.sample is not None:
-        z, y = model.linear_predictor(run.sample.X, run.sample.offset), run.sample.y
-        at, among = np.arange(len(y)), run.sample.description.replace("rows", "training rows")
+    elif sample is not None:
+        z, y = model.linear_predictor(sample.X, sample.offset), sample.y
+        at, among = np.arange(len(y)), sample.description.replace("rows", "training rows")
     else:
         return TopLosses([], "no rows")
     if model.loss.mean_only:
         return TopLosses([], "no rows: the loss tells only their mean")
     losses = model.loss.value(z, y)
     worst = np.argsort(-losses, kind="stable")[:count]
-    rows, raw = [], None if run.problem is not None else RawRows(model)
+    rows, values_of = [], _values_of(model, source, sample)
     for i in worst.tolist():
-        if run.problem is not None:
-            values = _plain_values(model.feature_names, run.problem.session.source, int(at[i]), model.weights)
-            place: int | None = int(at[i])
-        else:
-            assert run.sample is not None
-            assert raw is not None
-            values, place = raw.values(run.sample.X[i]), None
         actual, predicted = _named(model, z[i : i + 1], float(y[i]))
-        rows.append(TopLoss(float(losses[i]), actual, predicted, values, place))
+        place = int(at[i]) if source is not None else None
+        rows.append(TopLoss(float(losses[i]), actual, predicted, values_of(int(at[i])), place))
     return TopLosses(rows, among)
 
 
-def _named(model: Any, z: Float, y: float) -> tuple[str, str]:
+def _values_of(
+    model: Model, source: ArraySource | None, sample: Sample | None
+) -> Callable[[int], dict[str, str]]:
+    """What tells the values of a row, by its place."""
+    X = source.X if source is not None else sample.X if sample is not None else np.empty((0, 0))
+    if model.encoding is None:
+        return lambda row: _plain_values(model.feature_names, X, row, model.weights)
+    raw = RawRows(model, model.encoding)
+    return lambda row: raw.values(X[row])
+
+
+def _named(model: Model, z: Float, y: float) -> tuple[str, str]:
     """The target and the prediction of a row in words."""
     if model.classes is None:
         return f"{y:.6g}", ", ".join(f"{value:.6g}" for value in np.ravel(model.loss.link.inverse(z)))
@@ -104,9 +109,9 @@ def _named(model: Any, z: Float, y: float) -> tuple[str, str]:
     return f"{model.classes[true]} ({chances[true]:.2g})", said
 
 
-def _plain_values(names: tuple[str, ...], source: Any, row: int, weights: Float) -> dict[str, str]:
+def _plain_values(names: tuple[str, ...], rows: Matrix, row: int, weights: Float) -> dict[str, str]:
     """The values of a row of arrays, those with the largest share in its prediction."""
-    X = take_rows(source.X, slice(row, row + 1))
+    X = take_rows(rows, slice(row, row + 1))
     dense: Array = np.asarray(X.toarray() if is_sparse(X) else X, dtype=np.float64).ravel()
     share = np.abs(dense[:, None] * weights.reshape(len(weights), -1)[: len(names)]).max(axis=1)
     chosen = np.sort(np.argsort(-share, kind="stable")[:MAX_VALUES])
@@ -116,8 +121,8 @@ def _plain_values(names: tuple[str, ...], source: Any, row: int, weights: Float)
 class RawRows:
     """Turns encoded rows back into the units of the data, for the columns that matter most to a model."""
 
-    def __init__(self, model: Any) -> None:
-        self.encoding = model.encoding
+    def __init__(self, model: Model, encoding: Encoding) -> None:
+        self.encoding = encoding
         self.place = {name: i for i, name in enumerate(model.feature_names)}
         owner = dict(zip(model.feature_names, self.encoding.owners, strict=True))
         size = dict.fromkeys(self.encoding.names, 0.0)

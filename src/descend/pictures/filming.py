@@ -1,30 +1,29 @@
-"""How a film is made: from a Run, or from the bare History of anyone's loop."""
+"""How a film is made: of a fit, or of the bare History of anyone's loop."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from descend.descent.first_order import Optimizer
 from descend.descent.history import History
 from descend.engines.arrays import ArraySource, check_column, check_matrix
 from descend.engines.blocks import Block
 from descend.engines.matrix import Array, Float, plain
 from descend.engines.moments import Moments
 from descend.errors import DescendError, ShapeError
+from descend.models.model import Model
 from descend.objectives.links import IDENTITY, LINKS
 from descend.objectives.losses import Loss, as_loss
 from descend.objectives.objective import MOMENTS_COLUMNS
-from descend.objectives.penalties import L2, Penalty, as_penalty
+from descend.objectives.penalties import L2, as_penalty, penalty_from_dict
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Around, Sample, Sampled, sample_of
 from descend.pictures.film import LINK_OF, MAX_FRAMES, Film, FilmSample
 from descend.pictures.landscape import MAX_WEIGHTS, descended, surface, thin
-
-if TYPE_CHECKING:
-    from descend.runs.run import Run
 
 MAX_PATHS = 12
 """Coefficients whose paths are shown; of more, those that moved most."""
@@ -49,7 +48,6 @@ class Legend:
     names: tuple[str, ...]
     """One per feature."""
     classes: tuple[str, ...] = ()
-    penalty: Penalty = L2(0.0)  # noqa: RUF009  frozen
     target: str = "y"
     encoding: Any | None = None
 
@@ -90,48 +88,63 @@ class Frames:
     notes: tuple[str, ...] = ()
 
 
-def film_of_run(run: Run, interval: float | None = None) -> Film:
-    """The film of a run, `interval` milliseconds a frame.
+@dataclass(frozen=True)
+class Shown:
+    """What a film needs of a fit: its model, the way there, and what is known of the loss around it."""
+
+    model: Model
+    history: History
+    optimizer: Optimizer
+    loss: float
+    """The last one, with the penalty."""
+    converged: bool
+    ending: str
+    """How it ended, in words."""
+    sample: Sample | None = None
+    """Some of the rows."""
+    quadratic: Quadratic | None = None
+    """The loss without its rows, where it is squared error."""
+
+    @property
+    def around(self) -> Around | None:
+        """The loss as a function of the weights: exact, or on the sample."""
+        if self.quadratic is not None or self.sample is None:
+            return self.quadratic
+        model = self.model
+        penalty = penalty_from_dict(model.facts["penalty"]) or L2(0.0)  # of one's own it is not known here
+        return Sampled(
+            self.sample, model.loss, penalty, model.intercept, model.weights, self.loss, self.converged
+        )
+
+
+def film_of_fit(fit: Shown, interval: float | None = None) -> Film:
+    """The film of a fit, `interval` milliseconds a frame.
 
     Where the optimizer went straight to the minimum, gradient descent's walk there is shown instead,
     and a note says so. Never reads the data again beyond a sample of at most a thousand rows.
     """
-    model, sample = run.model, run.sample
-    penalty = run.model.facts.get("penalty") or {}
-    encoding = model.encoding
+    model, around, encoding = fit.model, fit.around, fit.model.encoding
     meaning = Legend(
         model.loss,
         model.intercept,
         model.feature_names,
         tuple(map(str, model.classes or ())),
-        L2(penalty.get("alpha", 0.0)),
-        "y" if encoding is None else encoding.target.name,
-        encoding,
+        target="y" if encoding is None else encoding.target.name,
+        encoding=encoding,
     )
-    about: Around | None = run.quadratic
-    if about is None and sample is not None:
-        settled = run.outcome.converged
-        about = Sampled(
-            sample, model.loss, meaning.penalty, model.intercept, model.weights, run.loss, settled
-        )
-    frames = recorded(run.history)
-    if run.optimizer.name in ("exact", "newton") and len(run.history) <= FEW_STEPS:
-        frames = _by_gradient_descent(run, about, frames) or frames
-    title = _title(run, frames)
+    frames = recorded(fit.history)
+    if fit.optimizer.name in ("exact", "newton") and len(fit.history) <= FEW_STEPS:
+        frames = _by_gradient_descent(fit, around, frames) or frames
+    title = _title(fit.optimizer, frames)
     title = title[0].upper() + title[1:] if encoding is None else f"{meaning.target} by {title}"
-    film = _film(meaning, frames, sample, about, interval)
-    return replace(film, title=title, outcome=f"{run}. {run.details}" if run.details else str(run))
+    return replace(_film(meaning, frames, fit.sample, around, interval), title=title, outcome=fit.ending)
 
 
-def _title(run: Run, frames: Frames) -> str:
+def _title(optimizer: Optimizer, frames: Frames) -> str:
     """The optimizer shown, and its learning rate where that stays the same."""
-    name = (
-        "gradient descent"
-        if frames.notes
-        else NAMES.get(run.optimizer.name, run.optimizer.name.replace("-", " "))
-    )
+    name = "gradient descent" if frames.notes else NAMES.get(optimizer.name, optimizer.name.replace("-", " "))
     rate = None if frames.rates is None else frames.rates[np.isfinite(frames.rates)]
-    if rate is None or not len(rate) or not (frames.notes or run.optimizer.first_order):
+    if rate is None or not len(rate) or not (frames.notes or optimizer.first_order):
         return name
     constant = np.ptp(rate) <= 1e-12 * abs(rate[0])
     return f"{name}, learning rate {rate[0]:.3g}" if constant else name
@@ -252,12 +265,12 @@ def _curve(history: History, name: str, rows: Array) -> Float | None:
     return np.stack([history.number[known], values[known]])
 
 
-def _by_gradient_descent(run: Run, about: Around | None, frames: Frames) -> Frames | None:
+def _by_gradient_descent(fit: Shown, about: Around | None, frames: Frames) -> Frames | None:
     """The walk of gradient descent to the same minimum, in closed form."""
-    start, end = frames.weights[0], run.model.weights
-    if about is None or not run.outcome.converged or end.size > MAX_WEIGHTS:
+    start, end = frames.weights[0], fit.model.weights
+    if about is None or not fit.converged or end.size > MAX_WEIGHTS:
         return None
-    walk = descended(start, end, about.hessian(end), run.loss)
+    walk = descended(start, end, about.hessian(end), fit.loss)
     if walk is None:
         return None
     if about.exact:
@@ -266,7 +279,7 @@ def _by_gradient_descent(run: Run, about: Around | None, frames: Frames) -> Fram
         losses = np.array([about.value(w) for w in walk.weights])
         how = f"from the curvature at the end; that and the losses are of {about.points.description}"
     note = (
-        f"{run.optimizer.name} took {_steps(len(run.history) - 1)}; shown is how gradient descent would have gone, "
+        f"{fit.optimizer.name} took {_steps(len(fit.history) - 1)}; shown is how gradient descent would have gone, "
         f"at its best constant learning rate {walk.rate:.3g}: {_steps(int(walk.steps[-1]))}, "
         f"computed in closed form {how}{'' if len(walk.steps) > walk.steps[-1] else ', not all of them drawn'}"
     )

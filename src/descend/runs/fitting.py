@@ -120,7 +120,7 @@ def fit(
         walk = walk if units is None else _in_units_of_data(walk, units)
         walk = walk if watch is None else watch(walk)
         walk = watched(walk, steps, time_limit) if progress else walk
-        history, last, lost = recorded(walk, names_of(made), every)
+        history, last, lost = recorded(walk, made.weight_names, every)
         ended = Ended(history, last, chosen, (*said, *lost), standardises=units is not None)
         return _explained(made, ended, objective, units, in_batches, Origin(data, y, problem))
     finally:
@@ -145,11 +145,6 @@ def _in_units_of_data(walk: Iterator[Step], units: Coordinates) -> Iterator[Step
         with np.errstate(over="ignore", invalid="ignore"):  # of a walk that leaves for infinity
             weights = units.to_original(step.weights)
         yield step._replace(weights=weights)
-
-
-def names_of(problem: Problem) -> tuple[str, ...]:
-    """One name per weight, the intercept's last."""
-    return (*problem.feature_names, *(["(intercept)"] if problem.objective.intercept else []))
 
 
 def recorded(
@@ -207,7 +202,7 @@ def _explained(
     last = ended.last
     there = last if units is None else last._replace(weights=units.to_descent(last.weights))
     try:
-        details = explain(objective, ended.optimizer, ended.history, there, names_of(made), in_batches)
+        details = explain(objective, ended.optimizer, ended.history, there, made.weight_names, in_batches)
         return finished(made, replace(ended, details=details), origin)
     except EngineLostError as error:  # the walk is over: what needs no rows is still there
         lost = last._replace(outcome=Outcome.LOST)
@@ -242,7 +237,7 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
         ended.outcome,
         ended.optimizer,
         rows,
-        problem.notes,
+        list(problem.notes),
         said,
         errors,
         problem if encoding is None else None,
@@ -289,7 +284,7 @@ def model_of(
         "descend": __version__,
         "outcome": ended.outcome.value,
         "optimizer": ended.optimizer.name,
-        "penalty": {"name": penalty.name, **vars(penalty)},
+        "penalty": penalty.to_dict(),
         "steps": last.number,
         "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
         "seconds": last.seconds,

@@ -159,6 +159,11 @@ class Problem:
         return _over(from_arrays(data, y, sample_weight, offset, options))
 
     @property
+    def weight_names(self) -> tuple[str, ...]:
+        """One name for each row of the weights, the intercept's last."""
+        return (*self.feature_names, *(["(intercept)"] if self.objective.intercept else []))
+
+    @property
     def loss(self) -> Loss:
         """What is minimised, without the penalty."""
         return self.objective.loss

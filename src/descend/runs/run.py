@@ -12,11 +12,13 @@ from descend.descent.first_order import Optimizer
 from descend.descent.history import History
 from descend.descent.stopping import Outcome
 from descend.doors import door
+from descend.engines.arrays import ArraySource
 from descend.engines.matrix import like_tensor
 from descend.errors import DescendError
 from descend.models.inference import Summary, summarise_model
 from descend.models.metrics import Metrics
 from descend.models.model import Model
+from descend.models.top_losses import TopLosses, top_losses
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Sample, sample_of
 from descend.runs.problem import Problem, ProblemOptions
@@ -146,9 +148,19 @@ class Run:
         >>> film.frames, film.picture
         (101, 'line')
         """
-        from descend.pictures.filming import film_of_run
+        from descend.pictures.filming import Shown, film_of_fit
 
-        return film_of_run(self, interval)
+        shown = Shown(
+            self.model,
+            self.history,
+            self.optimizer,
+            self.loss,
+            self.outcome.converged,
+            f"{self}. {self.details}" if self.details else str(self),
+            self.sample,
+            self.quadratic,
+        )
+        return film_of_fit(shown, interval)
 
     def plot(self, *, ax: Any = None) -> Any:
         """The model on (a sample of) the training rows; drawn on `ax` or new Axes, returns them.
@@ -206,15 +218,27 @@ class Run:
             raise DescendError("`plot_confusion` needs a classification; this model predicts numbers.")
         return plot_confusion(metrics[-1].confusion, self.model.classes or (), ax=ax)
 
+    def top_losses(self, count: int = 10) -> TopLosses:
+        """The `count` training rows that the model gets most wrong, of a table those of a sample; see `plot_top_losses`.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> worst = descend.fit(x, y, intercept=False).top_losses(2).rows
+        >>> [row.row for row in worst], worst[0].loss > worst[1].loss
+        ([50, 52], True)
+        """
+        source = None if self.problem is None else self.problem.session.source
+        arrays = source if isinstance(source, ArraySource) else None
+        return top_losses(self.model, count, source=arrays, sample=None if arrays else self.sample)
+
     def plot_top_losses(self, count: int = 10, *, ax: Any = None) -> Any:
         """The `count` training rows that the model gets most wrong, of a table those of a sample.
 
         Drawn on `ax` or new Axes, which are returned.
         """
-        from descend.models.top_losses import top_losses
         from descend.pictures.plots import plot_top_losses
 
-        worst = top_losses(self, count)
+        worst = self.top_losses(count)
         labels, losses, holds = worst.columns()
         return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", ax=ax)
 
