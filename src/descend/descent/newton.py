@@ -7,14 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from descend.descent.backtracking import UNTOLD
 from descend.descent.first_order import Optimizer, Update
 from descend.descent.lbfgs import LBFGS, Pairs
 from descend.engines.matrix import Float
 from descend.objectives.newton_steps import NewtonStep, sampled_step
 from descend.objectives.objective import CLOSED_FORM, GRADIENT, HESSIAN, SMOOTH_PENALTY, Objective
-
-UNTOLD = 1e-14
-"""Losses that differ by a smaller share of their magnitude than this are too close for float64 to tell apart: gradients decide."""
 
 
 @dataclass(frozen=True)

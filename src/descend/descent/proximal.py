@@ -7,14 +7,13 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from descend.descent.backtracking import UNTOLD
 from descend.descent.first_order import Optimizer, Update
 from descend.descent.schedules import Rate, check_rate
 from descend.engines.matrix import Float
 from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.objective import GRADIENT, MOMENTS_COLUMNS, Objective
 
-UNTOLD = 1e-14
-"""Losses that differ by a smaller share than this are too close for float64 to tell apart."""
 LOOK_UP, HALVINGS = 10, 60
 """Without a bound a higher rate is tried every so many steps; how often a rate is lowered at most."""
 SETTLED, MOST_FREE = 5, 512
@@ -126,7 +125,7 @@ class ProximalGradient(Optimizer):
             settled=state.settled + 1 if same else 0,
             wait=state.wait if same else SETTLED,
         )
-        return Update(there, state, rate, stalled=reach <= UNTOLD * abs(loss))
+        return Update(there, state, rate, stalled=reach <= UNTOLD * objective.magnitude(loss))
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ class _Ahead:
         if not np.isfinite(value):
             return 0.0
         above = value - self.value - float(np.vdot(self.gradient, there - self.y))
-        if above <= UNTOLD * abs(self.value):
+        if above <= UNTOLD * self.objective.magnitude(self.value):
             return np.inf
         return 0.5 * float(np.vdot(move, move)) / above
 
@@ -229,9 +228,10 @@ def polished(objective: Objective, w: Float, units: Coordinates | None) -> Polis
     move[rows] = step.reshape(len(rows), *w.shape[1:])
     there = w + units.to_original(move)
     value, new = objective.value_and_gradient(there)
-    if value <= loss + UNTOLD * abs(loss) and np.linalg.norm(new) <= 0.5 * np.linalg.norm(s):
+    untold = UNTOLD * objective.magnitude(loss)
+    if value <= loss + untold and np.linalg.norm(new) <= 0.5 * np.linalg.norm(s):
         return Polished(there)
-    return Polished(w, stalled=True) if abs(float(g @ step)) <= UNTOLD * abs(loss) else None
+    return Polished(w, stalled=True) if abs(float(g @ step)) <= untold else None
 
 
 def _solved(H: Float, g: Float) -> Float:

@@ -433,7 +433,7 @@ def diagnose(
     target
         The column to predict.
     loss
-        squared-error, logistic or cross-entropy; the target tells unless given.
+        squared-error, huber, poisson, logistic or cross-entropy; the target tells unless given.
     l2
         Strength of the L2 penalty, as for `descend fit`.
     class_weight

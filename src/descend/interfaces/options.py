@@ -52,7 +52,7 @@ class DescentOptions:
     """How to descend, and when to stop."""
 
     loss: str | None = None
-    "squared-error, logistic or cross-entropy; the target tells unless given."
+    "squared-error, huber, poisson, logistic or cross-entropy; the target tells unless given."
     optimizer: str = "auto"
     "auto, exact, newton, lbfgs, gradient-descent, adam or local-steps."
     learning_rate: float | None = None

@@ -143,8 +143,7 @@ def _remaining(
     about = "" if quadratic else "about "
     if excess <= NEGLIGIBLE * state.best and last.outcome not in (Outcome.STALLED, Outcome.CONVERGED):
         return "The loss is the best there is, to six digits."
-    what = "loss" if objective.loss.best_is_zero else "deviance"
-    far = f"The {what} is {about}{above(state.best, excess)}"
+    far = f"The {_measure(objective)} is {about}{above(state.best, excess)}"
     if last.outcome is Outcome.CONVERGED:
         return f"{far}: lower `tolerance` (`--tolerance`), or standardise the columns."
     if rate is None or in_batches or not isinstance(optimizer, GradientDescent):
@@ -168,9 +167,15 @@ def _with_kinks(objective: Objective, last: Step) -> str:
     far = objective.excess(last.weights)
     if last.loss is None or last.outcome is Outcome.CONVERGED or not np.isfinite(far):
         return ""
-    if far <= NEGLIGIBLE * last.loss:
+    loss = objective.deviance(last.loss)
+    if far <= NEGLIGIBLE * loss:
         return "The loss is the best there is, to six digits." if last.outcome is not Outcome.STALLED else ""
-    return f"The loss is at most {above(max(last.loss - far, 0.0), min(far, last.loss))}."
+    return f"The {_measure(objective)} is at most {above(max(loss - far, 0.0), min(far, loss))}."
+
+
+def _measure(objective: Objective) -> str:
+    """What is said to be above the best: the deviance where the loss itself may be zero or negative."""
+    return "loss" if objective.loss.best_is_zero else "deviance"
 
 
 def _state(objective: Objective, last: Step) -> Recurrence:

@@ -68,13 +68,13 @@ def lr_find(
     """Try learning rates from `smallest` to `largest`, one step each, and suggest one.
 
     Step k takes the rate `smallest * (largest / smallest)**(k / (points - 1))`; the test ends where the loss is 4
-    times its best, both less what no weights could do without. Suggested is the rate at which the loss falls most steeply on the logarithmic axis, in batches,
-    which are noisy, a tenth of that of the lowest loss, and at most half the limit. Without bounds they span six
-    decades about the safe rate. `data`, `y` and `problem` are those of `fit`; `batch_size` steps on batches, whose
-    losses are smoothed from that of all rows on. `optimizer` is gradient descent or Adam, by name or as an object,
-    whose own rate is not used; `points` is at least 10; `start` holds the first weights, zeros unless given. Raises
-    `DescendError` for an optimizer without a learning rate, and for bounds that are none. Smith, Cyclical Learning
-    Rates (2017), section 3.3.
+    times its best, both less what no weights could do without. Suggested is the rate at which the loss falls most
+    steeply on the logarithmic axis; in batches, which are noisy, and of counts, whose curvature has no bound, a tenth of
+    that of the lowest loss; and at most half the limit. Without bounds they span six decades about the safe rate.
+    `data`, `y` and `problem` are those of `fit`; `batch_size` steps on batches, whose losses are smoothed from that of
+    all rows on. `optimizer` is gradient descent or Adam, by name or as an object, whose own rate is not used; `points`
+    is at least 10; `start` holds the first weights, zeros unless given. Raises `DescendError` for an optimizer without
+    a learning rate, and for bounds that are none. Smith, Cyclical Learning Rates (2017), section 3.3.
 
     >>> import descend
     >>> x, y = descend.make_line(100, seed=0)
@@ -107,7 +107,7 @@ def lr_find(
     return LearningRates(
         rates,
         losses,
-        _suggestion(rates, losses, limit, batch_size is not None),
+        _suggestion(rates, losses, limit, batch_size is not None or objective.searches),
         limit,
         objective.exact and not batch_size,
     )
@@ -157,9 +157,9 @@ def _endless(objective: Objective, batch_size: int | None) -> Any:
         epoch += 1
 
 
-def _suggestion(rates: Float, losses: Float, limit: float | None, in_batches: bool) -> float:
-    """Where the loss falls most steeply, in batches a tenth of where it is lowest; at most half the limit."""
-    if in_batches or len(rates) < 3:
+def _suggestion(rates: Float, losses: Float, limit: float | None, careful: bool) -> float:
+    """Where the loss falls most steeply, to be `careful` a tenth of where it is lowest; at most half the limit."""
+    if careful or len(rates) < 3:
         found = 0.1 * float(rates[int(np.argmin(losses))])
     else:
         found = float(rates[int(np.argmin(np.gradient(losses, np.log(rates))))])

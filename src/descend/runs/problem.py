@@ -111,9 +111,10 @@ class Problem:
         """From arrays, or from a table (file, files, DataFrame) and the name of its `target`.
 
         Of arrays `data` has shape (rows, features), dense, CSR or a tensor, and `y` and `sample_weight` (rows,),
-        weights of at least 0; `offset`, (rows,), is added to the linear predictor. `columns`, a `Columns`, says what the data of a table should not decide. `loss` is a
-        name ("squared-error", "logistic", "cross-entropy"), an object or a function of torch tensors; unless given
-        it is squared error for arrays, while a table's target tells. `penalty` is a number, the alpha of `L2`, or an
+        weights of at least 0; `offset`, (rows,), is added to the linear predictor. `columns`, a `Columns`, says what
+        the data of a table should not decide. `loss` is a name ("squared-error", "huber", "poisson", "logistic",
+        "cross-entropy"), an object or a function of torch tensors; unless given it is squared error for arrays, while a
+        table's target tells. `penalty` is a number, the alpha of `L2`, or an
         object; unless given there is none, but for a table with classes 1 / rows. With `intercept` a last weight is
         added to every prediction. `valid` says which rows are held out: None, a fraction (by a hash of `seed`, file
         and row), "last:" and a fraction for the last rows in order, `(x, y)`, or a table. `class_weight="balanced"`
