@@ -18,6 +18,9 @@ FITS = {
     "three newton": ("three", "newton", {"steps": 3}),
     "three lbfgs": ("three", "lbfgs", {"steps": 4}),
     "three descent": ("three", "gradient-descent", {"steps": 4}),
+    "counts newton": ("two", "newton", {"loss": "poisson"}),
+    "counts descent": ("two", "gradient-descent", {"loss": "poisson", "steps": 4}),
+    "outliers lbfgs": ("line", "lbfgs", {"loss": descend.HuberLoss(0.3), "steps": 4}),
 }
 
 
