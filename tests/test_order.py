@@ -152,6 +152,52 @@ def test_nobody_asks_an_objective_for_its_kind(path):
             assert not asked & KINDS, f"{name_of(path)}:{node.lineno}: let the objective answer"
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "runs"], ids=name_of)
+def test_what_runs_are_made_of_is_not_changed_afterwards(path):
+    """Only a part's own methods set its attributes: contract D."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            continue
+        for target in (t for one in targets for t in ast.walk(one)):
+            if isinstance(target, ast.Attribute) and isinstance(target.ctx, ast.Store):
+                own = isinstance(target.value, ast.Name) and target.value.id == "self"
+                assert own, f"{name_of(path)}:{target.lineno}: give it when the part is made"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_begins_with_an_underscore_stays_in_its_module(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("descend"):
+            private = [n.name for n in node.names if n.name.startswith("_") and not n.name.startswith("__")]
+            assert not private, f"{name_of(path)} imports {private}"
+
+
+def test_a_fit_of_a_file_goes_through_six_rooms():
+    """And each calls those above it in the list, as the imports do: the way is from `runs` to `runs`."""
+    code = """
+import sys
+from pathlib import Path
+import descend
+
+root, rooms = Path(descend.__file__).parent, set()
+
+def visited(frame, event, arg):
+    path = Path(frame.f_code.co_filename)
+    if event == "call" and path.is_relative_to(root) and path.parent != root:
+        if frame.f_code.co_name != "<module>":
+            rooms.add(path.relative_to(root).parts[0])
+
+sys.setprofile(visited)
+for target in ("body_mass_g", "species"):
+    descend.fit("examples/penguins.csv", target=target, engine=descend.Serial())
+sys.setprofile(None)
+print(*sorted(rooms))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"runs", "tables", "engines", "objectives", "descent", "models"}
+
+
 def test_few_attributes_are_looked_for_by_name():
     """What is ours is declared on a base class; what stays asks about other libraries' objects."""
     asked = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -144,7 +144,7 @@ def _sweep(
     return rates[: len(losses)], np.array(losses)
 
 
-def _endless(objective: Objective, batch_size: int | None) -> Any:
+def _endless(objective: Objective, batch_size: int | None) -> Iterator[Objective]:
     """The objective again and again, or batch after batch, epoch after epoch."""
     if batch_size is None:
         while True:

@@ -43,11 +43,21 @@ class Instalments(Protocol):
         """Learn from a chunk; the weights in the units of the data, and the loss there."""
 
 
-def instalments(loss: Loss, intercept: bool, columns: int, **settings: Any) -> Instalments:
-    """Sums where moments are enough, else passes; `settings` are those of `Passes`."""
+def instalments(
+    loss: Loss,
+    intercept: bool,
+    columns: int,
+    *,
+    optimizer: Optimizer,
+    outputs: int | None = None,
+    batch_size: int | None = None,
+    standardize: bool = True,
+    seed: int = 0,
+) -> Instalments:
+    """Sums where moments are enough, else passes, which the settings are of."""
     if has_closed_form(loss, columns):
         return Sums(intercept)
-    return Passes(loss, intercept, **settings)
+    return Passes(loss, intercept, optimizer, outputs, batch_size, standardize, seed)
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from descend.descent.history import Step
 
@@ -43,19 +42,19 @@ def describe(step: Step, limit: int | None, time_limit: float | None) -> str:
     return ", ".join(words)
 
 
-def _plain(walk: Iterator[Step], *limits: Any) -> Iterator[Step]:
+def _plain(walk: Iterator[Step], limit: int | None, time_limit: float | None) -> Iterator[Step]:
     last = time.monotonic()
     for step in walk:
         if time.monotonic() - last >= PLAIN_SECONDS:
             last = time.monotonic()
-            print(describe(step, *limits), file=sys.stderr, flush=True)
+            print(describe(step, limit, time_limit), file=sys.stderr, flush=True)
         yield step
 
 
-def _live(walk: Iterator[Step], *limits: Any) -> Iterator[Step]:
+def _live(walk: Iterator[Step], limit: int | None, time_limit: float | None) -> Iterator[Step]:
     from rich.console import Console
 
     with Console(stderr=True).status("reading the data") as status:
         for step in walk:
-            status.update(describe(step, *limits))
+            status.update(describe(step, limit, time_limit))
             yield step

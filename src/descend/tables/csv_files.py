@@ -22,7 +22,7 @@ from polars.selectors import by_name
 
 from descend.errors import DataError
 from descend.files import TemporaryFile
-from descend.tables.files import CHUNK, MISSING, NOT_UTF8, TableFile, _is_number, reading
+from descend.tables.files import CHUNK, MISSING, NOT_UTF8, TableFile, is_number, reading
 
 SEPARATORS = ";\t|,"  # the comma last: it also stands in numbers and sentences
 SNIFF_ROWS, INFER_ROWS, DATE_ROWS = 100, 10_000, 100
@@ -135,7 +135,7 @@ class CsvFile(TableFile):
 
         A mark further on is then a `TypeConflict`, never a number.
         """
-        if any(map(_is_number, self.missing)) or not _all_numbers(types):
+        if any(map(is_number, self.missing)) or not _all_numbers(types):
             return None
         seen = self._unmarked_types
         fit = all(

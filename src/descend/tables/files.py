@@ -296,7 +296,7 @@ class TypeConflict(DataError):
     def __init__(self, column: str, cell: str, label: str) -> None:
         why = "which does not fit the rows before it"
         how = f"If it stands for a missing value, add it to the `missing` cells (--missing {cell!r})"
-        if cell != cell.strip() and _is_number(cell.strip()):
+        if cell != cell.strip() and is_number(cell.strip()):
             why, how = "a number with spaces around it", "Take away the spaces"
         super().__init__(f"column `{column}` of {label!r} holds {cell!r}, {why}. {how}.")
         self.column, self.cell, self.label = column, cell, label
@@ -336,7 +336,7 @@ def first_line(message: str) -> str:
     return (message.strip().splitlines() or ["no reason is known"])[0].rstrip(".:")
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     """Whether a cell would be read as a number; NaN means missing anyway."""
     try:
         return not math.isnan(float(cell))
