@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from own_losses import Gamma
+from own_losses import Gamma, SquaredHinge
 
 import descend
 
@@ -68,6 +68,9 @@ CASES = {
         "marital",
         {"columns": descend.Columns(features=["job", "day", "month"], categorical=["day"])},
     ),
+    "penguins, Huber": lambda: (penguins("body_mass_g"), "body_mass_g", {"loss": descend.HuberLoss(200.0)}),
+    "bank, a count": lambda: (bank("campaign"), "campaign", {"loss": "poisson"}),
+    "bank, classes without probabilities": lambda: (bank("deposit"), "deposit", {"loss": SquaredHinge()}),
     "penguins, a number by a log link": lambda: (penguins("body_mass_g"), "body_mass_g", {"loss": Gamma()}),
     "dates, truths and quotes": lambda: (campaign(), "deposit", {}),
     "dates, truths and quotes, a number": lambda: (campaign(), "age", {}),

@@ -155,6 +155,25 @@ def test_a_loss_that_is_listed_is_saved_with_its_settings(tmp_path, monkeypatch)
         descend.load(tmp_path / "m.json")
 
 
+def test_settings_of_a_loss_come_back(tmp_path):
+    x, y = RNG.normal(size=(50, 2)), RNG.standard_t(2, size=50)
+    run = descend.fit(x, y, loss=descend.HuberLoss(0.1))
+    run.save(tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text())["loss"] == {"name": "huber", "delta": 0.1}
+    again = descend.load(tmp_path / "m.json")
+    assert again.loss == descend.HuberLoss(0.1)
+    np.testing.assert_array_equal(again.predict(x), run.predict(x))
+
+
+def test_a_loss_without_settings_is_its_name(tmp_path):
+    x = RNG.normal(size=(50, 2))
+    y = RNG.poisson(np.exp(x[:, 0]))
+    run = descend.fit(x, y, loss="poisson")
+    run.save(tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text())["loss"] == "poisson"
+    np.testing.assert_allclose(descend.load(tmp_path / "m.json").predict(x), np.exp(x @ run.weights[:2] + run.weights[2]))
+
+
 def test_classes_without_probabilities():
     model = Model(SquaredHinge(), np.array([1.0, 0.5]), True, ("x",), ("no", "yes"))
     assert model.predict([[-1.0], [0.0]]).tolist() == ["no", "yes"]

@@ -17,6 +17,7 @@ from test_published import LINEAR, entry, printed
 import descend
 from descend import Columns, DescendError
 from descend.interfaces.cli import main
+from descend.models.inference import summarise_model
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(250, 3)) * [1.0, 20.0, 0.1] + [0.0, 300.0, -1.0]
@@ -60,6 +61,51 @@ def test_logistic_and_softmax():
     summary = descend.fit(X, y, loss="cross-entropy", tolerance=1e-10).summary()
     assert {e.label for e in summary.estimates} == {"1", "2"}
     beside(summary, fitted, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["array", "table"])
+def test_counts(kind):
+    y = RNG.poisson(np.exp(Z + 0.5))
+    fitted = sm.GLM(y, ONES, sm.families.Poisson()).fit(tol=1e-14)
+    if kind == "array":
+        run = descend.fit(X, y, loss="poisson", tolerance=1e-12)
+    else:
+        frame = pl.DataFrame({f"x{i}": X[:, i] for i in range(3)} | {"y": y})
+        run = descend.fit(frame, target="y", loss="poisson", penalty=0, tolerance=1e-12)
+    summary = run.summary()
+    beside(summary, fitted, 1e-8)
+    assert summary.statistic == "z"
+    assert summary.figures["deviance"] == pytest.approx(fitted.deviance, rel=1e-10)
+    assert summary.figures["Pearson chi2"] == pytest.approx(fitted.pearson_chi2, rel=1e-10)
+    assert summary.figures["degrees of freedom"] == fitted.df_resid
+    assert summary.figures["dispersion"] == pytest.approx(fitted.pearson_chi2 / fitted.df_resid)
+    assert summary.note is None
+    assert "residual standard error" not in str(summary)
+
+
+def test_counts_that_vary_more_than_poissons_are_told_with_the_factor_of_their_errors():
+    y = RNG.negative_binomial(1.0, 1.0 / (1.0 + np.exp(Z + 0.5)))
+    fitted = sm.GLM(y, ONES, sm.families.Poisson()).fit(tol=1e-14, scale="X2")
+    summary = descend.fit(X, y, loss="poisson", tolerance=1e-12).summary()
+    factor = np.sqrt(summary.figures["dispersion"])
+    assert factor > 1.3
+    np.testing.assert_allclose(factor * columns(summary)[1], fitted.bse, rtol=1e-8)
+    assert f"these errors are too small. Multiply them by {factor:.3g}, the root of it." in str(summary)
+    assert descend.fit(X, y, loss="poisson", penalty=0.1).summary().figures == {}
+
+
+def test_huber_has_robust_errors(tmp_path):
+    y = Z + RNG.standard_t(2, size=250)
+    run = descend.fit(X, y, loss=descend.HuberLoss(0.8), tolerance=1e-10)
+    w, e = run.weights, y - ONES @ run.weights
+    psi, curved = np.clip(e, -0.8, 0.8), np.abs(e) <= 0.8  # Huber, Robust Statistics (1981), 7.6
+    inverse = np.linalg.inv(ONES[curved].T @ ONES[curved])
+    C = inverse @ (ONES.T * psi**2) @ ONES @ inverse
+    summary = run.summary()
+    np.testing.assert_allclose(columns(summary)[1], np.sqrt(C.diagonal()), rtol=1e-8)
+    assert summary.figures == {}
+    run.save(tmp_path / "m.json")
+    assert str(summarise_model(descend.load(tmp_path / "m.json"))) == str(summary)
 
 
 def test_a_loss_without_a_likelihood_has_robust_errors_and_no_residual_standard_error():

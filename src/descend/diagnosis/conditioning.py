@@ -72,12 +72,17 @@ class Conditioning:
     curvatures: Curvatures | None = field(repr=False)
     """At the minimum; of squared error everywhere. None of very many weights."""
     bound: float
-    """No curvature exceeds it, at any weights."""
+    """No curvature exceeds it, at any weights; infinity where nothing does, of counts for example."""
     exact: bool
     """Whether the loss is a quadratic, so that nothing is an estimate."""
     plans: tuple[Plan, ...] = ()
     here: Curvatures | None = field(default=None, repr=False)
     """At the weights of the run, where there is one and the curvature is not the same everywhere."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a bound of the curvatures holds."""
+        return self.bound < math.inf
 
     @property
     def condition_number(self) -> float:
@@ -92,7 +97,10 @@ class Conditioning:
         return self.curvatures.smallest if self.curvatures else math.nan
 
     def limit(self, momentum: float = 0.0) -> float:
-        """The largest learning rate that is certain not to diverge; with momentum so for squared error alone."""
+        """The largest learning rate that is certain not to diverge; with momentum so for squared error alone.
+
+        0 where no bound holds: then no rate is certain.
+        """
         return GradientDescent(momentum=momentum).rate_limit(self.bound)
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,11 +136,12 @@ def conditionings(
 ) -> list[Conditioning]:
     """The conditioning in each of some coordinates, by name: two passes at most, none for squared error.
 
-    `weights` are those of a run. Gradient descent is planned from zero weights.
+    `best` is how far the best loss is above the least that the rows allow; `weights` are those of a run. Gradient
+    descent is planned from zero weights; where no bound holds for the curvatures that are expected or met at the end.
     """
     exact, several = objective.exact, [*coordinates.values()]
     if optimum.size > NEWTON_LIMIT:
-        bounds = [bound_in(objective, moments, to) for to in several]
+        bounds = [math.inf if objective.searches else bound_in(objective, moments, to) for to in several]
         return [
             Conditioning(name, None, bound, exact) for name, bound in zip(coordinates, bounds, strict=True)
         ]
@@ -143,20 +152,22 @@ def conditionings(
     made = []
     for name, curvatures, at_weights in zip(coordinates, found, here, strict=True):
         to = coordinates[name]
-        bound = curvatures.largest if exact else bound_in(objective, moments, to)
+        high = curvatures.largest if exact else bound_in(objective, moments, to)
+        bound = math.inf if objective.searches else high
+        high = max(high, curvatures.largest) if objective.searches else high
         distance = -curvatures.directions.T @ to.to_original(optimum).ravel()
-        plans = _plans(curvatures, distance, best, bound)
+        plans = _plans(curvatures, distance, best, high)
         made.append(Conditioning(name, curvatures, bound, exact, plans, at_weights))
     return made
 
 
-def _plans(curvatures: Curvatures, distance: Float, best: float, bound: float) -> tuple[Plan, ...]:
+def _plans(curvatures: Curvatures, distance: Float, best: float, high: float) -> tuple[Plan, ...]:
     """The automatic and the best constant rate, without and with Nesterov's momentum.
 
-    Within the bound none of them swings or climbs, as Polyak's faster momentum may: `fit` would take its
+    Within the bound `high` none of them swings or climbs, as Polyak's faster momentum may: `fit` would take its
     climb for divergence. Nesterov, Introductory Lectures on Convex Optimization (2004), 2.1.15 and 2.2.1.
     """
-    smallest, high = curvatures.smallest, bound or 1.0
+    smallest, high = curvatures.smallest, high or 1.0
     share = math.sqrt(max(smallest / high, 1e-10))
     ways = (
         ("automatic", 1.0 / high, 0.0),

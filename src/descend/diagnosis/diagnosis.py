@@ -19,6 +19,7 @@ from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.errors import DescendError
 from descend.objectives.coordinates import Coordinates
+from descend.objectives.losses import Loss
 from descend.objectives.objective import MOMENTS_COLUMNS, Objective
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Around, Sampled, sample_of
@@ -52,23 +53,31 @@ class Suboptimality:
     """Of the run, or predicted of gradient descent."""
     optimizer: str = "gradient-descent"
     steps: int = 0
+    saturated: float = 0.0
+    """The loss where each row has its own best prediction: 0 for most losses. Shares are of what is above it."""
 
     @property
     def excess(self) -> float | None:
-        """The share by which `loss` is above the best; None where the best is zero."""
-        return None if self.loss is None or self.is_nil else max(self.loss / self.best - 1.0, 0.0)
+        """The share by which `loss` is above the best; None where the best cannot be better."""
+        if self.loss is None or self.is_nil:
+            return None
+        return max((self.loss - self.saturated) / (self.best - self.saturated) - 1.0, 0.0)
 
     @property
     def is_nil(self) -> bool:
-        """Whether the best loss is zero, but for rounding."""
-        return self.best <= 1e-12 * self.constant
+        """Whether the best loss fits every row, but for rounding."""
+        return self.is_least(self.best)
+
+    def is_least(self, loss: float) -> bool:
+        """Whether a loss is the least that there is, but for rounding."""
+        return loss - self.saturated <= 1e-12 * (self.constant - self.saturated)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What `diagnose` finds; prints as a page. `given` are the coordinates of the data, `standardised` the others.
 
-    `target`, `loss` and `penalty` (its alpha) say what is minimised, over `rows` rows and `columns` columns, of a
+    `target`, `loss` (a name; `minimised` is the object) and `penalty` (its alpha) say what is minimised, over `rows` rows and `columns` columns, of a
     `table` or of arrays, with or without an `intercept`. `gap` is how good the loss can get and how far a run is from
     that; `findings` are what is remarkable about the columns; `notes` what a reader should know. `forecast` and
     `scene` are what `plot` and `surface` draw.
@@ -80,7 +89,7 @@ class Diagnosis:
     """
 
     target: str
-    loss: str
+    minimised: Loss = field(repr=False)
     penalty: float
     rows: int
     columns: int
@@ -101,14 +110,23 @@ class Diagnosis:
     scene: Scene | None = field(default=None, repr=False, compare=False)
 
     @property
+    def loss(self) -> str:
+        """The name of the loss."""
+        return self.minimised.name
+
+    @property
     def descent(self) -> Conditioning:
         """The coordinates that `fit` steps in: those given of arrays, standardised ones of a table."""
         return self.standardised if self.standardises else self.given
 
     @property
     def unbounded(self) -> bool:
-        """Whether the weights would run to infinity: classes that can be told apart, and no penalty."""
-        return not self.penalty and any(f.kind == "separation" for f in self.findings)
+        """Whether the weights would run to infinity: classes of a likelihood that can be told apart, and no penalty."""
+        return (
+            not self.penalty
+            and self.minimised.likelihood
+            and any(f.kind == "separation" for f in self.findings)
+        )
 
     @property
     def condition_number(self) -> float:
@@ -117,7 +135,10 @@ class Diagnosis:
 
     @property
     def learning_rate_limit(self) -> float:
-        """The largest learning rate of gradient descent that is certain not to diverge where `fit` steps."""
+        """The largest learning rate of gradient descent that is certain not to diverge where `fit` steps.
+
+        0 where no bound of the curvature holds, of counts for example: `fit` then searches for one.
+        """
         return self.descent.limit()
 
     @property
@@ -130,6 +151,8 @@ class Diagnosis:
         from descend.diagnosis.text import as_plain
 
         gap = {**vars(self.gap), "excess": self.gap.excess}
+        if self.minimised.best_is_zero:
+            del gap["saturated"]
         return {
             "target": self.target,
             "loss": self.loss,
@@ -299,7 +322,8 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
     else:
         ways = {GIVEN: own, STANDARDISED: Coordinates.of(objective).inverse}
     weights = None if run is None else run.model.weights
-    met = {t.name: t for t in conditionings(objective, moments, optimum, gap.best, weights, ways)}
+    above = gap.best - gap.saturated
+    met = {t.name: t for t in conditionings(objective, moments, optimum, above, weights, ways)}
     standardises = encoding is not None or (run is not None and run.standardises)
     conditioning = met[STANDARDISED if standardises else GIVEN]
     expected = forecast(conditioning, gap.best, steps)
@@ -309,7 +333,7 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
         gap = replace(gap, loss=float(expected.curves["automatic"][-1]), steps=steps)
     return Diagnosis(
         encoding.target.name if encoding else "y",
-        objective.loss.name,
+        objective.loss,
         float(objective.penalty.to_dict().get("alpha", 0.0)),
         objective.rows,
         columns,
@@ -347,6 +371,7 @@ def _best(objective: Objective, run: Run | None) -> tuple[Float, Suboptimality]:
             best, optimum = loss, run.model.weights
     penalty = objective.penalty_value(optimum)
     constant, reached = objective.constant_loss, last.outcome.converged
+    found["saturated"] = objective.best_loss
     return optimum, Suboptimality(best, constant, penalty, way.name, seconds, reached, **found)
 
 
@@ -411,7 +436,8 @@ def _findings(case: Case, moments: Moments) -> list[Finding]:
     ]
     if case.classes is not None and case.shares is not None:
         apart = separation(objective)
-        found += separated_classes(subject, splitting, apart, not objective.penalty.is_zero)
+        stops = not (objective.penalty.is_zero and objective.loss.likelihood)
+        found += separated_classes(subject, splitting, apart, stops)
         found += imbalance(case.shares, case.classes, target, subject.table)
     return found + about_columns(subject)
 

@@ -33,6 +33,12 @@ class Forecast:
     exact: bool
     """Whether the prediction is exact, rather than of the quadratic about the best weights."""
 
+    @property
+    def ceiling(self) -> float:
+        """Up to where losses are drawn: of a setting that first climbs three times the start, two falls above it below 0."""
+        start = max(float(curve[0]) for curve in self.curves.values())
+        return 3 * start if self.best >= 0 else start + 2 * (start - self.best)
+
 
 def forecast(conditioning: Conditioning, best: float, steps: int) -> Forecast | None:
     """Of each of the planned settings, from zero weights; None where none is planned."""
@@ -55,6 +61,9 @@ def forecast_of_run(
     known = np.flatnonzero(np.isfinite(history.loss))
     rows = known[_thinned(np.arange(len(known)))]
     distance = (to.to_original(history.weights[0]) - to.to_original(optimum)).ravel()
+    rates = history.learning_rate[np.isfinite(history.learning_rate)]
+    if np.ptp(rates):  # it was searched for
+        return None
     rate = float(history.learning_rate[0])
     way = Recurrence(
         conditioning.curvatures, conditioning.curvatures.directions.T @ distance, best, optimizer, rate

@@ -23,7 +23,7 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.files import replacing
 from descend.models.metrics import FIGURES, Metrics
-from descend.objectives.losses import SquaredError
+from descend.objectives.losses import Loss
 from descend.pictures import page
 from descend.pictures.film import Film
 from descend.pictures.panels import rgb
@@ -40,11 +40,13 @@ PACKAGES = ("numpy", "scipy", "polars")
 PRINTED = "addEventListener('beforeprint',()=>{film.pause();film.seek(film.frames-1)})"
 """On paper the film stands at its end."""
 
-LOSSES = {
-    "squared-error": "squared error: a number is predicted",
-    "logistic": "logistic loss: the probability of one of two classes is predicted",
-    "cross-entropy": "cross entropy: a probability for each class is predicted",
+PREDICTED = {
+    "number": "a number is predicted",
+    "count": "the mean of a count is predicted",
+    "two classes": "the probability of one of two classes is predicted",
+    "classes": "a probability for each class is predicted",
 }
+"""What a loss is for, by its kind."""
 
 
 def write_report(
@@ -114,6 +116,7 @@ def render(
         confusion=_confusion(run),
         residuals=_residuals(run),
         top=run.top_losses(10),
+        chances=run.model.has_probabilities,
         command=command,
         versions=_versions(),
         style=Markup(page.style() + f"@media print{{:root{{{css('light')}}}}}"),
@@ -180,16 +183,15 @@ def _curves(found: Forecast | None) -> dict[str, Any] | None:
     """The predicted losses and the run's as lines in a square of 100, as logarithms where they fall far."""
     if found is None or len(found.steps) < 2:
         return None
-    start = max(float(curve[0]) for curve in found.curves.values())
     named = dict(found.curves) if found.actual is None else {"the run": found.actual, **found.curves}
-    top = max(float(c[(c <= 3 * start) | (found.actual is not None)].max()) for c in named.values())
+    top = max(float(c[(c <= found.ceiling) | (found.actual is not None)].max()) for c in named.values())
     log = found.best > 0 and top > 2 * found.best
     scale = np.log if log else np.asarray
     low, high = float(scale(found.best)), float(scale(top))
     across = 100 * found.steps / found.steps[-1]
     lines = []
     for number, (name, curve) in enumerate(named.items(), 1):
-        up = 96 - 92 * (scale(np.minimum(curve, 10 * top)) - low) / (high - low or 1.0)
+        up = 96 - 92 * (scale(np.minimum(curve, top + 9 * abs(top))) - low) / (high - low or 1.0)
         points = " ".join(f"{x:.2f},{y:.2f}" for x, y in zip(across, up, strict=True))
         lines.append({"name": name, "points": points, "number": number})
     return {
@@ -214,7 +216,7 @@ def _asked(run: Run, label: str) -> list[tuple[str, str]]:
     ]
     asked = [
         ("data", label or "arrays"),
-        ("loss", LOSSES.get(run.model.loss.name, run.model.loss.name)),
+        ("loss", _words(run.model.loss)),
         ("penalty", f"{penalty.get('name', '').upper()} with alpha {figure(alpha)}" if alpha else "none"),
         ("optimizer", ", ".join([optimizer.name.replace("-", " "), *settings])),
         ("intercept", "fitted" if run.model.intercept else "none"),
@@ -223,6 +225,17 @@ def _asked(run: Run, label: str) -> list[tuple[str, str]]:
         listed = [str(label) for label in run.model.classes[:12]]
         asked.append(("classes", ", ".join(listed) + (", …" if len(run.model.classes) > 12 else "")))
     return asked
+
+
+def _words(loss: Loss) -> str:
+    """What a loss is, and what it predicts where that is known."""
+    if not loss.metrics:
+        return loss.title
+    settings = ", ".join(f"{name} {value:g}" for name, value in loss.to_dict().items() if name != "name")
+    title = f"{loss.title} with {settings}" if settings else loss.title
+    if loss.has_classes and not loss.link.probabilities:
+        return f"{title}: one of {'two ' if loss.kind == 'two classes' else ''}classes is predicted"
+    return f"{title}: {PREDICTED[loss.kind]}"
 
 
 def _columns(run: Run) -> list[dict[str, str]]:
@@ -335,9 +348,10 @@ def _confusion(run: Run) -> dict[str, Any] | None:
 
 def _residuals(run: Run) -> dict[str, Any] | None:
     """A histogram of actual less predicted, as places and heights of bars in per cent."""
-    if not isinstance(run.model.loss, SquaredError) or run.sample is None:
+    loss, sample = run.model.loss, run.sample
+    if loss.has_classes or not loss.metrics or loss.outputs(1) is not None or sample is None:
         return None
-    errors: Float = run.sample.y - run.model.linear_predictor(run.sample.X, run.sample.offset)
+    errors: Float = sample.y - run.model.decide(run.model.linear_predictor(sample.X, sample.offset))
     errors = errors[np.isfinite(errors)]
     if not len(errors):
         return None
@@ -352,7 +366,7 @@ def _residuals(run: Run) -> dict[str, Any] | None:
         for i, count in enumerate(counts.tolist())
     ]
     ticks = [figure(tick, 3) for tick in (-reach, 0.0, reach)]
-    return {"bars": bars, "width": round(100 / BINS, 3), "ticks": ticks, "among": run.sample.description}
+    return {"bars": bars, "width": round(100 / BINS, 3), "ticks": ticks, "among": sample.description}
 
 
 def _versions() -> Sequence[tuple[str, str]]:

@@ -17,23 +17,13 @@ from descend.runs.endings import above
 
 WIDTH = 96
 EASY, HARD, FEW = 100.0, 1e4, 1_000
-LOSSES = {
-    "squared-error": "squared error",
-    "logistic": "logistic loss",
-    "cross-entropy": "cross entropy",
-}
-MEANING = {
-    "squared-error": ", the mean squared error",
-    "logistic": ", minus its logarithm",
-    "cross-entropy": ", minus its logarithm",
-}
 WHY = (
     "A step goes downhill, as long as the learning rate times the slope. Curvature is how fast the slope changes: "
     "where it is large a long step lands higher on the other side, where it is small a short step hardly gets on."
 )
 CONDITION = " The condition number, the largest over the smallest, says how badly one learning rate suits both: 1 is best."
 SETTINGS = (
-    "The steps are those until the loss is within 1 % and 0.01 % of the best. Automatic is what `fit` does unless told "
+    "The steps are those until the {what} is within 1 % and 0.01 % of the best. Automatic is what `fit` does unless told "
     "otherwise. Momentum, here Nesterov's, keeps a part of the last move in the next. What is best in the long run may be behind at first."
 )
 
@@ -68,8 +58,7 @@ class Section:
 def title(d: Diagnosis) -> str:
     """What was diagnosed."""
     penalty = f", L2 penalty {d.penalty:.4g}" if d.penalty else ""
-    loss = LOSSES.get(d.loss, d.loss)
-    return f"Diagnosis: {loss} for `{d.target}`, {d.rows:,} row{'' if d.rows == 1 else 's'}, {_count(d.columns, 'column')}{penalty}"
+    return f"Diagnosis: {d.minimised.title} for `{d.target}`, {d.rows:,} row{'' if d.rows == 1 else 's'}, {_count(d.columns, 'column')}{penalty}"
 
 
 def sections(d: Diagnosis) -> list[Section]:
@@ -135,7 +124,7 @@ def _by_steps(d: Diagnosis) -> str:
     here, faster = plain.steps[0], momentum.steps[0]
     other = None if d.standardises else d.standardised.plans[0].steps[0]
     begin, about = "To watch gradient descent go there", "" if d.descent.exact else "about "
-    goal = f"to {'1 % of the loss it starts with' if d.gap.is_nil else 'within 1 % of the best loss'}"
+    goal = f"to {'1 % of the loss it starts with' if d.gap.is_nil else f'within 1 % of the best {_what(d)}'}"
     way = _option("optimizer", "gradient-descent", d.table)
     if other is not None and (here is None or here > max(10 * other, 20)):
         way += " and `standardize=True`"
@@ -153,16 +142,17 @@ def _by_steps(d: Diagnosis) -> str:
 def _how_good(d: Diagnosis) -> Section:
     """How far there is to go."""
     gap = d.gap
-    constant = f"Always answering {f'the mean of `{d.target}`' if d.loss == 'squared-error' else 'how common each class is'}"
+    answer = "how common each class is" if d.minimised.has_classes else f"the mean of `{d.target}`"
+    constant = f"Always answering {answer}"
     if d.unbounded:
         words = (
-            f"{constant} {_wrong(d, gap.constant, MEANING[d.loss])}. There is no best loss below that: without a "
+            f"{constant} {_wrong(d, gap.constant, _meaning(d))}. There is no best loss below that: without a "
             f"penalty it falls for ever as the weights grow. It was {gap.best:.3g} where the search was given up."
         )
         return Section("How good it can get", (words, *([_distance(d, gap)] if d.ran else [])))
     penalty = f", of which {gap.penalty:.3g} is the penalty" if d.penalty else ""
     best = "The best weights" if gap.reached else "The best weights found so far"
-    words = f"{constant} {_wrong(d, gap.constant, MEANING.get(d.loss, ''))}. "
+    words = f"{constant} {_wrong(d, gap.constant, _meaning(d))}. "
     words += f"{best} {'fit every row' if gap.is_nil else _wrong(d, gap.best, penalty, gap.penalty)}."
     parts = [words]
     if gap.loss is not None:
@@ -172,15 +162,30 @@ def _how_good(d: Diagnosis) -> Section:
 
 def _wrong(d: Diagnosis, loss: float, more: str, penalty: float = 0.0) -> str:
     """What a loss means: how wrong the typical row is, or the probability that its class is given."""
-    plain = max(loss - penalty, 0.0)
-    if d.loss == "squared-error":
+    plain, told = max(loss - penalty, d.gap.saturated), d.minimised
+    if told.closed_form:
         return f"will be wrong by {_figure(math.sqrt(plain))} in the typical row (loss {loss:.6g}{more})"
-    if d.loss in LOSSES:
+    if told.has_classes and told.likelihood:
         chance = f"{math.exp(-plain):.3g}"
         return (
             f"will give the true class a probability of {chance} in the typical row (loss {loss:.6g}{more})"
         )
+    if not told.best_is_zero:
+        deviance = (2.0 if told.likelihood else 1.0) * (plain - d.gap.saturated)
+        return f"will have a mean deviance of {deviance:.6g} (loss {loss:.6g}{more})"
     return f"will have a loss of {loss:.6g}{more}"
+
+
+def _meaning(d: Diagnosis) -> str:
+    """What a loss is the name of."""
+    if d.minimised.closed_form:
+        return ", the mean squared error"
+    return ", minus its logarithm" if d.minimised.has_classes and d.minimised.likelihood else ""
+
+
+def _what(d: Diagnosis) -> str:
+    """What a share is a share of: a loss below zero has none."""
+    return "loss" if d.minimised.best_is_zero else "deviance"
 
 
 def _distance(d: Diagnosis, gap: Suboptimality) -> str:
@@ -196,13 +201,14 @@ def _distance(d: Diagnosis, gap: Suboptimality) -> str:
         return f"{start} with a loss of {about}{gap.loss:.6g}."
     if _arrived(gap):
         return f"{start} there: nothing is left to gain."
-    return f"{start} with a loss {about}{above(gap.best, gap.loss - gap.best)} ({gap.loss:.6g})."
+    far = above(gap.best - gap.saturated, gap.loss - gap.best)
+    if not d.minimised.best_is_zero:
+        return f"{start} with a deviance {about}{far} (loss {gap.loss:.6g})."
+    return f"{start} with a loss {about}{far} ({gap.loss:.6g})."
 
 
 def _arrived(gap: Suboptimality) -> bool:
-    return gap.loss is not None and (
-        gap.loss <= 1e-12 * gap.constant if gap.excess is None else gap.excess < 1e-6
-    )
+    return gap.loss is not None and (gap.is_least(gap.loss) if gap.excess is None else gap.excess < 1e-6)
 
 
 def _how_to_get_there(d: Diagnosis) -> Section:
@@ -234,8 +240,10 @@ def _terrain_table(d: Diagnosis) -> Table:
                 "largest curvature at your run's weights",
                 [t.here.largest if t.here else math.nan for t in both],
             )
-        row("curvature at most, at any weights", [t.bound for t in both])
-    row("largest safe learning rate", [t.limit() for t in both])
+        if d.descent.bounded:
+            row("curvature at most, at any weights", [t.bound for t in both])
+    if d.descent.bounded:
+        row("largest safe learning rate", [t.limit() for t in both])
     if d.given.exact:
         row(f"the same, momentum={MOMENTUM:g} (heavy ball)", [t.limit(MOMENTUM) for t in both])
     return Table(("", *(_place(d, t) for t in both)), tuple(rows))
@@ -261,9 +269,13 @@ def _place(d: Diagnosis, conditioning: Conditioning) -> str:
 def _reading(d: Diagnosis) -> list[str]:
     """What the tables mean."""
     t = d.descent
+    if t.curvatures is None and not t.bounded:
+        return [
+            "Of so many weights no curvature is known, and none is the largest: leave `learning_rate` at auto."
+        ]
     if t.curvatures is None:
         return [f"Keep `learning_rate` below {_figure(t.limit())}; of so many weights no more is known."]
-    kappa, flat, words = t.condition_number, t.curvatures.flat, [SETTINGS]
+    kappa, flat, words = t.condition_number, t.curvatures.flat, [SETTINGS.format(what=_what(d))]
     if math.isfinite(kappa):
         size = f"A condition number of {_figure(kappa)} is"
         if kappa < EASY:
@@ -294,10 +306,16 @@ def _safe(d: Diagnosis) -> str:
     t = d.descent
     if t.exact:
         return f"Above a learning rate of {_figure(t.limit())} the loss grows without end."
-    words = (
-        f"Up to a learning rate of {_figure(t.limit())}, which comes from the bound on all curvatures, every step lowers "
-        "the loss from any weights."
-    )
+    if t.bounded:
+        words = (
+            f"Up to a learning rate of {_figure(t.limit())}, which comes from the bound on all curvatures, every step "
+            "lowers the loss from any weights."
+        )
+    else:
+        words = (
+            f"The curvature of the {d.minimised.title} has no bound: it grows with the prediction, and no learning rate is "
+            "safe from any weights. `fit` searches for one, and shortens a step that would climb."
+        )
     if t.here is not None and t.here.largest > 0:
         words += f" The curvature at your run's weights would allow {_figure(2 / t.here.largest)} there."
     if t.largest_curvature > 0:

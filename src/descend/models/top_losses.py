@@ -49,6 +49,8 @@ class TopLosses:
 
     rows: list[TopLoss]
     among: str
+    what: str = "loss"
+    """What they are: where a row's best loss is not 0, of a count for example, what is above it tells."""
 
     def columns(self) -> tuple[tuple[str, ...], tuple[float, ...], tuple[str, ...]]:
         """What each row is called, its loss and what it holds. Raises `DescendError` where there are none."""
@@ -61,7 +63,10 @@ class TopLosses:
 def top_losses(
     model: Model, count: int = 10, *, source: ArraySource | None = None, sample: Sample | None = None
 ) -> TopLosses:
-    """The `count` rows with the largest losses, penalty and sample weights left out: of all of `source`, else of `sample`."""
+    """The `count` rows with the largest losses, penalty and sample weights left out: of all of `source`, else of `sample`.
+
+    Where a row's best loss is not 0, of a count for example, those with the largest deviance.
+    """
     if source is not None:
         _, at = source.window(np.arange(source.leaf_count))
         block = Block(source.X, source.y, None, source.offset)
@@ -74,14 +79,15 @@ def top_losses(
         return TopLosses([], "no rows")
     if model.loss.mean_only:
         return TopLosses([], "no rows: the loss tells only their mean")
-    losses = model.loss.value(z, y)
+    plain = model.loss.best_is_zero
+    losses = model.loss.value(z, y) if plain else model.loss.unit_deviance(z, y)
     worst = np.argsort(-losses, kind="stable")[:count]
     rows, values_of = [], _values_of(model, source, sample)
     for i in worst.tolist():
         actual, predicted = _named(model, z[i : i + 1], float(y[i]))
         place = int(at[i]) if source is not None else None
         rows.append(TopLoss(float(losses[i]), actual, predicted, values_of(int(at[i])), place))
-    return TopLosses(rows, among)
+    return TopLosses(rows, among, "loss" if plain else "deviance")
 
 
 def _values_of(

@@ -298,9 +298,10 @@ def plot_top_losses(
     inside: Sequence[str] = (),
     *,
     title: str = "",
+    what: str = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Bars of the largest losses, the largest on top, each with what the row is and what it holds."""
+    """Bars of the largest losses, the largest on top, each with what the row is and what it holds; `what` names them."""
     with drawing(ax, (8.4, 0.9 + 0.32 * len(losses))) as (ax, look):
         places = np.arange(len(losses))
         ax.barh(places, losses, height=0.72, color=look.data, alpha=0.35)
@@ -317,7 +318,7 @@ def plot_top_losses(
         ax.spines["left"].set_visible(False)
         ax.invert_yaxis()
         ax.set_title(title)
-        name_axes(ax, "loss of the row", "")
+        name_axes(ax, f"{what} of the row", "")
     return ax
 
 
@@ -359,9 +360,8 @@ def plot_forecast(found: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def _loss_limits(ax: Axes, found: Any) -> None:
-    """Room for the losses, of a setting that first climbs for three times the start; a log scale where they fall far."""
-    start = max(float(curve[0]) for curve in found.curves.values())
-    shown = np.concatenate([curve[curve <= 3 * start] for curve in found.curves.values()])
+    """Room for the losses up to their ceiling; a log scale where they fall far."""
+    shown = np.concatenate([curve[curve <= found.ceiling] for curve in found.curves.values()])
     if found.actual is not None:
         shown = np.concatenate([shown, found.actual])
     high = float(shown.max())

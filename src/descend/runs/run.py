@@ -240,7 +240,7 @@ class Run:
 
         worst = self.top_losses(count)
         labels, losses, holds = worst.columns()
-        return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", ax=ax)
+        return plot_top_losses(labels, losses, holds, title=f"among {worst.among}", what=worst.what, ax=ax)
 
     def report(
         self,
