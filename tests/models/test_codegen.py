@@ -34,7 +34,7 @@ def test_python(fitted):
     made = load(descend.export(run.model, "python"))
     cells = rows.to_dicts()
     shares = None
-    if run.model.classes is not None:
+    if run.model.has_probabilities:
         shares = [list(made["probabilities"](row).values()) for row in cells]
     check(run, rows, [made["predict"](row) for row in cells], shares)
 

@@ -171,7 +171,9 @@ def test_a_loss_without_settings_is_its_name(tmp_path):
     run = descend.fit(x, y, loss="poisson")
     run.save(tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text())["loss"] == "poisson"
-    np.testing.assert_allclose(descend.load(tmp_path / "m.json").predict(x), np.exp(x @ run.weights[:2] + run.weights[2]))
+    np.testing.assert_allclose(
+        descend.load(tmp_path / "m.json").predict(x), np.exp(x @ run.weights[:2] + run.weights[2])
+    )
 
 
 def test_classes_without_probabilities():
