@@ -9,7 +9,7 @@ from own_losses import Gamma
 
 import descend
 from descend import DescendError, GradientDescent, Outcome, Threads
-from descend.engines import blocks, matrix
+from descend.engines import matrix
 from descend.engines.arrays import ArraySource
 from descend.engines.moments import Moments
 from descend.objectives.losses import LOSSES
@@ -23,7 +23,7 @@ from descend.objectives.statistics import (
     LossAndGradient,
     LossSum,
 )
-from descend.runs import problem
+from descend.runs import prepared
 from descend.runs.problem import Problem
 
 torch = pytest.importorskip("torch")
@@ -192,7 +192,7 @@ def test_ill_conditioned_squares_take_the_orthogonal_factor_on_a_device():
 
 
 def test_a_tensor_elsewhere_stays_there(monkeypatch):
-    for module in (matrix, blocks.matrix, problem):  # as if main memory were a GPU's
+    for module in (matrix, prepared):  # as if main memory were a GPU's
         monkeypatch.setattr(module, "is_elsewhere", matrix.is_tensor)
     x, y = torch.tensor(X), torch.tensor(TARGETS["logistic"])
     for options in ({}, {"batch_size": 32, "epochs": 2}, {"valid": 0.2}, {"standardize": True}):
