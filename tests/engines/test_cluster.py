@@ -92,9 +92,13 @@ def test_an_address_is_taken_and_a_run_leaves_nothing_behind(folder, local, thre
     address = three._pool.own.address
     found = fitted(f"{folder}/*.parquet", "two lbfgs", Cluster(address))
     assert same(found, local["two lbfgs"])
-    kept = three._pool.client.run(
-        lambda dask_worker: (len(dask_worker.descend_worker.parts), dask_worker.descend_worker.cache.held)
-    )
+
+    def held(dask_worker):
+        from descend.engines.cluster import _workers  # those of the worker's process
+
+        return len(_workers[dask_worker].parts), _workers[dask_worker].cache.held
+
+    kept = three._pool.client.run(held)
     assert len(kept) == 3
     assert set(kept.values()) == {(0, 0)}
     assert found.model.facts["processor"]
@@ -231,8 +235,8 @@ print(counts[-1] - counts[9])
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries know no such threshold")
 def test_kernels_keep_their_scratch_under_a_nanny():
-    assert faults("") > 1_000
-    assert faults("keep_scratch()") < 100
+    assert faults("") > 200
+    assert faults("keep_scratch()") < 20
 
 
 @pytest.mark.parametrize(
