@@ -40,13 +40,13 @@ export class Film {
 
   // The linear predictor of every point: numbers, or one array per point with several classes.
   predictor(frame) {
-    const { x, predictors } = this.sample;
+    const { x, predictors, offset } = this.sample;
     const w = predictors[frame];
     const k = w.length - 1;
     if (Array.isArray(w[k])) {
       return x.map((row) => w[k].map((b, c) => row.reduce((z, value, j) => z + value * w[j][c], b ?? 0)));
     }
-    return x.map((row) => row.reduce((z, value, j) => z + value * w[j], w[k]));
+    return x.map((row, i) => row.reduce((z, value, j) => z + value * w[j], w[k] + (offset?.[i] ?? 0)));
   }
 
   // What is predicted of every point, of a model of one number.

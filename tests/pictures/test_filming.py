@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from own_losses import Gamma, SquaredHinge
 
 import descend
 from descend import Adam, GradientDescent, Objective, Outcome
 from descend.errors import DescendError, DescendWarning, ShapeError
+from descend.pictures.film import Film
 from descend.pictures.filming import film_of_history
 
 X, Y = descend.make_line(100, weights=(3, 2), seed=0)
@@ -342,3 +344,47 @@ def test_nothing_recorded_and_no_time():
     for interval in (0, -1, float("nan")):
         with pytest.raises(DescendError, match="`interval` must be a number of milliseconds above 0"):
             lesson().animate(interval)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "squared-error", "logistic"])
+@pytest.mark.parametrize("features", [1, 2, 5])
+def test_rows_with_an_offset_are_drawn_where_they_are_predicted(loss, features):
+    random = np.random.default_rng(features)
+    x, offset = random.normal(size=(80, features)), random.normal(size=80)
+    z = x @ np.linspace(0.5, 1.0, features) + offset
+    y = {
+        "poisson": random.poisson(np.exp(z)),
+        "squared-error": z + random.normal(size=80),
+        "logistic": (z > random.logistic(size=80)).astype(int),
+    }[loss]
+    run = descend.fit(x, y, loss=loss, offset=offset, penalty=0.01, optimizer="gradient-descent", steps=20)
+    film = Film.from_json(run.animate().to_json())
+    assert film.picture == ("histogram" if loss == "logistic" else "fit")
+    predicted = film.predicted(film.frames - 1)
+    found = run.predict_probabilities if loss == "logistic" else run.predict
+    expected = found(x, offset=offset)
+    expected = expected[:, 1] if loss == "logistic" else expected
+    np.testing.assert_allclose(predicted, expected, rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(film.sample.y, y, atol=1e-3 * np.ptp(y))
+
+
+def test_counts_and_their_link_are_told():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 1))
+    run = descend.fit(x, random.poisson(np.exp(x[:, 0])), loss="poisson")
+    film = run.animate()
+    assert (film.model, film.link, film.picture) == ("count", "log", "curve")
+    np.testing.assert_allclose(film.predicted(film.frames - 1), run.predict(x), rtol=1e-9)
+    history = descend.History()
+    for w in ([0.0, 0.0], run.weights):
+        history.record(loss=1.0, weights=w)
+    assert history.animate(x, run.predict(x), loss="poisson").picture == "curve"
+
+
+def test_losses_of_ones_own_are_drawn_by_what_they_tell():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 1))
+    gamma = descend.fit(x, random.gamma(2.0, np.exp(x[:, 0])), loss=Gamma()).animate()
+    assert (gamma.model, gamma.link, gamma.picture) == ("regression", "log", "curve")
+    hinge = descend.fit(x, (x[:, 0] > 0).astype(int), loss=SquaredHinge(), penalty=0.1).animate()
+    assert (hinge.model, hinge.link, hinge.picture) == ("two-class", "identity", "none")

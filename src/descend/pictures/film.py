@@ -24,6 +24,7 @@ from descend.engines.matrix import Float
 from descend.errors import DataError, DescendError
 from descend.files import replacing
 from descend.objectives.links import IDENTITY, LINKS, Link
+from descend.objectives.statistics import shifted
 
 FORMAT, VERSION = "descend-film", 1
 MAX_FRAMES = 300
@@ -46,7 +47,8 @@ class FilmSample:
     has shape (frames, k + 1), or (frames, k + 1, classes) for the cross entropy, the intercept last:
     at frame f the linear predictor is `x @ predictors[f][:-1] + predictors[f][-1]`. With one or two
     columns `x` is in the units of the data; with many it may hold linear combinations of columns,
-    and `names` is then empty.
+    and `names` is then empty. So it is where rows have an `offset`, shape (points,), which is added to
+    the linear predictor: no line holds for all of them.
     """
 
     x: Float
@@ -55,11 +57,12 @@ class FilmSample:
     names: tuple[str, ...] = ()
     rows: int = 0
     """The number of training rows that the sample stands for."""
+    offset: Float | None = None
 
     def linear_predictor(self, frame: int) -> Float:
         """`z` of every point at a frame, of shape (points,) or (points, classes)."""
         w = self.predictors[frame]
-        return np.asarray(self.x @ w[:-1] + w[-1])
+        return shifted(np.asarray(self.x @ w[:-1] + w[-1]), self.offset)
 
 
 @dataclass(frozen=True)
@@ -349,7 +352,7 @@ def _fields(part: FilmSample | Surface | None) -> dict[str, Any] | None:
     for name, value in vars(part).items():
         if name == "x":
             plain[name] = [list(row) for row in zip(*map(_fixed, value.T), strict=True)]
-        elif name == "y":
+        elif name == "y" or (name == "offset" and value is not None):
             plain[name] = _fixed(value)
         elif name == "predictors":
             plain[name] = _plain(value, DIGITS + _lost_digits(vars(part)["x"]))
@@ -395,7 +398,10 @@ def _link(name: str) -> str:
 def _sample(content: dict[str, Any]) -> FilmSample:
     predictors = np.array(content["predictors"], dtype=np.float64)
     x = _array(content["x"], 2).reshape(len(content["y"]), predictors.shape[1] - 1)
-    return FilmSample(x, _array(content["y"], 1), predictors, tuple(content["names"]), content["rows"])
+    offset = None if content.get("offset") is None else _array(content["offset"], 1)
+    return FilmSample(
+        x, _array(content["y"], 1), predictors, tuple(content["names"]), content["rows"], offset
+    )
 
 
 def _surface(content: dict[str, Any]) -> Surface:

@@ -308,14 +308,6 @@ def _film(
         notes.append(f"{len(shown)} of {len(names):,} coefficients are drawn: those that moved most")
     if meaning.encoding is not None and meaning.encoding.numbers:
         notes.append("coefficient paths are those of standardised columns")
-    if (
-        sample is not None and sample.offset is not None
-    ):  # what a line or a boundary is drawn against knows none
-        identity = meaning.link == "identity"
-        notes.append(
-            "the offset is taken off the target" if identity else "rows have an offset and are not drawn"
-        )
-        sample = replace(sample, y=sample.y - sample.offset, offset=None) if identity else None
     seen = None if sample is None else _film_sample(meaning, frames.weights, sample)
     if sample is not None and seen is not None and not (sample.whole and len(seen.y) == sample.rows):
         notes.append(f"points are a sample: {replace(sample, y=seen.y).description}")
@@ -385,8 +377,8 @@ def _film_sample(meaning: Legend, weights: Float, sample: Sample) -> FilmSample 
         return None
     names = tuple(name for name, keep in zip(meaning.names, varying, strict=True) if keep)
     predictors = np.concatenate([slopes[:, varying], last], axis=1)
-    X = X[:, varying]
-    if len(names) <= 2:
+    X, offset = X[:, varying], sample.offset
+    if len(names) <= 2 and offset is None:
         if meaning.encoding is not None:
             X, predictors = _original_units(meaning.encoding, names, X, predictors)
         return FilmSample(X, y, predictors, names, sample.rows)
@@ -396,7 +388,7 @@ def _film_sample(meaning: Legend, weights: Float, sample: Sample) -> FilmSample 
     X, y = X[kept], y[kept]
     if len(names) > MAX_COLUMNS:
         X, predictors = _compressed(X, predictors)
-    return FilmSample(X, y, predictors, (), sample.rows)
+    return FilmSample(X, y, predictors, (), sample.rows, None if offset is None else offset[kept])
 
 
 def _original_units(
