@@ -130,6 +130,9 @@ def test_the_rate_found_is_at_least_half_of_the_highest_that_serves():
     assert backtracked(value, w, 0.0, g, 0.5, 1.0) == 0.5
     assert backtracked(value, w, 0.0, g, 0.75, 1.0) == 0.375
     assert backtracked(value, w, 0.0, g, 64.0, 1.0) == 0.5
+    assert backtracked(value, w, 0.0, g, 2.0**-9, 1.0) == 2.0**-9
+    assert backtracked(value, w, 0.0, g, 2.0**-9, 1.0, ahead=True) == 0.5
+    assert backtracked(value, w, 0.0, g, 64.0, 1.0, ahead=True) == 0.5
     assert backtracked(lambda v: math.nan, w, 0.0, 1e3 * g, 1.0, 1.0) < 1e-18
     assert backtracked(lambda v: math.inf, w, 0.0, 1e-9 * g, 1.0, 1.0) == 1.0  # too close to tell
 

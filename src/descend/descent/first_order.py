@@ -102,25 +102,25 @@ class _Scheduled(Optimizer):
 def next_rate(objective: Objective, rate: float | None) -> float:
     """The learning rate that is tried first: the `safe_rate`, after a step at `rate` a higher one than that.
 
-    Over all rows a ninth higher (Becker, Candes and Grant, Templates for Convex Cone Problems, 2011, section 5.3); on
-    batches so much that it doubles in an epoch, up to the safe one (Vaswani et al., Painless Stochastic Gradient,
-    2019, appendix H).
+    Over all rows a ninth higher (Becker, Candes and Grant, Templates for Convex Cone Problems, 2011); on batches so
+    much that it doubles in an epoch, up to the safe one (Vaswani et al., Painless Stochastic Gradient, NeurIPS 2019).
     """
     if rate is None:
         return objective.safe_rate
     return rate / 0.9 if objective.whole else min(rate * 2.0**objective.share, objective.safe_rate)
 
 
-def searched_rate(objective: Objective, w: Float, gradient: Float, rate: float) -> float:
-    """The first of `rate`, its half ... at which a step down the `gradient` at `w` lowers the loss enough."""
+def searched_rate(objective: Objective, w: Float, gradient: Float, rate: float | None) -> float:
+    """The learning rate at which a step down the `gradient` at `w` lowers the loss enough, the last one being `rate`."""
 
     def value(there: Float) -> float:
         if objective.whole:  # the gradient there is asked for next
             return objective.value_and_gradient(there)[0]
         return objective.value(there)
 
-    loss = objective.value(w)
-    return backtracked(value, w, loss, gradient, rate, objective.magnitude(loss))
+    loss, first = objective.value(w), next_rate(objective, rate)
+    ahead = rate is None and objective.whole
+    return backtracked(value, w, loss, gradient, first, objective.magnitude(loss), ahead)
 
 
 class Velocity(NamedTuple):
@@ -189,7 +189,7 @@ class GradientDescent(_Scheduled):
             there = w - first * factor * move
             if objective.value_and_gradient(there)[0] < objective.value(w):
                 return Update(there, Velocity(state.number + 1, velocity, first), first * factor)
-        rate = searched_rate(objective, w, gradient, first)
+        rate = searched_rate(objective, w, gradient, state.rate)
         if objective.whole or rate < first:
             velocity = move = gradient
         taken = rate * factor * (1.0 if objective.whole else 1.0 - m)
@@ -263,7 +263,7 @@ class Adam(_Scheduled):
         if highest is None:
             safe = objective.safe_rate
             if objective.searches:
-                safe = searched_rate(objective, w, gradient, safe)
+                safe = searched_rate(objective, w, gradient, None)
             highest = 0.1 * float(np.abs(gradient).max()) * safe or None
         number = state.number + 1
         mean = self.beta1 * state.mean + (1.0 - self.beta1) * gradient
