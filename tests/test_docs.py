@@ -14,6 +14,7 @@ from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import descend
@@ -220,6 +221,7 @@ def runs():
         descend.fit(table, target="species"),
         descend.fit(x, y, intercept=False, optimizer="gradient-descent"),
         descend.fit(x, y, valid=0.2, **batches),
+        descend.fit(x, np.arange(100) % 4, loss="poisson", offset=np.zeros(100)),
     ]
 
 
@@ -244,7 +246,8 @@ def test_the_page_on_files_names_what_a_model_file_holds(runs, tmp_path):
 
 def test_the_page_on_files_names_what_a_film_holds(runs):
     films = [json.loads(run.animate().to_json()) for run in runs]
-    assert keys_told('| key | holds |\n|---|---|\n| `format` | `"descend-film"` |') == list(films[0])
+    assert keys_told('| key | holds |\n|---|---|\n| `format` | `"descend-film"` |') == list(films[-1])
+    assert list(films[-1]) == [*films[0], "link"]
     for part in ("sample", "surface"):
         told = keys_told(f"| key of the {part} | holds |")
         assert sorted(told) == sorted({key for film in films for key in film[part]})
