@@ -9,16 +9,19 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from own_losses import SquaredHinge
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.inspection import permutation_importance
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import descend
@@ -317,3 +320,76 @@ def test_bad_input_is_named():
     with pytest.raises(DescendError, match="`early_stopping` does not go with `partial_fit`"):
         LinearRegressor(early_stopping=3).partial_fit(cancer_X, cancer_y)
     assert LinearRegressor(optimizer="lbfgs", steps=0).fit(cancer_X, cancer_y).n_iter_ == 0
+
+
+# losses of numbers and counts
+
+
+COUNTS = random.poisson(np.exp(diabetes_X @ np.linspace(-4, 6, 10) + 1.0))
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs", "gradient-descent"])
+@pytest.mark.parametrize("alpha", [0.0, 1e-3])
+def test_counts_are_scikit_learns(optimizer, alpha):
+    theirs = PoissonRegressor(alpha=alpha, tol=1e-12, max_iter=10_000, solver="newton-cholesky").fit(
+        diabetes_X, COUNTS
+    )
+    ours = LinearRegressor(loss="poisson", alpha=alpha, optimizer=optimizer, tol=1e-9)
+    ours.fit(diabetes_X, COUNTS)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours.predict(diabetes_X), theirs.predict(diabetes_X), rtol=1e-5)
+    assert ours.score(diabetes_X, COUNTS) == pytest.approx(
+        r2_score(COUNTS, theirs.predict(diabetes_X)), rel=1e-5
+    )
+    assert ours.run_.predict(diabetes_X) == pytest.approx(ours.predict(diabetes_X))
+
+
+@parametrize_with_checks([LinearRegressor(loss="poisson"), LinearRegressor(loss="huber")])
+def test_scikit_learns_checks_of_other_losses(estimator, check):
+    check(estimator)
+
+
+def test_robust_losses_are_chosen_by_a_grid():
+    X = random.normal(size=(120, 2))
+    y = X @ [1.0, 2.0] + random.standard_t(1.5, size=120)
+    losses = ["squared-error", "huber", descend.HuberLoss(0.3)]
+    grid = GridSearchCV(LinearRegressor(), {"loss": losses}, scoring="neg_mean_absolute_error").fit(X, y)
+    assert grid.best_params_["loss"] in losses[1:]
+    model = LinearRegressor(loss=descend.HuberLoss(0.3))
+    assert clone(model).get_params()["loss"] == descend.HuberLoss(0.3)
+    fitted = pickle.loads(pickle.dumps(model.fit(X, y)))
+    np.testing.assert_array_equal(fitted.predict(X), model.predict(X))
+    assert fitted.run_.model.loss == descend.HuberLoss(0.3)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "huber"])
+def test_other_losses_learn_in_instalments(loss):
+    X, y = StandardScaler().fit_transform(diabetes_X), COUNTS
+    model = LinearRegressor(loss=loss, batch_size=32, learning_rate=0.05, random_state=0)
+    whole = LinearRegressor(loss=loss).fit(X, y)
+    for _ in range(60):
+        model.partial_fit(X, y)
+    start = LinearRegressor(loss=loss, steps=0).fit(X, y)
+    error = [np.abs(m.predict(X) - whole.predict(X)).mean() for m in (model, start)]
+    assert error[0] < 0.2 * error[1]
+    assert (model.predict(X) > 0).all() or loss == "huber"
+
+
+def test_a_classifier_without_probabilities():
+    X, y = cancer_X[:, :5], np.where(cancer_y == 1, "benign", "malignant")
+    model = LinearClassifier(loss=SquaredHinge(), alpha=1e-3).fit(X, y)
+    theirs = LinearSVC(C=1 / (1e-3 * len(y)), tol=1e-8, max_iter=100_000, intercept_scaling=100)
+    theirs.fit(StandardScaler().fit_transform(X), y)
+    assert model.score(X, y) > 0.9
+    assert abs(model.score(X, y) - theirs.score(StandardScaler().fit_transform(X), y)) < 0.02
+    with pytest.raises(DescendError, match="`predict_proba` needs a loss of probabilities"):
+        model.predict_proba(X)
+    with pytest.raises(DescendError, match="squared-hinge with 3 classes"):
+        LinearClassifier(loss=SquaredHinge()).fit(iris_X, iris_y)
+    with pytest.raises(DescendError, match="`loss` logistic is one of classes"):
+        LinearRegressor(loss="logistic").fit(X, cancer_y)
+
+
+def test_counts_must_be_counts():
+    with pytest.raises(DescendError, match="`y` must hold finite numbers of at least 0"):
+        LinearRegressor(loss="poisson").fit(diabetes_X, -diabetes_y)
