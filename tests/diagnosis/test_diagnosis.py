@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_losses import Gamma, SquaredHinge
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import mean_poisson_deviance
 
 import descend
 from descend import DescendError, GradientDescent
@@ -241,3 +243,79 @@ def test_what_cannot_be_diagnosed_is_refused():
         descend.diagnose(X, Y, steps=-1)
     with pytest.raises(DescendError, match="2,048 columns"):
         descend.diagnose(np.zeros((3, 3000)), np.zeros(3))
+
+
+# losses of counts and of outliers, and losses of one's own
+
+
+OTHERS = {
+    "poisson": RNG.poisson(np.exp(0.4 * X @ [1.0, -1.0, 0.5] + 1.5)),
+    "huber": Y + RNG.standard_t(2, size=400),
+    "gamma": RNG.gamma(2.0, np.exp(0.4 * X @ [1.0, -1.0, 0.5])),
+    "squared-hinge": (Y + 2 * RNG.normal(size=400) > 3).astype(int),
+}
+OWN = {"gamma": Gamma(), "squared-hinge": SquaredHinge()}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("ran", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_every_loss_is_diagnosed_without_a_figure_that_is_none(name, ran, scale, capfd):
+    x, y, loss = X * [scale, 1.0, 1.0], OTHERS[name], OWN.get(name, name)
+    if ran:
+        d = descend.diagnose(descend.fit(x, y, loss=loss, optimizer="gradient-descent", steps=30))
+    else:
+        d = descend.diagnose(x, y, loss=loss)
+    page = str(d)
+    assert not [word for word in ("nan", "inf ", "None") if word in page]
+    json.dumps(d.to_dict(), allow_nan=False)
+    assert capfd.readouterr() == ("", "")  # LAPACK tells of what is no number there
+    assert d.condition_number > 1
+    if scale == 1:
+        assert d.plot() is not None
+        assert d.surface() is not None
+
+
+def test_of_counts_shares_are_of_the_deviance_and_no_rate_is_safe():
+    y = OTHERS["poisson"]
+    w = descend.fit(X, y, loss="poisson", tolerance=1e-10).weights
+    mean = np.exp(ones(X) @ w)
+    values = np.linalg.eigvalsh((ones(X).T * mean) @ ones(X) / 400)
+    d = descend.diagnose(X, y, loss="poisson")
+    assert d.given.largest_curvature == pytest.approx(values[-1], rel=1e-6)
+    assert d.given.smallest_curvature == pytest.approx(values[0], rel=1e-6)
+    assert (d.learning_rate_limit, d.given.bound) == (0, np.inf)
+    assert d.given.to_dict()["curvature_bound"] is None
+    assert all(plan.learning_rate < 2 / values[-1] for plan in d.given.plans)
+    assert all(plan.steps[0] is not None for plan in d.given.plans)
+    best, constant = mean_poisson_deviance(y, mean), mean_poisson_deviance(y, np.full(400, y.mean()))
+    page = str(d)
+    assert page.startswith("Diagnosis: Poisson loss for `y`")
+    assert f"Always answering the mean of `y` will have a mean deviance of {constant:.6g}" in page
+    assert f"will have a mean deviance of {best:.6g}" in " ".join(page.split())
+    assert "The curvature of the Poisson loss has no bound" in " ".join(page.split())
+    assert "safe learning rate" not in page
+    run = descend.fit(X, y, loss="poisson", optimizer="gradient-descent", steps=3)
+    there = mean_poisson_deviance(y, run.predict(X))
+    assert descend.diagnose(run).gap.excess == pytest.approx(there / best - 1, rel=1e-6)
+
+
+def test_the_automatic_rate_of_counts_takes_about_as_long_as_planned():
+    y = OTHERS["poisson"]
+    plan = descend.diagnose(X, y, loss="poisson").given.plans[0]
+    best = mean_poisson_deviance(y, descend.fit(X, y, loss="poisson").predict(X))
+    run = descend.fit(X, y, loss="poisson", optimizer="gradient-descent", steps=400)
+    values = np.array([mean_poisson_deviance(y, np.exp(ones(X) @ w)) for w in run.history.weights])
+    taken = int(np.argmax(values <= 1.01 * best))
+    assert plan.steps[0] / 4 < taken < plan.steps[0] * 4
+
+
+def test_words_of_outliers_and_of_classes_without_probabilities():
+    page = " ".join(str(descend.diagnose(X, OTHERS["huber"], loss=descend.HuberLoss(0.5))).split())
+    assert "Diagnosis: Huber loss for `y`" in page
+    assert "Always answering the mean of `y` will have a loss of" in page
+    apart = (X[:, 0] > 0).astype(int)
+    d = descend.diagnose(X, apart, loss=SquaredHinge())
+    assert kinds(d)[0] == "leakage"
+    assert not d.unbounded
+    assert "Always answering how common each class is will have a loss of" in " ".join(str(d).split())

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from own_losses import SquaredHinge
 
 import descend
 from descend.diagnosis.report import figure, render
@@ -384,3 +385,45 @@ class TestShell:
         )
         assert done.stdout.strip() == "[]"
         assert (tmp_path / "m.report.html").exists()
+
+
+@pytest.fixture(scope="module")
+def counts():
+    random = np.random.default_rng(2)
+    frame = pl.DataFrame({"a": random.normal(size=300), "b": random.choice(["u", "v"], 300)})
+    y = random.poisson(np.exp(0.7 * frame["a"] + 0.4))
+    return descend.fit(frame.with_columns(visits=y), target="visits", loss="poisson", valid=0.2)
+
+
+class TestOtherLosses:
+    def test_counts(self, counts):
+        page = Page(render(counts, label="visits.csv", diagnosis=True))
+        assert page.row("loss")[1] == "Poisson loss: the mean of a count is predicted"
+        named = [row[1] for row in page.table("metric") if row[0] == "training"]
+        assert named[:2] == ["mean deviance", "D², the share of the deviance explained"]
+        said = " ".join(page.words)
+        assert "adds to the logarithm of the prediction, which it multiplies by exp(coefficient)" in said
+        assert "The largest deviances among" in said
+        assert "nan" not in said.lower().replace("finance", "")
+
+    def test_residuals_of_counts_are_those_of_the_mean(self, counts):
+        run = counts
+        sample = run.sample
+        reach = np.abs(sample.y - run.model.decide(run.model.linear_predictor(sample.X))).max()
+        assert f"{reach:.3g}" in render(run)
+        worst = run.top_losses(3)
+        assert worst.what == "deviance"
+        deviances = run.model.loss.unit_deviance(run.model.linear_predictor(sample.X), sample.y)
+        assert [row.loss for row in worst.rows] == pytest.approx(np.sort(deviances)[::-1][:3])
+
+    def test_settings_of_a_loss_are_told(self):
+        x = np.random.default_rng(0).normal(size=(50, 2))
+        page = Page(render(descend.fit(x, x @ [1, 2], loss=descend.HuberLoss(0.3))))
+        assert page.row("loss")[1] == "Huber loss with delta 0.3: a number is predicted"
+
+    def test_classes_without_probabilities(self):
+        x = np.random.default_rng(0).normal(size=(50, 2))
+        run = descend.fit(x, (x[:, 0] > 0.3).astype(int), loss=SquaredHinge(), penalty=0.1)
+        page = Page(render(run))
+        assert page.row("loss")[1] == "squared hinge: one of two classes is predicted"
+        assert "in brackets the probability" not in " ".join(page.words)

@@ -117,6 +117,7 @@ def render(
         residuals=_residuals(run),
         top=run.top_losses(10),
         chances=run.model.has_probabilities,
+        link=run.model.loss.link.name,
         command=command,
         versions=_versions(),
         style=Markup(page.style() + f"@media print{{:root{{{css('light')}}}}}"),
