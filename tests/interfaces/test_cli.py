@@ -412,3 +412,33 @@ def test_an_engine_is_named_by_a_flag(tmp_path, capsys):
     assert "one of serial, threads, processes, cluster" in capsys.readouterr().err
     assert main([*MASS, "--engine", "threads", "--cluster", "local:2"]) == 2
     assert "leave `--engine` out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loss", ["poisson", "huber"])
+def test_every_command_takes_other_losses(loss, run, folder):
+    random = np.random.default_rng(4)
+    x, group = random.normal(size=400), random.choice(["a", "b"], 400)
+    z = 0.6 * x + 0.5 * (group == "b")
+    y = random.poisson(np.exp(z)) if loss == "poisson" else z + random.standard_t(2, size=400)
+    pl.DataFrame({"x": x, "group": group, "y": y}).write_csv("data.csv")
+    code, out, err = run("fit", "data.csv", "--target", "y", "--loss", loss, "--l2", 0)
+    assert (code, err) == (0, "")
+    figures = ["deviance", "d2", "rmse", "mae"] if loss == "poisson" else ["rmse", "mae", "r2", "loss", "d2"]
+    table = out[out.index("training, constant") : out.index("coefficient")]
+    assert re.findall(r"^(\w+) +-?\d", table, re.M) == figures
+    model = descend.load("data.model.json")
+    assert model.loss == descend.objectives.losses.LOSSES[loss]
+    _, out, _ = run("show", "data.model.json")
+    assert ("dispersion" if loss == "poisson" else "robust ones") in out
+    _, out, _ = run("score", "data.model.json", "data.csv", "--json")
+    assert [*json.loads(out)["values"]] == figures
+    _, out, _ = run("predict", "data.model.json", "data.csv")
+    predicted = pl.read_csv(io.StringIO(out))
+    assert predicted.columns == ["prediction"]
+    np.testing.assert_allclose(predicted["prediction"], model.predict("data.csv"), rtol=1e-12)
+    code, out, err = run("diagnose", "data.csv", "--target", "y", "--loss", loss, "--l2", 0)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Diagnosis: {loss.capitalize()} loss for `y`, 400 rows")
+    assert run("animate", "data.film.json", "--out", "data.png")[0] == 0
+    assert run("export", "data.model.json", "--to", "sql")[0] == 0
+    assert ("EXP(" in Path("data.sql").read_text()) == (loss == "poisson")
