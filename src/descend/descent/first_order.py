@@ -53,6 +53,11 @@ class Optimizer(ABC):
     first_order: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({GRADIENT, SMOOTH_PENALTY})
 
+    @property
+    def rated(self) -> bool:
+        """Whether a learning rate decides how long its steps are."""
+        return self.first_order
+
     def init(self, w: Float) -> Any:
         """The state before the first step, at the weights `w`; None unless given."""
         return None

@@ -215,5 +215,7 @@ class Rescaled(Penalty):
         scale = _shaped(self.scale, w)
         return self.inner.gap(w / scale, s * scale, excess)
 
-    def free(self, w: Float) -> Array | None:
-        return self.inner.free(w / _shaped(self.scale, w))
+    def corners(self, w: Float) -> Float | None:
+        scale = _shaped(self.scale, w)
+        inner = self.inner.corners(w / scale)
+        return None if inner is None else inner / scale

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from descend.engines.matrix import Array, Float
+from descend.engines.matrix import Float
 from descend.errors import DescendError, check_number
 
 SHORT = 1e-4
@@ -94,8 +94,8 @@ class Penalty(ABC):
         """
         return np.inf
 
-    def free(self, w: Float) -> Array | None:
-        """Which weights may move a little without meeting a kink, the others staying; None where it cannot tell."""
+    def corners(self, w: Float) -> Float | None:
+        """Half of what its slope jumps by where a weight is zero, shaped as `w`; None where it has other kinks."""
         return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,8 +153,8 @@ class _AbsoluteAndSquare(Penalty):
             bounds.append(float(np.vdot(s, s)) / (2.0 * b))
         return min(bounds)
 
-    def free(self, w: Float) -> Array | None:
-        return np.asarray(w != 0)
+    def corners(self, w: Float) -> Float | None:
+        return np.full(w.shape, self.strengths[0])
 
 
 def _towards_zero(w: Float, by: Float | float) -> Float:

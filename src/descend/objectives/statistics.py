@@ -7,6 +7,7 @@ only the Objective divides. A leaf that holds no rows contributes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,8 @@ from descend.errors import ShapeError
 from descend.objectives.losses import Loss
 
 V = TypeVar("V")
+DENSE_CELLS = 2**20
+"""Cells that sparse columns are made dense at a time."""
 
 
 def linear_predictor(block: Block, w: Float, intercept: bool) -> Float:
@@ -308,14 +311,24 @@ class DevianceSum(_Additive):
 
 @dataclass(frozen=True, slots=True)
 class OnColumns:
-    """A statistic of rows that hold some columns alone, which `columns` numbers in rising order."""
+    """A statistic of rows that hold some columns alone, which `columns` numbers in rising order, some rows at a time."""
 
     statistic: Any
     columns: tuple[int, ...]
 
     def of(self, block: Block, params: Any = None) -> Any:
-        X = matrix.dense_columns(block.X, np.array(self.columns, dtype=np.intp))
-        return self.statistic.of(replace(block, X=X), params)
+        columns, step = (
+            np.array(self.columns, dtype=np.intp),
+            max(DENSE_CELLS // max(len(self.columns), 1), 1),
+        )
+        found = []
+        for start in range(0, block.rows, step):
+            rows = (
+                block if step >= block.rows else block.take(np.arange(start, min(start + step, block.rows)))
+            )
+            dense = replace(rows, X=matrix.dense_columns(rows.X, columns))
+            found.append(self.statistic.of(dense, params))
+        return reduce(self.merge, found)
 
     def merge(self, a: Any, b: Any) -> Any:
         return self.statistic.merge(a, b)

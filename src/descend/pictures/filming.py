@@ -144,7 +144,7 @@ def _title(optimizer: Optimizer, frames: Frames) -> str:
     """The optimizer shown, and its learning rate where that stays the same."""
     name = "gradient descent" if frames.notes else NAMES.get(optimizer.name, optimizer.name.replace("-", " "))
     rate = None if frames.rates is None else frames.rates[np.isfinite(frames.rates)]
-    if rate is None or not len(rate) or not (frames.notes or optimizer.first_order):
+    if rate is None or not len(rate) or not (frames.notes or optimizer.rated):
         return name
     constant = np.ptp(rate) <= 1e-12 * abs(rate[0])
     return f"{name}, learning rate {rate[0]:.3g}" if constant else name

@@ -50,7 +50,7 @@ def explain(
 ) -> str:
     """Sentences on the ending of a run; empty where there is nothing to add."""
     rates = history.learning_rate[~np.isnan(history.learning_rate)]
-    rate = float(rates[-1]) if len(rates) and optimizer.first_order else None
+    rate = float(rates[-1]) if len(rates) and optimizer.rated else None
     outcome = last.outcome
     if outcome is Outcome.DIVERGED and rate is not None:
         return _diverged(objective, optimizer, rate, history, last, names, in_batches)
@@ -110,6 +110,8 @@ def _remedies(objective: Objective, optimizer: Optimizer, limit: float | None) -
     if limit is not None:
         lower = f"set `learning_rate={0.9 * limit:.3g}` (`--learning-rate {0.9 * limit:.3g}`) or {lower}"
     way = auto_optimizer(objective).name
+    if way == optimizer.name:
+        return f"{lower[0].upper()}{lower[1:]}."
     standardise = ", or standardise the columns" if objective.session.source.as_given else ""
     return f'Either {lower}; or set `optimizer="{way}"` (`--optimizer {way}`), which has no learning rate{standardise}.'
 
@@ -164,13 +166,12 @@ def _remaining(
 
 def _with_kinks(objective: Objective, last: Step) -> str:
     """How far the loss is above the best at most, where the penalty has kinks: its subgradients tell."""
-    far = objective.excess(last.weights)
-    if last.loss is None or last.outcome is Outcome.CONVERGED or not np.isfinite(far):
+    if last.loss is None or last.outcome is Outcome.CONVERGED:
         return ""
-    loss = objective.deviance(last.loss)
-    if far <= NEGLIGIBLE * loss:
-        return "The loss is the best there is, to six digits." if last.outcome is not Outcome.STALLED else ""
-    return f"The {_measure(objective)} is at most {above(max(loss - far, 0.0), min(far, loss))}."
+    far, whole = objective.excess(last.weights), objective.deviance(last.loss)
+    if far <= NEGLIGIBLE * whole:
+        return "The loss is the best there is, to six digits."
+    return f"The {_measure(objective)} is at most {above(whole - far, far)}." if far < whole else ""
 
 
 def _measure(objective: Objective) -> str:
