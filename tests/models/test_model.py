@@ -124,7 +124,7 @@ def test_a_loss_of_ones_own_is_not_saved(tmp_path):
     class Own(LogisticLoss):
         name = "own"
 
-    with pytest.raises(DescendError, match="loss own of your own cannot be saved as JSON: a file names"):
+    with pytest.raises(DescendError, match="the loss 'own' cannot be saved as JSON: a file names its loss"):
         Model(Own(), np.zeros(2), True, ("x",)).save(tmp_path / "m.json")
 
 
@@ -132,7 +132,7 @@ def test_a_loss_of_the_name_of_another_is_not_saved(tmp_path):
     class Own(LogisticLoss):
         pass
 
-    with pytest.raises(DescendError, match="loss logistic of your own cannot be saved"):
+    with pytest.raises(DescendError, match="the loss 'logistic' cannot be saved"):
         Model(Own(), np.zeros(2), True, ("x",)).save(tmp_path / "m.json")
 
 

@@ -11,7 +11,7 @@ import descend
 from descend import CrossEntropy, LogisticLoss, Objective
 from descend.objectives.penalties import L2
 from descend.objectives.sampled import Sample, Sampled
-from descend.pictures.landscape import descended, surface, thin
+from descend.pictures.landscape import _to_show, descended, surface, thin
 
 
 def stepped(hessian, start, end, rate, steps):
@@ -162,3 +162,18 @@ def test_a_surface_shows_a_run_that_left_the_numbers_as_far_as_it_is_near():
     found = surface(two, path, losses, np.ones(2), ("a", "b"))
     assert max(map(abs, (*found.x_range, *found.y_range))) < 10
     assert len(found.path) == 5
+
+
+@pytest.mark.parametrize(
+    ("losses", "shown"),
+    [
+        ([1.0, 5.0, 29.0, 31.0, 40.0], 3),  # beyond 30 times the start
+        ([1.0, -2.0, -3.0, -3.5], 4),
+        ([-3.0, -3.2, -3.1, -3.4], 4),
+        ([-3.0, -3.2, 83.0, 90.0, np.nan], 3),  # 29 times the size of the start above it, 84
+        ([1.0, -9.0, 280.0, 300.0], 3),  # 29 times what was gained, 291
+        ([np.nan, 1.0, np.inf], 2),
+    ],
+)
+def test_the_surface_holds_the_frames_before_a_descent_has_left(losses, shown):
+    np.testing.assert_array_equal(_to_show(np.array(losses)), np.arange(shown))

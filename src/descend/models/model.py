@@ -206,9 +206,9 @@ def _told(loss: Loss) -> str | dict[str, Any]:
     told = loss.to_dict()
     if told["name"] not in LOSSES or loss_from_dict(told) != loss:
         raise DescendError(
-            f"a model with the loss {loss.name} of your own cannot be saved as JSON: a file names its loss. Write it as "
-            f"a subclass of Loss, and name it here and wherever the file is loaded: `LOSSES[{loss.name!r}] = ...` of "
-            "descend.objectives.losses."
+            f"a model with the loss {loss.name!r} cannot be saved as JSON: a file names its loss, and this is not one of "
+            "LOSSES. Write it as a subclass of Loss, and name it here and wherever the file is loaded: "
+            f"`LOSSES[{loss.name!r}] = ...` of descend.objectives.losses."
         )
     return told if len(told) > 1 else loss.name
 
