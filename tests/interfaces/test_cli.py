@@ -332,7 +332,7 @@ WRONG = {
     "unknown flag": ([*MASS, "--stpes", "3"], "Unknown option: "),
     "no number": ([*MASS, "--steps", "many"], 'unable to convert "many" into int'),
     "negative": ([*MASS, "--steps", "-1"], "`steps` must be a whole number of at least 0, got -1"),
-    "loss": ([*MASS, "--loss", "hinge"], "`loss` must be one of squared-error, logistic, cross-entropy, or"),
+    "loss": ([*MASS, "--loss", "hinge"], "`loss` must be one of squared-error, logistic, cross-entropy, poisson, huber, or"),
     "optimizer": ([*MASS, "--optimizer", "sgd"], "`optimizer` must be auto or one of"),
     "schedule": ([*MASS, "--schedule", "linear"], "`schedule` must be one of"),
     "setting": ([*MASS, "--optimizer", "newton", "--momentum", "0.9"], "does not apply to `optimizer` newton"),
