@@ -435,9 +435,10 @@ def _findings(case: Case, moments: Moments) -> list[Finding]:
         for line in case.warnings
     ]
     if case.classes is not None and case.shares is not None:
-        apart = separation(objective)
-        stops = not (objective.penalty.is_zero and objective.loss.likelihood)
-        found += separated_classes(subject, splitting, apart, stops)
+        apart = (
+            separation(objective) if objective.loss.likelihood else None
+        )  # another may have a minimum there
+        found += separated_classes(subject, splitting, apart, not objective.penalty.is_zero)
         found += imbalance(case.shares, case.classes, target, subject.table)
     return found + about_columns(subject)
 
