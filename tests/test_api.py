@@ -85,6 +85,7 @@ NAMES = [
 COMMANDS = {
     "fit": {
         *("--target", "--out", "-o", "--history", "--every", "--json", "--quiet", "--loss", "--l2"),
+        *("--l1", "--l1-ratio"),
         *("--class-weight", "--optimizer", "--learning-rate", "--schedule", "--momentum", "--nesterov"),
         *("--batch-size", "--steps", "--epochs", "--tolerance", "--time-limit", "--patience", "--valid"),
         *("--group", "--weight", "--seed", "--memory", "--features", "--drop", "--categorical"),
@@ -93,7 +94,18 @@ COMMANDS = {
         "--diagnose",
     },
     "diagnose": {
-        *("--target", "--loss", "--l2", "--class-weight", "--steps", "--memory", "--json", "--features"),
+        *(
+            "--target",
+            "--loss",
+            "--l2",
+            "--l1",
+            "--l1-ratio",
+            "--class-weight",
+            "--steps",
+            "--memory",
+            "--json",
+            "--features",
+        ),
         *("--drop", "--categorical", "--numeric", "--reference", "--missing", "--encoding", "--weight"),
         *("--group", "--offset", "--valid", "--seed", "--cluster", "--engine"),
     },

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_sample_weight
 
 import descend
-from descend import L2, Adam, DescendError, Exact, GradientDescent, LinearClassifier, LinearRegressor, Newton
+from descend import (
+    L1,
+    L2,
+    Adam,
+    DescendError,
+    ElasticNet,
+    Exact,
+    GradientDescent,
+    LinearClassifier,
+    LinearRegressor,
+    Newton,
+)
 from descend.interfaces.sklearn_base import class_weighted, optimizer_of, penalty_of, training_weight
 
 RNG = np.random.default_rng(3)
@@ -36,7 +47,21 @@ def test_a_name_and_a_rate_describe_an_optimizer(optimizer, rate, expected):
 def test_a_penalty_has_its_own_alpha_or_that_of_the_data(alpha):
     assert penalty_of("l2", alpha, 0.5) == L2(0.5 if isinstance(alpha, str) else float(alpha))
     assert penalty_of(None, alpha, 0.5) == L2(0.0)
+    assert penalty_of("l1", alpha, 0.5) == L1(0.5 if isinstance(alpha, str) else float(alpha))
+    elastic = penalty_of("elastic-net", alpha, 0.5, 0.25)
+    assert elastic == ElasticNet(0.5 if isinstance(alpha, str) else float(alpha), 0.25)
     assert penalty_of(0.125, alpha, 0.5) == penalty_of(L2(0.125), alpha, 0.5) == L2(0.125)
+
+
+def test_how_strong_a_penalty_is_that_makes_coefficients_zero_is_for_the_user_to_say():
+    with pytest.raises(
+        DescendError, match='`alpha` must be a number with `penalty` "l1" of a regression, got "auto"'
+    ):
+        LinearRegressor(penalty="l1").fit(X, Y)
+    assert LinearClassifier(penalty="l1").fit(X, LABELS).run_.model.facts["penalty"] == {
+        "name": "l1",
+        "alpha": 1 / 40,
+    }
 
 
 PARTIAL = {"fit": lambda model: model.fit(X, LABELS), "partial_fit": lambda model: model.partial_fit(X, LABELS, ["no", "yes"])}  # fmt: skip
@@ -46,7 +71,14 @@ REFUSED = {
     "a rate of Newton": ({"optimizer": "newton", "learning_rate": 0.1}, 'not apply .* leave it at "auto"'),
     "a rate in words": ({"learning_rate": "fast"}, "`learning_rate` must be a number above 0"),
     "a class of penalties": ({"penalty": L2}, "`penalty` must be a number, .* got <class"),
-    "another penalty": ({"penalty": "l1"}, "`penalty` must be \"l2\", None or a penalty, got 'l1'"),
+    "another penalty": (
+        {"penalty": "l3"},
+        '`penalty` must be "l2", "l1", "elastic-net", None or a penalty, got \'l3\'',
+    ),
+    "no ratio": (
+        {"penalty": "elastic-net", "alpha": 1, "l1_ratio": 2},
+        "`l1_ratio` must be a number between 0 and 1, got 2",
+    ),
     "no alpha": ({"alpha": None}, "`alpha` of a penalty must be a number of at least 0, got None"),
     "an alpha in words": ({"alpha": "0.1"}, "`alpha` must be a number of at least 0 or \"auto\", got '0.1'"),
     "a weight below zero": ({"class_weight": {"no": -1}}, "`class_weight` must be numbers .* got -1"),

@@ -266,7 +266,18 @@ def test_weights_of_rows_are_repetitions_in_partial_fit_and_in_the_score(make):
 
 def test_the_parameters_are_these():
     common = {
-        *("loss", "penalty", "alpha", "optimizer", "learning_rate", "steps", "epochs", "batch_size", "tol"),
+        *(
+            "loss",
+            "penalty",
+            "alpha",
+            "l1_ratio",
+            "optimizer",
+            "learning_rate",
+            "steps",
+            "epochs",
+            "batch_size",
+            "tol",
+        ),
         *("early_stopping", "validation_fraction", "fit_intercept", "standardize", "warm_start"),
         *("random_state", "verbose"),
     }
@@ -289,7 +300,7 @@ def test_a_chunk_may_lack_classes_and_a_pickle_goes_on():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"penalty": "l3"}, '`penalty` must be "l2", None'),
+        ({"penalty": "l3"}, '`penalty` must be "l2", "l1", "elastic-net", None'),
         ({"alpha": "some"}, "`alpha` must be a number"),
         ({"alpha": -1.0}, "`alpha` of a penalty"),
         ({"optimizer": "sgd"}, "`optimizer` must be auto or one of"),

@@ -53,13 +53,17 @@ OPTIMIZERS: dict[str, type[Any]] = {
 }
 
 
-def check(optimizer: Optimizer, objective: Objective) -> None:
-    """Raise `DescendError` where an objective lacks what an optimizer needs, naming both and what would serve."""
+SERVES = "use ProximalGradient() (`--optimizer proximal-gradient`) on all rows, or an L2 penalty"
+"""What to do where a penalty has kinks."""
+
+
+def check(optimizer: Optimizer, objective: Objective, serves: str = SERVES) -> None:
+    """Raise `DescendError` where an objective lacks what an optimizer needs, naming both and what `serves`."""
     missing, loss, penalty = optimizer.needs - objective.offers, objective.loss.name, objective.penalty.name
     if SMOOTH_PENALTY in missing or (CLOSED_FORM in missing and not objective.penalty.smooth):
         raise DescendError(
             f"`optimizer` {optimizer.name} needs a smooth penalty, but `penalty` {penalty} has kinks, as |w| has at "
-            "zero: use ProximalGradient() (`--optimizer proximal-gradient`) on all rows, or an L2 penalty."
+            f"zero: {serves}."
         )
     if CLOSED_FORM in missing:
         what = f"the loss is {loss} on {objective.shape[0]} weights"

@@ -57,7 +57,7 @@ class ProximalGradient(Optimizer):
     It serves every penalty: one with kinks by its `prox`, which makes weights exactly zero, a smooth one by its
     gradient. `t = (1 + sqrt(1 + 4 t-**2)) / 2` begins anew where the momentum points uphill. Beck and Teboulle, A
     Fast Iterative Shrinkage-Thresholding Algorithm (2009); O'Donoghue and Candes, Adaptive Restart for Accelerated
-    Gradient Schemes (2015). Without `momentum` every step goes from `w` itself.
+    Gradient Schemes (2015). Unless told to `accelerate` every step goes from `w` itself.
 
     `learning_rate` is a number, or "auto": 1 / (largest curvature) where a bound is at hand, else found from the
     curvature along the steps; it is lowered where a step has met more. Where each weight may have a rate of its own,
@@ -74,7 +74,7 @@ class ProximalGradient(Optimizer):
     """
 
     learning_rate: Rate = "auto"
-    momentum: bool = True
+    accelerate: bool = True
     polish: bool = True
     name: ClassVar[str] = "proximal-gradient"
     rated: ClassVar[bool] = True
@@ -114,7 +114,7 @@ class ProximalGradient(Optimizer):
     def _forward(self, objective: Objective, w: Float, state: Accelerated) -> Update:
         """A step by the gradient of what is smooth and the prox of what is not."""
         (loss, slope), theta, y = objective.value_and_gradient(w), 1.0, w
-        if self.momentum and state.before is not None:
+        if self.accelerate and state.before is not None:
             theta = 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * state.theta**2)))
             y = w + (state.theta - 1.0) / theta * (w - state.before)
         rate = float(state.rate or 1.0)

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from descend.descent.choose import as_optimizer
+from descend.descent.choose import as_optimizer, check
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.schedules import Constant
 from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.objectives.curvatures import Curvatures
-from descend.objectives.objective import Objective
+from descend.objectives.objective import CLOSED_FORM, Objective
 
 NEVER = 2**60
 SCANNED = 2**14
@@ -173,6 +173,12 @@ def trajectory(
         raise DescendError(
             f"`path` needs squared error on at most 2,048 columns, whose path has a closed form; "
             f"the loss is {objective.loss.name}. Use `steps` to walk there."
+        )
+    check(chosen, objective, "its path has no closed form. Use `steps` to walk there, or an L2 penalty")
+    if CLOSED_FORM not in objective.offers:
+        raise DescendError(
+            f"`path` needs a penalty whose squares have a closed form, and `penalty` {objective.penalty.name} does not "
+            "say that it has: use an L2 penalty, or `steps` to walk there."
         )
     if not isinstance(chosen, GradientDescent):
         raise DescendError(f"`optimizer` must be a GradientDescent, got {chosen.name}: its path is linear.")

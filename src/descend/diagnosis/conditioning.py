@@ -15,7 +15,7 @@ from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.curvatures import Curvatures, bound_in
-from descend.objectives.objective import Objective
+from descend.objectives.objective import CLOSED_FORM, SMOOTH_PENALTY, Objective
 
 SHARES = (0.01, 0.0001)
 MOMENTUM = 0.9
@@ -139,7 +139,9 @@ def conditionings(
     `best` is how far the best loss is above the least that the rows allow; `weights` are those of a run. Gradient
     descent is planned from zero weights; where no bound holds for the curvatures that are expected or met at the end.
     """
-    exact, several = objective.exact, [*coordinates.values()]
+    descends = SMOOTH_PENALTY in objective.offers  # gradient descent cannot be planned otherwise
+    exact = objective.exact and (CLOSED_FORM in objective.offers or not descends)
+    several = [*coordinates.values()]
     if optimum.size > NEWTON_LIMIT:
         bounds = [math.inf if objective.searches else bound_in(objective, moments, to) for to in several]
         return [
@@ -156,7 +158,7 @@ def conditionings(
         bound = math.inf if objective.searches else high
         high = max(high, curvatures.largest) if objective.searches else high
         distance = -curvatures.directions.T @ to.to_original(optimum).ravel()
-        plans = _plans(curvatures, distance, best, high)
+        plans = _plans(curvatures, distance, best, high) if descends else ()
         made.append(Conditioning(name, curvatures, bound, exact, plans, at_weights))
     return made
 

@@ -20,7 +20,8 @@ from descend.engines.moments import Moments
 from descend.errors import DescendError
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.losses import Loss
-from descend.objectives.objective import MOMENTS_COLUMNS, Objective
+from descend.objectives.objective import MOMENTS_COLUMNS, SMOOTH_PENALTY, Objective
+from descend.objectives.penalties import described
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Around, Sampled, sample_of
 from descend.objectives.statistics import Extremes
@@ -106,6 +107,10 @@ class Diagnosis:
     standardises: bool = False
     """Whether `fit` steps in standardised coordinates: of a table, and where `standardize` was asked for."""
     notes: tuple[str, ...] = ()
+    penalised: str = ""
+    """The penalty in words, "L2 penalty 0.1"; empty without one."""
+    descends: bool = True
+    """Whether gradient descent serves it, whose steps can then be planned: a penalty with kinks it does not."""
     forecast: Forecast | None = field(default=None, repr=False, compare=False)
     scene: Scene | None = field(default=None, repr=False, compare=False)
 
@@ -123,7 +128,7 @@ class Diagnosis:
     def unbounded(self) -> bool:
         """Whether the weights would run to infinity: classes of a likelihood that can be told apart, and no penalty."""
         return (
-            not self.penalty
+            not self.penalised
             and self.minimised.likelihood
             and any(f.kind == "separation" for f in self.findings)
         )
@@ -322,7 +327,7 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
     else:
         ways = {GIVEN: own, STANDARDISED: Coordinates.of(objective).inverse}
     weights = None if run is None else run.model.weights
-    above = gap.best - gap.saturated
+    above, penalty = gap.best - gap.saturated, described(objective.penalty.to_dict())
     met = {t.name: t for t in conditionings(objective, moments, optimum, above, weights, ways)}
     standardises = encoding is not None or (run is not None and run.standardises)
     conditioning = met[STANDARDISED if standardises else GIVEN]
@@ -334,7 +339,7 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
     return Diagnosis(
         encoding.target.name if encoding else "y",
         objective.loss,
-        float(objective.penalty.to_dict().get("alpha", 0.0)),
+        0.0 if penalty is None else float(penalty.settings.get("alpha", 0.0)),
         objective.rows,
         columns,
         encoding is not None,
@@ -347,6 +352,8 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
         "" if run is None else run.message,
         standardises,
         (*case.warnings, *case.notes),
+        penalty.words("penalty") if penalty else "",
+        SMOOTH_PENALTY in objective.offers,
         expected,
         _scene(case, moments, run, conditioning, optimum, gap.best, steps),
     )
@@ -402,7 +409,12 @@ def _scene(
     if optimum.ndim == 2:
         scale = np.repeat(scale, optimum.shape[1])
         names = [f"{name} ({label})" for name in names for label in case.classes or ()]
-    return Scene(about, optimum, scale, tuple(names), *walked(run, conditioning, optimum, best, steps))
+    if run is None and not conditioning.plans:  # no way there is known: the beginning and the end of any
+        zeros = objective.zeros()
+        way = np.array([0.0, 1.0]), np.stack([zeros, optimum]), np.array([objective.value(zeros), best])
+    else:
+        way = walked(run, conditioning, optimum, best, steps)
+    return Scene(about, optimum, scale, tuple(names), *way)
 
 
 def _findings(case: Case, moments: Moments) -> list[Finding]:

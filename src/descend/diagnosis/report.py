@@ -24,6 +24,7 @@ from descend.errors import DescendError
 from descend.files import replacing
 from descend.models.metrics import FIGURES, Metrics
 from descend.objectives.losses import Loss
+from descend.objectives.penalties import described
 from descend.pictures import page
 from descend.pictures.film import Film
 from descend.pictures.panels import rgb
@@ -208,8 +209,7 @@ def _curves(found: Forecast | None) -> dict[str, Any] | None:
 
 def _asked(run: Run, label: str) -> list[tuple[str, str]]:
     facts, optimizer = run.model.facts, run.optimizer
-    penalty = facts.get("penalty") or {}
-    alpha = penalty.get("alpha", 0.0)
+    penalty = described(facts.get("penalty"))
     settings = [
         f"{name.replace('_', ' ')} {figure(value) if isinstance(value, float) else value}"
         for name, value in vars(optimizer).items()
@@ -218,7 +218,7 @@ def _asked(run: Run, label: str) -> list[tuple[str, str]]:
     asked = [
         ("data", label or "arrays"),
         ("loss", _words(run.model.loss)),
-        ("penalty", f"{penalty.get('name', '').upper()} with alpha {figure(alpha)}" if alpha else "none"),
+        ("penalty", penalty.words("with alpha", figure) if penalty else "none"),
         ("optimizer", ", ".join([optimizer.name.replace("-", " "), *settings])),
         ("intercept", "fitted" if run.model.intercept else "none"),
     ]
@@ -273,11 +273,11 @@ def _ending(run: Run) -> str:
     steps, seconds = int(run.history.number[-1]), run.model.facts.get("seconds")
     words = f"{steps:,} step{'' if steps == 1 else 's'}"
     if len(losses) > 1:
-        penalised = " with its penalty" if (run.model.facts.get("penalty") or {}).get("alpha") else ""
+        penalised = " with its penalty" if described(run.model.facts.get("penalty")) else ""
         words += f", the loss{penalised} went from {figure(float(losses[0]))} to {figure(float(losses[-1]))}"
     if seconds is not None:
         words += f", in {seconds:.2g} s"
-    return words
+    return f"{words}; {run.model.sparsity}" if run.model.sparsity else words
 
 
 def _metrics(metrics: dict[str, Metrics]) -> list[dict[str, Any]]:

@@ -27,6 +27,11 @@ SETTINGS = (
     "otherwise. Momentum, here Nesterov's, keeps a part of the last move in the next. What is best in the long run may be behind at first."
 )
 
+KINKS = (
+    "Gradient descent does not serve the {penalty}, whose slope jumps where a weight is zero, so none of its steps are "
+    "planned. Those of `proximal-gradient` obey the same curvatures, and end at weights that are exactly zero."
+)
+
 
 @dataclass(frozen=True)
 class Item:
@@ -57,7 +62,7 @@ class Section:
 
 def title(d: Diagnosis) -> str:
     """What was diagnosed."""
-    penalty = f", L2 penalty {d.penalty:.4g}" if d.penalty else ""
+    penalty = f", {d.penalised}" if d.penalised else ""
     return f"Diagnosis: {d.minimised.title} for `{d.target}`, {d.rows:,} row{'' if d.rows == 1 else 's'}, {_count(d.columns, 'column')}{penalty}"
 
 
@@ -112,9 +117,10 @@ def _first(d: Diagnosis) -> str:
             "give a penalty, `--l2 0.01`" if d.table else "`standardize=True`, or a penalty, `penalty=0.01`"
         )
         return f"Not even {way} arrived at the best loss: {other}, makes the way there shorter."
+    tuned = "has no learning rate to tune" if d.descends else "finds its learning rate by itself"
     return (
-        f"For the best loss, fit without naming an optimizer. That takes `{gap.way}`, which has no learning rate to "
-        f"tune and took {_seconds(gap.seconds)} here once the data was read."
+        f"For the best loss, fit without naming an optimizer. That takes `{gap.way}`, which {tuned} and took "
+        f"{_seconds(gap.seconds)} here once the data was read."
     )
 
 
@@ -150,7 +156,7 @@ def _how_good(d: Diagnosis) -> Section:
             f"penalty it falls for ever as the weights grow. It was {gap.best:.3g} where the search was given up."
         )
         return Section("How good it can get", (words, *([_distance(d, gap)] if d.ran else [])))
-    penalty = f", of which {gap.penalty:.3g} is the penalty" if d.penalty else ""
+    penalty = f", of which {gap.penalty:.3g} is the penalty" if d.penalised else ""
     best = "The best weights" if gap.reached else "The best weights found so far"
     words = f"{constant} {_wrong(d, gap.constant, _meaning(d))}. "
     words += f"{best} {'fit every row' if gap.is_nil else _wrong(d, gap.best, penalty, gap.penalty)}."
@@ -244,7 +250,7 @@ def _terrain_table(d: Diagnosis) -> Table:
             row("curvature at most, at any weights", [t.bound for t in both])
     if d.descent.bounded:
         row("largest safe learning rate", [t.limit() for t in both])
-    if d.given.exact:
+    if d.given.exact and d.descends:
         row(f"the same, momentum={MOMENTUM:g} (heavy ball)", [t.limit(MOMENTUM) for t in both])
     return Table(("", *(_place(d, t) for t in both)), tuple(rows))
 
@@ -276,7 +282,9 @@ def _reading(d: Diagnosis) -> list[str]:
     if t.curvatures is None:
         return [f"Keep `learning_rate` below {_figure(t.limit())}; of so many weights no more is known."]
     kappa, flat, words = t.condition_number, t.curvatures.flat, [SETTINGS.format(what=_what(d))]
-    if math.isfinite(kappa):
+    if not d.descends:
+        words = [KINKS.format(penalty=d.penalised)]
+    elif math.isfinite(kappa):
         size = f"A condition number of {_figure(kappa)} is"
         if kappa < EASY:
             words.append(f"{size} easy terrain: gradient descent is quick here.")

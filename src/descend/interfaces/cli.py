@@ -32,6 +32,7 @@ from descend.interfaces.options import (
     engine_of,
     hyphens,
     optimizer_of,
+    penalty_of,
     validation_of,
 )
 
@@ -347,7 +348,7 @@ def _fit(
             data,
             target=target,
             loss=how.loss,
-            penalty=how.l2,
+            penalty=penalty_of(how.l2, how.l1, how.l1_ratio),
             valid=validation_of(how.valid),
             seed=how.seed,
             class_weight=how.class_weight,
@@ -410,6 +411,8 @@ def diagnose(
     target: str,
     loss: str | None = None,
     l2: float | None = None,
+    l1: float | None = None,
+    l1_ratio: float | None = None,
     class_weight: str | None = None,
     valid: str = "0",
     seed: int = 0,
@@ -436,6 +439,10 @@ def diagnose(
         squared-error, huber, poisson, logistic or cross-entropy; the target tells unless given.
     l2
         Strength of the L2 penalty, as for `descend fit`.
+    l1
+        Strength of the L1 penalty, as for `descend fit`.
+    l1_ratio
+        Share of --l1 that is L1, as for `descend fit`.
     class_weight
         balanced: classes count alike, however many rows they have.
     valid
@@ -459,7 +466,7 @@ def diagnose(
         hyphens(data),
         target=target,
         loss=loss,
-        penalty=l2,
+        penalty=penalty_of(l2, l1, l1_ratio),
         class_weight=class_weight,
         valid=validation_of(valid),
         seed=seed,

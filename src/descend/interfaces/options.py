@@ -54,9 +54,9 @@ class DescentOptions:
     loss: str | None = None
     "squared-error, huber, poisson, logistic or cross-entropy; the target tells unless given."
     optimizer: str = "auto"
-    "auto, exact, newton, lbfgs, gradient-descent, adam or local-steps."
+    "auto, exact, newton, lbfgs, gradient-descent, adam, local-steps or proximal-gradient."
     learning_rate: float | None = None
-    "Step size of gradient-descent and adam; found from the curvature unless given."
+    "Step size of gradient-descent, adam and proximal-gradient; found from the curvature unless given."
     schedule: str = "constant"
     "How the learning rate goes on: constant, cosine, one-cycle or inverse-time."
     momentum: float | None = None
@@ -77,6 +77,10 @@ class DescentOptions:
     "Stop after this many seconds and keep the run so far."
     l2: float | None = None
     "Strength of the L2 penalty alpha/2 |w|^2; classifications default to 1/rows, 0 turns it off."
+    l1: float | None = None
+    "Strength of the L1 penalty alpha |w|, which makes weights zero; with --l2 both are added."
+    l1_ratio: float | None = None
+    "Share of --l1 that is L1, the rest being L2: the elastic net of glmnet and scikit-learn."
     valid: str = "0.2"
     "Share of rows to hold out, last:0.2 for the last fifth in order, or a file to validate on; 0 for none."
     seed: int = 0
@@ -131,6 +135,30 @@ def validation_of(value: str) -> float | str | None:
         return float(value) or None
     except ValueError:
         return value
+
+
+def penalty_of(l2: float | None, l1: float | None, l1_ratio: float | None) -> Any:
+    """The penalty that the flags describe: None, the alpha of L2, or an object.
+
+    `--l1 A` is `L1(A)`, with `--l1-ratio R` `ElasticNet(A, R)`, and with `--l2 B` the sum of both.
+
+    >>> penalty_of(0.1, 0.3, None)
+    ElasticNet(alpha=0.4, l1_ratio=0.75)
+    """
+    from descend.objectives.penalties import L1, L2, ElasticNet
+
+    if l1 is None:
+        if l1_ratio is not None:
+            raise DescendError("`--l1-ratio` is the share of `--l1` that is L1: give `--l1` too.")
+        return l2
+    if l1_ratio is not None:
+        if l2 is not None:
+            raise DescendError(
+                "`--l1-ratio` and `--l2` both say how much of the penalty is L2: give one of them beside `--l1`."
+            )
+        return ElasticNet(l1, l1_ratio)
+    both = L2(l2 or 0.0).alpha + L1(l1).alpha
+    return ElasticNet(both, l1 / both) if l2 else L1(l1)
 
 
 def optimizer_of(how: DescentOptions) -> Any:

@@ -31,9 +31,11 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
 
     `X` has shape (rows, features), dense, CSR or a frame; `y` (rows,). `loss` is "squared-error", "huber", "poisson"
     for counts, an object such as `HuberLoss(0.3)` or a function of torch tensors. `predict` gives the mean, of counts
-    `exp(X @ w + b)`; `score` is R², as of scikit-learn's regressors, whatever the loss. `penalty` is "l2" or None, `alpha` its
-    strength ("auto" is 0 here). `optimizer` is "auto" (exact), exact, newton, lbfgs, gradient-descent, adam or one
-    of the package's objects; `learning_rate` is that of gradient descent and Adam, a number, a schedule or "auto".
+    `exp(X @ w + b)`; `score` is R², as of scikit-learn's regressors, whatever the loss. `penalty` is "l2", "l1",
+    which makes coefficients zero, "elastic-net", both as `l1_ratio` says, None or an object such as `L1(0.1)`; `alpha`
+    is its strength ("auto" is 0 here, and must be a number where coefficients are to be zero). `optimizer` is "auto"
+    (exact, or proximal-gradient), exact, newton, lbfgs, gradient-descent, adam, proximal-gradient or one of the
+    package's objects; `learning_rate` is that of gradient descent and Adam, a number, a schedule or "auto".
     `fit_intercept` adds an intercept; with `warm_start` a fit begins at the weights of the one before;
     `random_state` decides which rows are held out and the order of mini-batches. The run ends where the gradient
     norm is at most `tol`, or after `steps` updates or `epochs` passes where given; `batch_size` makes mini-batches.
@@ -44,7 +46,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
 
     Learned: `coef_` (features,), `intercept_`, `n_iter_`, `history_`, `outcome_`, `run_` (by `fit`). Of float32 rows
     coefficients and predictions are float32, while the descent and `run_` keep float64. Parameters and
-    attributes as in scikit-learn's developer guide; Ridge's alpha is `alpha * rows / 2` of this one.
+    attributes as in scikit-learn's developer guide; Ridge's alpha is `alpha * rows / 2` of this one, that of Lasso and
+    ElasticNet `alpha / 2`.
 
     >>> X, y = np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0])
     >>> model = LinearRegressor().fit(X, y)
@@ -60,6 +63,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         loss: Any = "squared-error",
         penalty: Any = "l2",
         alpha: Any = "auto",
+        l1_ratio: float = 0.5,
         optimizer: Any = "auto",
         learning_rate: Any = "auto",
         steps: int | None = None,
@@ -74,7 +78,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.loss, self.penalty, self.alpha = loss, penalty, alpha
+        self.loss, self.penalty, self.alpha, self.l1_ratio = loss, penalty, alpha, l1_ratio
         self.optimizer, self.learning_rate = optimizer, learning_rate
         self.steps, self.epochs, self.batch_size, self.tol = steps, epochs, batch_size, tol
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
@@ -142,7 +146,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
 
     The parameters are those of `LinearRegressor`, but: `loss` is "auto" (logistic for two classes, else
     cross-entropy over all of them), `alpha` "auto" is 1 / (weight of the training rows), scikit-learn's `C=1`, since
-    separable classes have no optimum without a penalty; and `class_weight` is None, "balanced" or a dict of weights.
+    separable classes have no optimum without a penalty, of any kind of it; and `class_weight` is None, "balanced" or a dict of weights.
     `y` holds labels of any kind, shape (rows,).
 
     Learned: `classes_`, `coef_` (1, features) or (classes, features), `intercept_` (1,) or (classes,),
@@ -162,6 +166,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         loss: Any = "auto",
         penalty: Any = "l2",
         alpha: Any = "auto",
+        l1_ratio: float = 0.5,
         optimizer: Any = "auto",
         learning_rate: Any = "auto",
         steps: int | None = None,
@@ -177,7 +182,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.loss, self.penalty, self.alpha = loss, penalty, alpha
+        self.loss, self.penalty, self.alpha, self.l1_ratio = loss, penalty, alpha, l1_ratio
         self.optimizer, self.learning_rate = optimizer, learning_rate
         self.steps, self.epochs, self.batch_size, self.tol = steps, epochs, batch_size, tol
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction

@@ -28,7 +28,7 @@ from descend.errors import DescendError, check_number
 from descend.interfaces.sklearn_box import ending
 from descend.models.model import offset_given
 from descend.objectives.losses import Loss
-from descend.objectives.penalties import L2, Penalty, as_penalty
+from descend.objectives.penalties import L1, L2, ElasticNet, Penalty, as_penalty
 from descend.runs.fitting import fit
 from descend.runs.incremental import Instalments, Sums, instalments
 from descend.runs.run import Kept, Run
@@ -107,7 +107,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             X,
             y,
             loss=loss,
-            penalty=penalty_of(self.penalty, self.alpha, 1.0 / weight if self._auto_penalty else 0.0),
+            penalty=self._penalty_of(weight),
             intercept=self.fit_intercept,
             sample_weight=s,
             offset=offset,
@@ -175,14 +175,17 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             self.history_ = History()
         weight = learner.weight + (X.shape[0] if s is None else float(s.sum()))
         start = self._start() if self._fitted else None
-        w, value = learner.take(
-            X, y, s, penalty_of(self.penalty, self.alpha, 1.0 / weight if self._auto_penalty else 0.0), start
-        )
+        w, value = learner.take(X, y, s, self._penalty_of(weight), start)
         self._learn(w, X.dtype)
         self.__dict__.pop("run_", None)  # that of an earlier `fit`
         self.n_iter_, self.outcome_, self.offset_ = max(learner.number, 1), Outcome.STEP_LIMIT, False
         self.history_.record(loss=value, weights=w, number=learner.number)
         return self
+
+    def _penalty_of(self, weight: float) -> Penalty:
+        """The penalty on rows of this total weight."""
+        automatic = 1.0 / weight if self._auto_penalty else 0.0
+        return penalty_of(self.penalty, self.alpha, automatic, self.l1_ratio)
 
     def _open_ended(self) -> bool:
         return self.steps is None and self.epochs is None
@@ -267,19 +270,33 @@ def optimizer_of(optimizer: Optimizer | str, learning_rate: Any) -> Optimizer | 
     return make_optimizer(name, learning_rate=learning_rate)
 
 
-def penalty_of(penalty: Any, alpha: Any, automatic: float) -> Penalty:
-    """The penalty that "l2", None, a number or a penalty and `alpha` describe, whose "auto" is `automatic`.
+PENALTIES = ("l2", "l1", "elastic-net")
 
-    >>> penalty_of("l2", "auto", 0.01)
-    L2(alpha=0.01)
+
+def penalty_of(penalty: Any, alpha: Any, automatic: float, l1_ratio: Any = 0.5) -> Penalty:
+    """The penalty that "l2", "l1", "elastic-net", None, a number or a penalty and `alpha` describe.
+
+    `automatic` is what an `alpha` of "auto" stands for; `l1_ratio` is that of the elastic net.
+
+    >>> penalty_of("l2", "auto", 0.01), penalty_of("elastic-net", 0.1, 0.01, 0.7)
+    (L2(alpha=0.01), ElasticNet(alpha=0.1, l1_ratio=0.7))
     """
     if not isinstance(penalty, str):
         return as_penalty(penalty)
-    if penalty != "l2":
-        raise DescendError(f'`penalty` must be "l2", None or a penalty, got {penalty!r}.')
+    if penalty not in PENALTIES:
+        listed = ", ".join(f'"{name}"' for name in PENALTIES)
+        raise DescendError(f"`penalty` must be {listed}, None or a penalty, got {penalty!r}.")
     if isinstance(alpha, str) and alpha != "auto":
         raise DescendError(f'`alpha` must be a number of at least 0 or "auto", got {alpha!r}.')
-    return L2(automatic if isinstance(alpha, str) else alpha)
+    if penalty != "l2" and isinstance(alpha, str) and not automatic:
+        raise DescendError(
+            f'`alpha` must be a number with `penalty` "{penalty}" of a regression, got "auto": how strong it is decides '
+            "how many coefficients are zero. Lasso's alpha is half of this one."
+        )
+    strength = automatic if isinstance(alpha, str) else alpha
+    if penalty == "elastic-net":
+        return ElasticNet(strength, l1_ratio)
+    return L1(strength) if penalty == "l1" else L2(strength)
 
 
 def training_weight(s: Float | None, rows: int, seed: int, valid: Any) -> float:

@@ -42,8 +42,8 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print(
         f"[bold]{run.outcome.value}[/bold] ({run.optimizer.name}, {_count(int(run.history.number[-1]), 'step')})"
     )
-    if run.details:
-        out.print(_escaped(run.details))
+    for line in filter(None, (run.details, run.model.sparsity)):
+        out.print(_escaped(line))
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
     _print_whole(out, coefficient_table(run.model))
@@ -141,6 +141,8 @@ def print_model(out: Console, model: Model, path: str) -> None:
 def model_object(model: Model) -> dict[str, Any]:
     """A model as one JSON object: its facts and its coefficients in original units."""
     result: dict[str, Any] = {"loss_function": model.loss.name, "classes": model.classes, **model.facts}
+    if model.sparsity:
+        result["sparsity"] = model.sparsity
     if model.encoding is None:
         result["weights"] = model.weights.tolist()
         return result

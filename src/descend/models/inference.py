@@ -12,6 +12,7 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.models.model import Model
 from descend.objectives.objective import Objective
+from descend.objectives.penalties import described
 from descend.objectives.statistics import DevianceSum
 from descend.tables.encoding import Encoding
 
@@ -108,6 +109,8 @@ class Summary:
     why_not: str | None = None
     note: str | None = None
     """What to know about the standard errors."""
+    sparsity: str = ""
+    """How many weights the penalty has made zero, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -117,10 +120,11 @@ class Summary:
             "figures": {k: v if math.isfinite(v) else None for k, v in self.figures.items()},
             "estimates": [vars(e) for e in self.estimates],
             **({} if self.note is None else {"note": self.note}),
+            **({"sparsity": self.sparsity} if self.sparsity else {}),
         }
 
     def __str__(self) -> str:
-        lines = [self.title]
+        lines = [self.title, *([f"{self.sparsity}."] if self.sparsity else [])]
         if self.figures:
             lines.append(", ".join(f"{name} {value:.6g}" for name, value in self.figures.items()))
         if self.why_not:
@@ -167,9 +171,8 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
     errors, why_not = facts.get("standard_errors"), None
     if errors is None:
         why_not = _why_not(facts, freedom)
-        return Summary(
-            title, (), _figures(model, rows, weight, freedom), "t" if squared else "z", level, why_not
-        )
+        figures, statistic = _figures(model, rows, weight, freedom), "t" if squared else "z"
+        return Summary(title, (), figures, statistic, level, why_not, sparsity=model.sparsity)
     tail = (1.0 + level) / 2.0
     reach = float(stdtrit(freedom, tail)) if squared else float(ndtri(tail))
     estimates = []
@@ -228,7 +231,7 @@ def _figures(model: Model, rows: int, weight: float, freedom: int) -> dict[str, 
     from scipy.special import fdtrc
 
     loss = model.facts.get("loss")
-    if loss is None or model.facts["penalty"].get("alpha", 0):
+    if loss is None or described(model.facts["penalty"]):
         return {}
     if model.loss.likelihood and model.loss.has_classes:
         return {"deviance": 2.0 * weight * loss, "log-likelihood": -weight * loss}
@@ -261,10 +264,12 @@ def _dispersion(found: dict[str, float] | None, freedom: int) -> dict[str, float
 
 
 def _why_not(facts: dict[str, Any], freedom: int) -> str:
-    alpha = facts["penalty"].get("alpha", 0)
-    if alpha:
+    if penalty := described(facts["penalty"]):
+        does = "pulls the coefficients towards zero"
+        if penalty.kinked:
+            does = "chooses among the coefficients, those that are not zero too, by the rows themselves"
         return (
-            f"the L2 penalty {alpha:.4g} pulls the coefficients towards zero, so their usual errors do not hold. "
+            f"the {penalty.words('penalty')} {does}, so their usual errors do not hold. "
             "Fit with `penalty=0` (`--l2 0`)."
         )
     if not str(facts["outcome"]).startswith("converged"):

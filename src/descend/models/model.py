@@ -23,6 +23,7 @@ from descend.engines.matrix import Array, Float, Matrix, empty_like, like_tensor
 from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
 from descend.files import replacing
 from descend.objectives.losses import LOSSES, Loss, loss_from_dict
+from descend.objectives.penalties import described
 from descend.objectives.statistics import linear_predictor
 
 FORMAT, VERSION = "descend-model", 1
@@ -150,6 +151,26 @@ class Model:
                 "give one column per feature."
             )
         return X
+
+    @property
+    def sparsity(self) -> str:
+        """How many weights its penalty has made zero, in words; empty where no penalty does.
+
+        The intercept does not count.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> descend.fit(x, y, penalty=descend.L1(0.9)).model.sparsity
+        '1 of 2 weights is zero'
+        """
+        penalty = described(self.facts.get("penalty"))
+        if penalty is None or not penalty.kinked:
+            return ""
+        w = self.weights[: len(self.feature_names)]
+        zeros = int(np.count_nonzero(w == 0))
+        return (
+            f"{zeros:,} of {w.size:,} weight{'' if w.size == 1 else 's'} {'is' if zeros == 1 else 'are'} zero"
+        )
 
     def to_torch(self) -> Any:
         """An `nn.Linear` in float64 that gives the linear predictor of the features in their own units.

@@ -8,10 +8,10 @@ A smooth penalty joins the loss by its gradient and curvature. One with kinks, s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,11 @@ class Penalty(ABC):
     def is_zero(self) -> bool:
         """Whether it is no penalty at all."""
         return False
+
+    @property
+    def title(self) -> str:
+        """Its name in a sentence, in which "penalty" follows."""
+        return self.name.replace("-", " ")
 
     @abstractmethod
     def value(self, w: Float) -> float:
@@ -175,6 +180,7 @@ class L2(_AbsoluteAndSquare):
 
     alpha: float = 0.0
     name: ClassVar[str] = "l2"
+    title: ClassVar[str] = "L2"
     smooth: ClassVar[bool] = True
     closed_form: ClassVar[bool] = True
 
@@ -211,6 +217,7 @@ class L1(_AbsoluteAndSquare):
 
     alpha: float
     name: ClassVar[str] = "l1"
+    title: ClassVar[str] = "L1"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", _strength(self.alpha))
@@ -297,3 +304,37 @@ def penalty_from_dict(content: Mapping[str, Any]) -> Penalty | None:
     settings = dict(content)
     kind = PENALTIES.get(settings.pop("name"))
     return None if kind is None else kind(**settings)
+
+
+class Described(NamedTuple):
+    """What a model file says of the penalty of its fit, one of your own too: `described` makes it."""
+
+    title: str
+    """Its name in words."""
+    settings: dict[str, Any]
+    kinked: bool
+    """Whether it makes weights zero; taken for granted of one of your own."""
+
+    def words(self, between: str, figure: Callable[[float], str] = "{:.4g}".format) -> str:
+        """Name and settings: "L2 with alpha 0.1" where `between` is "with alpha"."""
+        numbers = {k: v for k, v in self.settings.items() if isinstance(v, int | float)}
+        first = [f" {between} {figure(numbers.pop('alpha'))}"] if "alpha" in numbers else []
+        return ", ".join(
+            [self.title + "".join(first), *(f"{k.replace('_', ' ')} {figure(v)}" for k, v in numbers.items())]
+        )
+
+
+def described(content: Mapping[str, Any] | None) -> Described | None:
+    """The penalty that `to_dict` wrote, for sentences; None where there is none.
+
+    >>> described(ElasticNet(0.5, 0.4).to_dict()).words("penalty")
+    'elastic net penalty 0.5, l1 ratio 0.4'
+    >>> described({"name": "l2", "alpha": 0.0})
+    """
+    if not content:
+        return None
+    settings, penalty = dict(content), penalty_from_dict(content)
+    name = str(settings.pop("name"))
+    if penalty is None:
+        return Described(name.replace("-", " "), settings, True)
+    return None if penalty.is_zero else Described(penalty.title, settings, not penalty.smooth)

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from descend.descent.choose import as_optimizer
+from descend.descent.choose import as_optimizer, check
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.trajectory import Trajectory, trajectory
 from descend.engines.matrix import Float
@@ -74,7 +74,7 @@ def lr_find(
     `data`, `y` and `problem` are those of `fit`; `batch_size` steps on batches, whose losses are smoothed from that of
     all rows on. `optimizer` is gradient descent or Adam, by name or as an object, whose own rate is not used; `points`
     is at least 10; `start` holds the first weights, zeros unless given. Raises `DescendError` for an optimizer without
-    a learning rate, and for bounds that are none. Smith, Cyclical Learning Rates (2017), section 3.3.
+    a learning rate, for a penalty with kinks, and for bounds that are none. Smith, Cyclical Learning Rates (2017), section 3.3.
 
     >>> import descend
     >>> x, y = descend.make_line(100, seed=0)
@@ -92,6 +92,11 @@ def lr_find(
     made = Problem.of(data, y, **problem)
     try:
         objective = made.objective
+        check(
+            chosen,
+            objective,
+            "leave it to ProximalGradient(), which finds its rate by itself, or use an L2 penalty",
+        )
         middle = _natural_rate(objective, chosen)
         low, high = (
             middle / SPAN**0.75 if smallest is None else smallest,

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from descend.descent.choose import check
 from descend.descent.first_order import Optimizer, check_first_order
+from descend.descent.steps import steps
 from descend.engines.arrays import ArraySource
 from descend.engines.engine import Threads
 from descend.engines.matrix import Array, Float, Matrix
@@ -19,7 +21,7 @@ from descend.engines.moments import Moments
 from descend.objectives.batches import Batches
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.losses import Loss
-from descend.objectives.objective import Objective, has_closed_form
+from descend.objectives.objective import CLOSED_FORM, Objective, has_closed_form
 from descend.objectives.penalties import Penalty
 from descend.objectives.quadratic import Quadratic
 
@@ -83,7 +85,7 @@ class Sums:
     def take(
         self, X: Matrix, y: Array, s: Float | None, penalty: Penalty, start: Float | None = None
     ) -> tuple[Float, float]:
-        """Add the moments of a chunk; `start` is of no use to an exact minimum."""
+        """Add the moments of a chunk, and go to their minimum: from `start` where there is no closed form."""
         session = Threads().open(ArraySource(X, y, s))
         try:
             found = session.reduce(Moments)
@@ -92,7 +94,11 @@ class Sums:
         self.moments = found if self.moments is None else Moments.merge(self.moments, found)
         self.number += 1
         quadratic = Quadratic.from_moments(self.moments, penalty, self.intercept)
-        w = quadratic.of_minimum_norm(quadratic.minimum())
+        if CLOSED_FORM in quadratic.offers:
+            w = quadratic.of_minimum_norm(quadratic.minimum())
+        else:
+            *_, last = steps(quadratic, start=start)
+            w = last.weights
         return w, quadratic.value(w)
 
 
@@ -135,6 +141,7 @@ class Passes:
             objective = Objective.over(
                 session, loss=self.loss, penalty=penalty, intercept=self.intercept, outputs=self.outputs
             )
+            check(self.optimizer, objective)
             if self.standardize and self.units is None:
                 self.units = Coordinates.of(objective, in_batches=self.optimizer.first_order)
             there = objective if self.units is None else objective.in_coordinates(self.units)

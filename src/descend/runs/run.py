@@ -316,4 +316,5 @@ class Run:
 
     def __str__(self) -> str:
         steps = int(self.history.number[-1])
-        return f"{self.outcome.value} after {steps:,} step{'' if steps == 1 else 's'}, loss {self.loss:.6g}"
+        words = f"{self.outcome.value} after {steps:,} step{'' if steps == 1 else 's'}, loss {self.loss:.6g}"
+        return f"{words}, {self.model.sparsity}" if self.model.sparsity else words
