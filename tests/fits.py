@@ -20,6 +20,9 @@ FITS = {
     "three descent": ("three", "gradient-descent", {"steps": 4}),
     "counts newton": ("two", "newton", {"loss": "poisson"}),
     "counts descent": ("two", "gradient-descent", {"loss": "poisson", "steps": 4}),
+    "line l1": ("line", "auto", {"penalty": descend.L1(0.05)}),
+    "two elastic net": ("two", "auto", {"penalty": descend.ElasticNet(0.02, 0.5)}),
+    "three l1": ("three", "proximal-gradient", {"penalty": descend.L1(0.02), "steps": 9}),
     "outliers lbfgs": ("line", "lbfgs", {"loss": descend.HuberLoss(0.3), "steps": 4}),
 }
 

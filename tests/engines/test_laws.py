@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import descend
-from descend import Adam, Columns, GradientDescent, Serial, Threads
+from descend import L1, Adam, Columns, ElasticNet, GradientDescent, Serial, Threads
 from descend.engines import blocks
 from descend.models.scoring import score
 from descend.runs.problem import Problem
@@ -48,6 +48,8 @@ CASES = [
     ("two", GD),
     ("two", BATCHES),
     ("three", {"optimizer": "newton", "penalty": 0.01}),
+    ("number", {"optimizer": "proximal-gradient", "penalty": L1(0.1)}),
+    ("two", {"optimizer": "proximal-gradient", "penalty": ElasticNet(0.05, 0.5)}),
     ("three", GD),
     ("three", BATCHES),
 ]

@@ -20,6 +20,8 @@ SETTLED, PAUSE = 5, 20
 """Newton's step is tried once the same weights have been zero for so many steps, or after so many of any kind."""
 MOST_FREE, WORK, RIDGE = 1_024, 5e9, 1e-11
 """Weights that it may have at most, products that may be spent on it, and the share of curvature that is added."""
+HIDDEN = 1e-11
+"""Losses whose difference is a smaller share may differ by rounding alone."""
 IDLE, SHRINKS = 20, 0.9
 """So many steps that lower neither the loss nor its subgradient to this share end a walk."""
 
@@ -185,14 +187,16 @@ class _Ahead:
         """The highest rate that the curvature on the way `there` allows, 0 where the loss is not finite.
 
         A step at no more lowers the loss by what its quadratic promises: `f(w+) <= f(y) + g'd + |d|**2 / (2 rate)`.
+        Where rounding may hide by how much, the change of the gradient tells the curvature.
         """
-        value, _ = self.smooth.value_and_gradient(there)
+        value, gradient = self.smooth.value_and_gradient(there)
         if not np.isfinite(value):
             return 0.0
-        above = value - self.value - float(np.vdot(self.gradient, there - self.y))
-        if above <= UNTOLD * self.objective.magnitude(self.value):
-            return np.inf
-        return 0.5 * float(np.vdot(move, move)) / above
+        d = there - self.y
+        above = value - self.value - float(np.vdot(self.gradient, d))
+        if above <= HIDDEN * self.objective.magnitude(self.value):
+            above = 0.5 * float(np.vdot(gradient - self.gradient, d))
+        return 0.5 * float(np.vdot(move, move)) / above if above > 0 else np.inf
 
 
 def _in(units: Coordinates | None, move: Float) -> Float:
@@ -264,7 +268,7 @@ def face_step(H: Float, g: Float, v: Float, kink: Float) -> Float:
         A[np.diag_indices_from(A)] += RIDGE
         step = np.zeros(len(v))
         step[live] = -np.linalg.solve(A, slope / some) / some
-        t, stopped = _along(v + d, step, float(slope @ step[live]), float(step @ H @ step), kink)
+        t, stopped = _along(v + d, step, float(slope @ step[live]), kink)
         d += t * step
         if stopped is not None:
             d[stopped], live[stopped] = -v[stopped], False
@@ -273,9 +277,12 @@ def face_step(H: Float, g: Float, v: Float, kink: Float) -> Float:
     return d
 
 
-def _along(v: Float, step: Float, slope: float, bend: float, kink: Float) -> tuple[float, int | None]:
-    """How far to go along a `step` to the minimum of a parabola with kinks, and the weight whose kink that is, if any."""
-    crossing = np.flatnonzero((kink > 0) & (v * step < 0))
+def _along(v: Float, step: Float, slope: float, kink: Float) -> tuple[float, int | None]:
+    """How far to go along a `step` to the minimum of a parabola with kinks, and the weight whose kink that is, if any.
+
+    The `step` goes to the minimum of the parabola for the signs of `v`, so that this bends by as much as it slopes.
+    """
+    crossing, bend = np.flatnonzero((kink > 0) & (v * step < 0)), -slope
     at = -v[crossing] / step[crossing]
     for i in np.argsort(at):
         if slope + at[i] * bend >= 0:

@@ -331,9 +331,10 @@ class Objective(ABC):
         value, s = self.value_and_gradient(w)
         p = len(self.penalised(w))
         bound, slope = self.penalty.gap(w[:p], s[:p], self.deviance(value)), s[p:]
-        if not (np.isfinite(bound) and slope.any()):
+        steep, about = float(np.abs(slope).max(initial=0.0)), self.unpenalised.gradient(w)
+        if not np.isfinite(bound) or steep <= 1e-12 * float(np.abs(about).max()):
             return bound
-        aside, steep = w.copy(), float(np.abs(slope).max())
+        aside = w.copy()
         aside[p:] -= ASIDE / steep * slope
         bent = float(np.vdot(slope - self.unpenalised.gradient(aside)[p:], slope)) * steep / ASIDE
         return bound + 0.5 * float(np.vdot(slope, slope)) ** 2 / bent if bent > 0 else inf
