@@ -10,9 +10,8 @@ from importlib import import_module
 from typing import Any
 
 DOORS = {
-    "torch_loss": "interfaces.torch_loss:TorchLoss",  # `loss=` is a function of torch tensors
+    "torch_loss": "interfaces.torch_loss",  # `loss=` is a function of torch tensors, or a formula is given tensors
     "torch_engine": "interfaces.torch_engine:Torch",  # `x` is a tensor on a device of its own
-    "tensor_functions": "interfaces.torch_loss:TensorFunctions",  # a formula of a loss is given tensors
     "to_linear": "interfaces.torch_layers:to_linear",  # a model as an nn.Linear
     "run_of_layer": "interfaces.torch_layers:run_of_layer",  # a layer that was trained elsewhere as a Run
     "film_of_history": "pictures.filming:film_of_history",

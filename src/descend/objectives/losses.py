@@ -434,7 +434,7 @@ def as_loss(loss: Any) -> Loss:
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]
     if callable(loss) and not isinstance(loss, type):
-        made: Loss = door("torch_loss").of(loss)
+        made: Loss = door("torch_loss").TorchLoss.of(loss)
         return made
     raise DescendError(
         f"`loss` must be one of {', '.join(LOSSES)}, or an object such as descend.LogisticLoss(), "

@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from polars.selectors import by_name
-from scipy.sparse import csc_array, csr_array
 
 from descend.engines import matrix
 from descend.engines.matrix import Array, Float
@@ -25,6 +24,9 @@ from descend.tables.cells import as_numbers, complete, is_plain
 from descend.tables.encoding import MISSING_LEVEL
 from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile, whole_numbers
 from descend.tables.raw_moments import FLAG, MOST_LABELS, MOST_LEVELS, RawMoments
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array, csr_array
 
 EVERY = 64
 """The mean of one row in so many is near that of all."""
@@ -378,6 +380,8 @@ def _flags(gaps: Sequence[MissingCells], rows: int, s: Float | None = None) -> c
     indices = np.concatenate([*(gap.rows for gap in gaps), np.empty(0, np.intp)])
     ends = np.cumsum([0, *(len(gap.rows) for gap in gaps)])
     ones = np.ones(len(indices)) if s is None else s[indices]
+    from scipy.sparse import csr_array
+
     return csr_array((ones, indices, ends), shape=(len(gaps), rows))
 
 
@@ -389,6 +393,8 @@ def _levels(joints: Sequence[Joint], rows: int, s: Float | None) -> csc_array:
         np.add(joint.codes, starts[j], out=indices[:, j], casting="unsafe")
     ends, ones = np.arange(rows + 1, dtype=np.int32) * len(joints), matrix.scratch("ones", indices.shape)
     ones[...] = 1.0 if s is None else s[:, None]
+    from scipy.sparse import csc_array
+
     return csc_array((ones.ravel(), indices.ravel(), ends), shape=(int(starts[-1]), rows))
 
 
