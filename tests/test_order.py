@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import descend
+from descend import doors
 
 SOURCE = Path(descend.__file__).parent
 
@@ -94,9 +96,20 @@ def test_every_folder_is_a_room_and_says_what_it_is():
         assert text.count("\n") == 1
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_holds_at_most_twelve_files(room):
-    assert len(list((SOURCE / room).glob("[!_]*.py"))) <= 12
+@pytest.mark.parametrize("room", ["", *ROOMS])
+def test_the_docs_list_the_files_of_a_room_in_their_place(room):
+    text = (SOURCE.parent.parent / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `?([a-z ]+)`? \| [^|]+ \| (`[^|]+) \|$", text, re.MULTILINE))
+    assert list(rows)[: len(ROOMS) + 1] == ["top level", *ROOMS]
+    files = {path.stem for path in (SOURCE / room).glob("[!_]*.py")}
+    assert set(re.findall(r"`(\w+)`", rows[room or "top level"])) == files
+    assert len(files) <= 12
+
+
+def test_every_door_leads_somewhere_later():
+    for module in (place.partition(":")[0] for place in doors.DOORS.values()):
+        assert (SOURCE / f"{module.replace('.', '/')}.py").exists()
+    assert len(doors.DOORS) <= 7
 
 
 def test_no_two_modules_import_each_other():
