@@ -70,7 +70,7 @@ check: $(VENV)/passed $(VENV)/check ## Everything CI runs beyond `make test`: li
 	$(MAKE) --no-print-directory docs
 	$(BIN)/python benchmarks/run.py --quick
 	$(BIN)/python benchmarks/gpu.py --device cpu --rows 2000 --rounds 1
-	$(BIN)/python $(PYTEST) --doctest-modules --doctest-glob='*.md' --except $(VENV)/passed src README.md docs CONTRIBUTING.md tests
+	$(BIN)/python $(PYTEST) --doctest-modules --doctest-glob='*.md' --except $(VENV)/passed src README.md docs tests
 
 versions: ## Run `make test` on every Python from 3.11 to 3.14 that is installed or can be had from Debian
 	@for version in 3.11 3.12 3.13 3.14; do \
