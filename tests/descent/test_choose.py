@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import descend
 from descend import L2, LBFGS, Adam, DescendError, Exact, GradientDescent, Newton, Objective, Outcome
-from descend.descent.choose import auto_optimizer, make_optimizer
+from descend.descent.choose import OPTIMIZERS, auto_optimizer, make_optimizer
 
 RNG = np.random.default_rng(4)
 ROWS = 400
@@ -282,3 +282,80 @@ def test_newton_that_is_told_so_takes_all_rows(monkeypatch):
     expected = w - np.linalg.solve(objective.hessian(w), objective.gradient(w))
     np.testing.assert_allclose(found.weights, expected, rtol=1e-10)
     assert not found.state
+
+
+# What an optimizer needs
+
+
+WAYS = {
+    "fit": lambda penalty, optimizer: descend.fit(X, SCORE, penalty=penalty, optimizer=optimizer),
+    "fit a table": lambda penalty, optimizer: descend.fit(
+        pl.DataFrame({"a": X[:, 0], "y": SCORE}), target="y", penalty=penalty, optimizer=optimizer
+    ),
+    "steps": lambda penalty, optimizer: next(
+        descend.steps(Objective.of(X, TWO, loss="logistic", penalty=penalty), optimizer)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "proximal-gradient"])
+def test_a_penalty_with_kinks_is_refused_before_the_first_step(way, optimizer):
+    with pytest.raises(DescendError) as caught:
+        WAYS[way](descend.L1(0.1), optimizer)
+    said = str(caught.value)
+    assert said.startswith(f"`optimizer` {optimizer} needs a smooth penalty, but `penalty` l1 has kinks")
+    assert "ProximalGradient() (`--optimizer proximal-gradient`)" in said
+
+
+REFUSED = {
+    "batches": (lambda how: descend.fit(X, SCORE, batch_size=50, **how), "use ProximalGradient"),
+    "lr_find": (lambda how: descend.lr_find(X, SCORE, **how), "which finds its rate by itself"),
+    "path": (lambda how: descend.path(X, SCORE, **how), "its path has no closed form"),
+    "partial_fit": (
+        lambda how: descend.LinearClassifier(**how).partial_fit(X, TWO, [0, 1]),
+        "use ProximalGradient",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", REFUSED)
+@pytest.mark.parametrize("penalty", [descend.L1(0.1), descend.ElasticNet(0.1)], ids=repr)
+def test_what_walks_without_a_prox_refuses_kinks(way, penalty):
+    call, hint = REFUSED[way]
+    with pytest.raises(DescendError, match=f"gradient-descent needs a smooth penalty, .*{hint}"):
+        call({"penalty": penalty})
+
+
+def test_auto_takes_what_can():
+    for loss, y in (("squared-error", SCORE), ("logistic", TWO), ("cross-entropy", THREE)):
+        objective = Objective.of(X, y, loss=loss, penalty=descend.ElasticNet(0.1))
+        assert auto_optimizer(objective) == descend.ProximalGradient()
+        assert (
+            auto_optimizer(Objective.of(X, y, loss=loss, penalty=descend.L1(0))) != descend.ProximalGradient()
+        )
+
+
+def test_an_optimizer_of_ones_own_says_what_it_needs():
+    class Impossible(descend.Optimizer):
+        name, needs = "impossible", frozenset({"gradient", "oracle"})
+
+        def step(self, objective, w, state):
+            raise AssertionError
+
+    with pytest.raises(
+        DescendError, match=r"impossible needs oracle, and .* `loss` squared-error with `penalty` l2 offers"
+    ):
+        descend.fit(X, SCORE, optimizer=Impossible())
+    with pytest.raises(DescendError, match=r"One of your own derives from descend\.Optimizer"):
+        descend.fit(X, SCORE, optimizer=object())
+
+
+def test_squared_error_learns_an_elastic_net_in_instalments():
+    how = {"penalty": "elastic-net", "alpha": 0.3, "l1_ratio": 0.7, "tol": 1e-10}
+    model = descend.LinearRegressor(**how)
+    for rows in np.array_split(np.arange(ROWS), 3):
+        model.partial_fit(X[rows], SCORE[rows])
+    whole = descend.LinearRegressor(**how).fit(X, SCORE)
+    np.testing.assert_allclose(model.coef_, whole.coef_, atol=1e-6)
+    assert (model.coef_ == 0).tolist() == (whole.coef_ == 0).tolist()

@@ -6,13 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, minimize_scalar
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import descend
 from descend import DescendWarning, GradientDescent
-from descend.objectives.coordinates import Coordinates
+from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.objective import Objective
 from descend.runs.problem import Problem
 
@@ -110,3 +110,40 @@ def test_a_walk_that_leaves_for_infinity_ends_without_a_warning(batch_size):
         run = descend.fit(x, x[:, 0], optimizer=way, batch_size=batch_size, standardize=True, epochs=20)
     assert run.outcome is descend.Outcome.DIVERGED
     assert np.isfinite(run.weights).all()
+
+
+@pytest.mark.parametrize(
+    "penalty", [descend.L1(0.7), descend.ElasticNet(0.5, 0.3), descend.L2(2.0)], ids=repr
+)
+@pytest.mark.parametrize("rate", [0.01, 1.0, 40.0])
+def test_the_prox_in_other_units_is_the_best_compromise_there(penalty, rate):
+    """Each weight `v` there is `v / scale` in the units that the penalty acts in."""
+    scale, v = np.array([0.01, 0.5, 3.0, 100.0]), np.array([-0.03, 2.0, -5.0, 400.0])
+    there = Rescaled(penalty, scale)
+    best = []
+    for s, x in zip(scale, v, strict=True):
+        cost = lambda u, s=s, x=x: penalty.value(np.array([u / s])) + (u - x) ** 2 / (2 * rate)  # noqa: E731
+        found = minimize_scalar(cost, bracket=(0, x), tol=1e-12).x
+        best.append(min((0.0, found), key=cost))
+    np.testing.assert_allclose(there.prox(v, rate), best, rtol=1e-6, atol=1e-8)
+    several = there.prox(np.column_stack([v, -v]), rate)
+    np.testing.assert_allclose(several, np.column_stack([best, np.negative(best)]), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("x", [X, csr_array(SPARSE)], ids=["dense", "sparse"])
+@pytest.mark.parametrize("loss", TARGETS)
+def test_a_penalty_with_kinks_has_the_same_minimum_in_any_coordinates(loss, x):
+    how = {
+        "loss": loss,
+        "penalty": descend.ElasticNet(0.02, 0.8),
+        "sample_weight": WEIGHTS,
+        "tolerance": 1e-10,
+    }
+    one, other = (
+        descend.fit(x, TARGETS[loss], standardize=standardize, **how) for standardize in (False, True)
+    )
+    if loss == "cross-entropy":  # a number added to all intercepts changes nothing
+        for run in (one, other):
+            run.weights[-1] -= run.weights[-1].mean()
+    np.testing.assert_allclose(other.weights, one.weights, rtol=1e-6, atol=1e-8)
+    assert (other.weights == 0).tolist() == (one.weights == 0).tolist()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import sklearn.linear_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from own_penalties import Lasso, PseudoHuber
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import descend
-from descend import L2, DescendError, Objective
-from descend.objectives.penalties import as_penalty
+from descend import L1, L2, DescendError, ElasticNet, Objective
+from descend.objectives.penalties import as_penalty, penalty_from_dict
 
 RNG = np.random.default_rng(5)
 X = RNG.normal([0.0, 2.0, -1.0], size=(60, 3))
@@ -155,3 +158,198 @@ def test_logistic_regression_of_scikit_learn_is_one_over_its_c_and_the_rows():
 def test_what_is_no_penalty_is_refused(penalty):
     with pytest.raises(DescendError, match="`penalty` must be a number"):
         as_penalty(penalty)
+
+
+# With kinks
+
+KINKED = [L1(0.3), ElasticNet(0.5, 0.4), ElasticNet(2.0, 1.0), Lasso(0.3)]
+
+
+@pytest.mark.parametrize("penalty", [*KINKED, L2(0.7), ElasticNet(0.5, 0.0)], ids=repr)
+@pytest.mark.parametrize("rate", [0.01, 1.0, 50.0, np.array([0.1, 2.0, 0.5, 7.0, 30.0])], ids=str)
+def test_a_prox_is_the_best_compromise_at_a_rate_or_one_for_each_weight(penalty, rate):
+    w = np.array([-3.0, 0.0, 0.25, 7.0, -0.001])
+    rates = np.broadcast_to(rate, w.shape)
+    best = [
+        minimize_scalar(lambda v, x=x, r=r: penalty.value(np.array([v])) + (v - x) ** 2 / (2 * r)).x
+        for x, r in zip(w, rates, strict=True)
+    ]
+    np.testing.assert_allclose(penalty.prox(w, rate), best, rtol=1e-6, atol=1e-7)
+    found = penalty.prox(np.column_stack([w, -w]), rates[:, None])
+    np.testing.assert_allclose(found, np.column_stack([best, np.negative(best)]), rtol=1e-6, atol=1e-7)
+
+
+@settings(max_examples=50)
+@given(alpha=alphas, ratio=st.floats(0, 1), w=weights)
+def test_the_elastic_net_is_that_of_glmnet_between_l1_and_l2(alpha, ratio, w):
+    expected = alpha * (ratio * np.abs(w).sum() + (1 - ratio) / 2 * (w**2).sum())
+    assert ElasticNet(alpha, ratio).value(w) == pytest.approx(expected, rel=1e-12)
+    for one, other in ((ElasticNet(alpha, 1.0), L1(alpha)), (ElasticNet(alpha, 0.0), L2(alpha))):
+        assert one.value(w) == pytest.approx(other.value(w), rel=1e-12)
+        assert (one.smooth, one.is_zero) == (other.smooth or alpha == 0, alpha == 0)
+        np.testing.assert_allclose(one.prox(w, 0.5), other.prox(w, 0.5), rtol=1e-12, atol=1e-12 * alpha)
+        np.testing.assert_allclose(one.gradient(w), other.gradient(w), rtol=1e-12)
+
+
+def test_the_shortest_subgradient_is_what_no_slope_of_the_kink_can_undo():
+    w, g = np.array([0.0, 0.0, 0.0, 2.0, -2.0]), np.array([0.2, 0.5, -0.5, 1.0, 1.0])
+    np.testing.assert_allclose(L1(0.3).shortest(w, g), [0, 0.2, -0.2, 1.3, 0.7])
+    np.testing.assert_allclose(ElasticNet(0.6, 0.5).shortest(w, g), [0, 0.2, -0.2, 1.9, 0.1])
+
+
+@settings(max_examples=50)
+@given(seed=st.integers(0, 2**32), shape=st.sampled_from([(5,), (4, 3)]))
+def test_a_prox_alone_tells_the_slope_and_the_shortest_subgradient(seed, shape):
+    rng = np.random.default_rng(seed)
+    w, g = rng.normal(size=shape) * (rng.random(shape) < 0.6), rng.normal(size=shape)
+    w[np.abs(w) < 0.01] = 0.0
+    for penalty, known in ((Lasso(0.3), L1(0.3)), (Lasso(5.0), L1(5.0))):
+        np.testing.assert_allclose(penalty.shortest(w, g), known.shortest(w, g), atol=1e-8)
+        np.testing.assert_allclose(penalty.gradient(w)[w != 0], known.gradient(w)[w != 0], atol=1e-8)
+
+
+@settings(max_examples=50)
+@given(seed=st.integers(0, 2**32), ratio=st.sampled_from([1.0, 0.7, 0.1]), loss=st.sampled_from([*TARGETS]))
+def test_a_minimum_is_never_farther_than_the_bound_on_the_excess(seed, ratio, loss):
+    rng = np.random.default_rng(seed)
+    penalty = ElasticNet(10 ** rng.uniform(-2, 0), ratio)
+    objective = Objective.of(X, TARGETS[loss], loss=loss, penalty=penalty, engine=descend.Serial())
+    *_, last = descend.steps(objective, tolerance=1e-10)
+    w = last.weights + 10 ** rng.uniform(-6, 0) * rng.normal(size=objective.shape) * (rng.random() < 0.7)
+    p = len(objective.penalised(w))
+    value, s = objective.value_and_gradient(w)
+    if not s[p:].any() or np.abs(s[p:]).max() < 1e-9:
+        assert value - last.loss <= penalty.gap(w[:p], s[:p], value) + 1e-12
+    assert value - last.loss <= objective.excess(w) * (1.5 if loss != "squared-error" else 1 + 1e-6) + 1e-12
+
+
+def test_a_penalty_that_is_nothing_is_smooth():
+    assert L1(0).is_zero
+    assert L1(0).smooth
+    assert ElasticNet(0, 0.5).is_zero
+    assert not L1(1e-300).smooth
+    run = descend.fit(X, NUMBER, penalty=L1(0))
+    assert run.optimizer == descend.Exact()
+    assert run.summary().why_not is None
+
+
+@pytest.mark.parametrize("penalty", [L2(0.25), L1(0.5), ElasticNet(0.5, 0.25)], ids=repr)
+def test_a_model_file_keeps_the_penalty(penalty, tmp_path):
+    descend.fit(X, NUMBER, penalty=penalty).save(tmp_path / "model.json")
+    found = descend.load(tmp_path / "model.json")
+    assert penalty_from_dict(found.facts["penalty"]) == penalty
+    assert found.facts["penalty"]["name"] == penalty.name
+    assert found.sparsity == descend.fit(X, NUMBER, penalty=penalty).model.sparsity
+    assert pickle.loads(pickle.dumps(penalty)) == penalty
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: L1(-1), "`alpha` of a penalty must be a number of at least 0, got -1"),
+        (lambda: ElasticNet(np.nan), "`alpha` of a penalty must be a number of at least 0, got nan"),
+        (lambda: ElasticNet(1, 1.5), "`l1_ratio` must be a number between 0 and 1, got 1.5"),
+    ],
+)
+def test_settings_that_are_none_are_refused(make, message):
+    with pytest.raises(DescendError, match=message):
+        make()
+
+
+# Of one's own
+
+
+class Unbased:
+    """What the documentation asked for when a penalty was a protocol, L1 for one: not derived from anything."""
+
+    name, smooth, is_zero = "l1", False, False
+
+    def value(self, w):
+        return 0.5 * np.abs(w).sum()
+
+    def gradient(self, w):
+        return 0.5 * np.sign(w)
+
+    def curvature(self, w):
+        return np.zeros(w.shape)
+
+    def prox(self, w, rate):
+        return np.sign(w) * np.maximum(np.abs(w) - 0.5 * rate, 0)
+
+
+class Based(Unbased, descend.Penalty):
+    """The same, derived from `Penalty`."""
+
+    is_zero = False
+
+
+def test_a_penalty_with_a_prox_is_never_plain_least_squares():
+    x = np.random.default_rng(0).normal(size=(100, 5))
+    y = x @ [2.0, -1.0, 0, 0, 0] + 0.1 * np.random.default_rng(1).normal(size=100)
+    with pytest.raises(DescendError, match=r"One of your own derives from descend\.Penalty\."):
+        descend.fit(x, y, penalty=Unbased())
+    oracle = sklearn.linear_model.Lasso(0.25, tol=1e-12, fit_intercept=False).fit(x, y)
+    for penalty in (Based(), Lasso(0.5), L1(0.5)):
+        run = descend.fit(x, y, penalty=penalty, intercept=False, tolerance=1e-10)
+        np.testing.assert_allclose(run.weights, oracle.coef_, atol=1e-8)
+        assert np.count_nonzero(run.weights) == 2
+        assert run.outcome.converged
+        for optimizer in ("exact", "newton", "lbfgs", "gradient-descent", "adam", "local-steps"):
+            with pytest.raises(
+                DescendError, match=f"`optimizer` {optimizer} needs a smooth penalty, but `penalty`"
+            ):
+                descend.fit(x, y, penalty=penalty, optimizer=optimizer)
+
+
+@dataclass(frozen=True)
+class NoProx(descend.Penalty):
+    name: ClassVar[str] = "no-prox"
+    smooth: ClassVar[bool] = False
+
+    def value(self, w):
+        return 0.0
+
+
+@dataclass(frozen=True)
+class NoSlope(descend.Penalty):
+    name: ClassVar[str] = "no-slope"
+
+    def value(self, w):
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("penalty", "message"),
+    [
+        (NoProx(), "`penalty` no-prox is not smooth and must define `prox`"),
+        (
+            NoSlope(),
+            "`penalty` no-slope is smooth and must define `gradient` and `curvature`; one with a kink",
+        ),
+    ],
+)
+def test_a_penalty_that_lacks_what_its_kind_needs_is_refused(penalty, message):
+    with pytest.raises(DescendError, match=message):
+        descend.fit(X, NUMBER, penalty=penalty)
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+def test_a_smooth_penalty_that_is_no_sum_of_squares_goes_to_newton(loss):
+    penalty = PseudoHuber(0.4)
+    run = descend.fit(X, TARGETS[loss], loss=loss, penalty=penalty, tolerance=1e-9)
+    assert run.optimizer == descend.Newton()
+    assert run.outcome.converged
+    objective = Objective.of(X, TARGETS[loss], loss=loss, penalty=penalty)
+    assert np.linalg.norm(objective.gradient(run.weights)) < 1e-9
+    w = run.weights + 0.01
+    e = RNG.normal(size=w.shape) * 1e-5
+    slope = (objective.value(w + e) - objective.value(w - e)) / 2
+    assert np.vdot(objective.gradient(w), e) == pytest.approx(slope, rel=1e-5)
+    assert run.summary().why_not.startswith("the pseudo huber penalty 0.4 chooses")
+    if loss == "squared-error":
+        with pytest.raises(
+            DescendError, match=r"exact needs .* but `penalty` pseudo-huber is no sum of squares"
+        ):
+            descend.fit(X, NUMBER, penalty=penalty, optimizer="exact")
+        with pytest.raises(DescendError, match="`path` needs a penalty whose squares have a closed form"):
+            descend.path(X, NUMBER, penalty=penalty)

@@ -75,8 +75,8 @@ def check(optimizer: Optimizer, objective: Objective, serves: str = SERVES) -> N
         )
     if missing:
         raise DescendError(
-            f"`optimizer` {optimizer.name} needs a {' and a '.join(sorted(missing))}, which the objective with the "
-            f"loss {loss} does not offer: it offers {', '.join(sorted(objective.offers))}."
+            f"`optimizer` {optimizer.name} needs {' and '.join(sorted(missing))}, and the objective of `loss` {loss} "
+            f"with `penalty` {penalty} offers {', '.join(sorted(objective.offers))}."
         )
 
 

@@ -59,7 +59,7 @@ class Newton(Optimizer):
                 return update._replace(state=True)
         update = Update(w, None, 0.0, stalled=True)
         for step in objective.newton_steps(w):
-            update = self._search(objective, w, step._replace(move=_balanced(objective, step.move)))
+            update = self._search(objective, w, step._replace(move=balanced(objective, step.move)))
             if not update.stalled:
                 return update
         return update if objective.loss.curved else self._downhill(objective, w)
@@ -91,7 +91,7 @@ def _nearer(t: float, rise: float, slope: float) -> float:
     return float(np.clip(bottom, 0.1 * t, 0.5 * t))
 
 
-def _balanced(objective: Objective, move: Float) -> Float:
+def balanced(objective: Objective, move: Float) -> Float:
     """The step less what changes no probability of softmax: an equal change of all classes, where nothing is penalised."""
     if objective.loss.only_differences:
         free = 0 if objective.penalty.is_zero else len(move) - objective.intercept

@@ -9,6 +9,7 @@ import numpy as np
 
 from descend.descent.backtracking import UNTOLD
 from descend.descent.first_order import Optimizer, Update
+from descend.descent.newton import balanced
 from descend.descent.schedules import Rate, check_rate
 from descend.engines.matrix import Float
 from descend.objectives.coordinates import Coordinates, Rescaled
@@ -243,7 +244,7 @@ def on_face(objective: Objective, w: Float, units: Coordinates | None) -> Float 
     move[rows] = step.reshape(len(rows), *w.shape[1:])
     gone = np.zeros(w.shape, dtype=bool)
     gone[rows] = (moving & (kink > 0) & (step == -v)).reshape(len(rows), *w.shape[1:])
-    there = np.where(gone, 0.0, w + units.to_original(move))
+    there = np.where(gone, 0.0, w + balanced(objective, units.to_original(move)))
     value, new = objective.value_and_gradient(there)
     told = UNTOLD * objective.magnitude(loss)
     closer = value <= loss + told and np.linalg.norm(new) <= 0.5 * np.linalg.norm(s)
