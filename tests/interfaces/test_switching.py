@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+from sklearn.linear_model import (
+    ElasticNet,
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    SGDClassifier,
+    SGDRegressor,
+)
 from sklearn.preprocessing import scale
 
 from descend import LinearClassifier, LinearRegressor
@@ -25,6 +33,19 @@ A, C, N, M = 3.0, 0.5, len(X), len(CANCER)
         (LogisticRegression(tol=1e-10), LinearClassifier(tol=1e-9)),
         (LogisticRegression(C=C, tol=1e-10), LinearClassifier(alpha=1 / (C * M), tol=1e-9)),
         (LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000), LinearClassifier(alpha=0, tol=1e-9)),
+        (Lasso(alpha=0.1, tol=1e-12), LinearRegressor(penalty="l1", alpha=0.2)),
+        (
+            ElasticNet(alpha=0.1, l1_ratio=0.3, tol=1e-12),
+            LinearRegressor(penalty="elastic-net", alpha=0.2, l1_ratio=0.3),
+        ),
+        (
+            LogisticRegression(C=C, l1_ratio=0.4, solver="saga", tol=1e-10, max_iter=10_000),
+            LinearClassifier(penalty="elastic-net", alpha=1 / (C * M), l1_ratio=0.4, tol=1e-9),
+        ),
+        (
+            LogisticRegression(C=0.01, l1_ratio=1.0, solver="saga", tol=1e-10, max_iter=10_000),
+            LinearClassifier(penalty="l1", alpha=1 / (0.01 * M), tol=1e-9),
+        ),
     ],
     ids=str,
 )
