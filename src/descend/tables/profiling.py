@@ -61,7 +61,7 @@ class ProfileRequest:
         return frozenset(named | ({self.target} if is_text(table.schema[self.target]) else set()))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Profiling:
     """What the read found: profiles over the training rows, and the counts of rows.
 
@@ -92,8 +92,7 @@ class Profiling:
             raise
         finally:
             session.close()
-        profiling.origins, profiling.retained = source.origins, source.retained
-        return profiling
+        return replace(profiling, origins=source.origins, retained=source.retained)
 
 
 @dataclass(frozen=True)
@@ -132,14 +131,19 @@ class ProfileStatistic:
         return Profiling(profiles[q.target], {name: profiles[name] for name in q.names}, rows, total, moments)
 
     def merge(self, a: Profiling, b: Profiling) -> Profiling:
-        """The profiling of the rows of both, in the memory of `a`."""
+        """The profiling of the rows of both, its profiles in the memory of those of `a`."""
         a.target.merge(b.target)  # type: ignore[arg-type]
         for name, profile in a.features.items():
             profile.merge(b.features[name])  # type: ignore[arg-type]
-        a.rows = {name: count + b.rows[name] for name, count in a.rows.items()}
-        a.weight += b.weight
-        a.moments = RawMoments.merge(a.moments[0], b.moments[0]), RawMoments.merge(a.moments[1], b.moments[1])
-        return a
+        return replace(
+            a,
+            rows={name: count + b.rows[name] for name, count in a.rows.items()},
+            weight=a.weight + b.weight,
+            moments=(
+                RawMoments.merge(a.moments[0], b.moments[0]),
+                RawMoments.merge(a.moments[1], b.moments[1]),
+            ),
+        )
 
 
 @dataclass
