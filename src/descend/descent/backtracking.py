@@ -32,7 +32,7 @@ def backtracked(
 
     >>> w = np.array([3.0])
     >>> backtracked(lambda w: float(np.exp(w[0])), w, float(np.exp(3.0)), np.exp(w), 1.0, 1.0)
-    0.125
+    0.0625
     """
     squares = float(np.vdot(gradient, gradient))
 

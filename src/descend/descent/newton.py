@@ -107,7 +107,7 @@ def minimum(objective: Objective, near: Float, steps: int, precision: float = 0.
 
     >>> objective = Objective.of(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1]), loss="logistic")
     >>> minimum(objective, objective.zeros(), 15).round(4).tolist()
-    [0.8474, -1.2711]
+    [0.9082, -1.3623]
     """
     if CLOSED_FORM in objective.offers:
         return objective.minimum()

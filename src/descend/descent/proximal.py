@@ -257,7 +257,7 @@ def face_step(H: Float, g: Float, v: Float, kink: Float) -> Float:
     `g` is the gradient at `v`, kinks included. Each turn goes towards the minimum for the signs at hand, as far as the
     sum falls. Lee et al., Efficient Sparse Coding Algorithms (2007), without weights that leave zero.
 
-    >>> face_step(np.eye(2), np.array([-1.0, 1.0]), np.array([1.0, 0.5]), np.array([1.0, 1.0])).tolist()
+    >>> face_step(np.eye(2), np.array([-1.0, 1.0]), np.array([1.0, 0.5]), np.array([1.0, 1.0])).round(9).tolist()
     [1.0, -0.5]
     """
     scale = np.sqrt(np.where(H.diagonal() > 0, H.diagonal(), 1.0))

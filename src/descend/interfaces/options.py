@@ -142,8 +142,8 @@ def penalty_of(l2: float | None, l1: float | None, l1_ratio: float | None) -> An
 
     `--l1 A` is `L1(A)`, with `--l1-ratio R` `ElasticNet(A, R)`, and with `--l2 B` the sum of both.
 
-    >>> penalty_of(0.1, 0.3, None)
-    ElasticNet(alpha=0.4, l1_ratio=0.75)
+    >>> penalty_of(0.25, 0.75, None)
+    ElasticNet(alpha=1.0, l1_ratio=0.75)
     """
     from descend.objectives.penalties import L1, L2, ElasticNet
 
