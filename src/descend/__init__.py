@@ -17,7 +17,7 @@ _HOME = {
     "Adam": "descent.first_order",
     "Block": "engines.blocks",
     "Cluster": "engines.cluster",
-    "Columns": "runs.roles",
+    "Columns": "runs.prepared",
     "Constant": "descent.schedules",
     "Cosine": "descent.schedules",
     "CrossEntropy": "objectives.losses",

@@ -78,9 +78,9 @@ def test_a_letter_too_few_or_two_that_changed_places_lead_to_the_name(name, data
     )
     if slip not in KNOWN:
         with pytest.raises(DescendError, match=f"`{slip}`. Did you mean `{name}`"):
-            check_settings({slip: 1}, OWN, None)
+            check_settings({slip: 1}, None)
 
 
 def test_what_fit_and_problems_have_passes():
     for every in (None, 0, 3, np.int64(2)):
-        check_settings(dict.fromkeys(ProblemOptions.__annotations__), OWN, every)
+        check_settings(dict.fromkeys(ProblemOptions.__annotations__), every)

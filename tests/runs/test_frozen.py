@@ -11,8 +11,7 @@ import descend
 from descend import GradientDescent, Problem
 from descend.runs.from_arrays import from_arrays
 from descend.runs.from_table import from_table
-from descend.runs.prepared import Options, Prepared
-from descend.runs.roles import Columns
+from descend.runs.prepared import Columns, Options, Prepared
 
 X, Y = descend.make_line(100, seed=0)
 FRAME = {"x": X[:, 0], "label": np.where(Y > 2, "high", "low")}

@@ -13,8 +13,8 @@ from descend import L2, DescendError, LogisticLoss, Serial, SquaredError
 from descend.engines.splits import Split
 from descend.errors import DataError, ShapeError
 from descend.runs.from_arrays import codes_of, encode_target
+from descend.runs.prepared import Columns
 from descend.runs.problem import Problem
-from descend.runs.roles import Columns
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(300, 3))

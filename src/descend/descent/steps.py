@@ -202,8 +202,10 @@ class _Monitor:
         if self.limits.tolerance is not None and norm is not None and norm <= self.limits.tolerance:
             proven, seen = self.at_minimum(number, w, loss, norm, seen)
         outcome = self.limits.reached(number, norm if proven else None, self.elapsed)
-        far = self.objective.deviance
-        above = self.divergence.after(seen.above, far(loss), far(seen.start))
+        above = 0
+        if not loss <= seen.start:
+            far = self.objective.deviance
+            above = self.divergence.after(seen.above, far(loss), far(seen.start))
         if above != seen.above:
             seen = seen._replace(above=above)
         if self.divergence.is_certain(above, loss):

@@ -101,7 +101,7 @@ COLUMNS, DESCENT = ColumnOptions(), DescentOptions()
 
 def columns_of(which: ColumnOptions) -> Any:
     """The columns that the flags describe."""
-    from descend.runs.roles import Columns
+    from descend.runs.prepared import Columns
 
     return Columns(
         which.features,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from descend.models.model import Model
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import described
 from descend.objectives.statistics import DevianceSum
-from descend.tables.encoding import Encoding
+
+if TYPE_CHECKING:
+    from descend.tables.encoding import Encoding
 
 MOST_WEIGHTS = 512
 """Up to so many weights the Hessian is inverted."""

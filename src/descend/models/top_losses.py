@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from descend.errors import DescendError
 from descend.models.model import Model
 from descend.objectives.sampled import Sample
 from descend.objectives.statistics import linear_predictor
-from descend.tables.encoding import Encoding
+
+if TYPE_CHECKING:
+    from descend.tables.encoding import Encoding
 
 MAX_VALUES = 5
 """Columns shown of a row, those that matter most to the model."""

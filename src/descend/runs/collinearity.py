@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from descend.descent.choose import NEWTON_LIMIT
 from descend.engines.matrix import Float
 from descend.engines.moments import DenseMoments, Moments
 from descend.objectives.objective import Objective
-from descend.tables.encoding import Encoding
+
+if TYPE_CHECKING:
+    from descend.tables.encoding import Encoding
 
 TOLERANCE = 1e-10
 """A column whose variance given the others is below this share of its own is a combination of them."""

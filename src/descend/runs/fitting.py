@@ -6,9 +6,10 @@ import difflib
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Unpack
+from functools import cache
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -30,7 +31,9 @@ from descend.runs.endings import announce, explain
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.progress import watched
 from descend.runs.run import Kept, Origin, Run
-from descend.tables.encoding import Encoding
+
+if TYPE_CHECKING:
+    from descend.tables.encoding import Encoding
 
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
@@ -89,7 +92,7 @@ def fit(
     >>> run.weights.round(2).tolist(), run.outcome.name
     ([3.12, 2.52], 'STEP_LIMIT')
     """
-    check_settings(problem, inspect.signature(fit).parameters, every)
+    check_settings(problem, every)
     made = Problem.of(data, y, **problem)
     try:
         if made.session.may_be_lost:
@@ -307,12 +310,18 @@ def model_of(
     )
 
 
-def check_settings(problem: Mapping[str, Any], parameters: Collection[str], every: int | None) -> None:
-    """Raise `DescendError` for a keyword argument that neither `parameters` nor a problem has."""
+@cache
+def _settings() -> tuple[str, ...]:
+    """The keyword arguments of `fit`, those of a problem first."""
+    own = [name for name in inspect.signature(fit).parameters if name != "problem"]
+    return tuple(dict.fromkeys([*ProblemOptions.__annotations__, *own]))
+
+
+def check_settings(problem: Mapping[str, Any], every: int | None) -> None:
+    """Raise `DescendError` for a keyword argument that neither `fit` nor a problem has."""
     if every is not None:
         check_whole("every", every, 0)
-    having = list(dict.fromkeys([*ProblemOptions.__annotations__, *parameters]))
-    having.remove("problem")  # stands for those of a problem
+    having = _settings()
     for name in [name for name in problem if name not in having]:
         owners = [kind.__name__ for kind in OPTIMIZERS.values() if name in {f.name for f in fields(kind)}]
         close = difflib.get_close_matches(name, having, 1)

@@ -13,8 +13,15 @@ from descend.engines.matrix import Array
 from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.losses import Loss, as_loss, check_shifted, check_weighted
 from descend.objectives.penalties import as_penalty
-from descend.runs.prepared import Options, Prepared
-from descend.runs.roles import MAX_CLASSES, as_split, balanced_weights, check_classes, check_target
+from descend.runs.prepared import (
+    MAX_CLASSES,
+    Options,
+    Prepared,
+    as_split,
+    balanced_weights,
+    check_classes,
+    check_target,
+)
 
 
 def from_arrays(x: Any, y: Any, sample_weight: Any, offset: Any, options: Options) -> Prepared:

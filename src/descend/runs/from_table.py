@@ -17,12 +17,8 @@ from descend.engines.splits import AnySplit
 from descend.errors import DataError
 from descend.objectives.losses import Loss, check_shifted, check_weighted
 from descend.objectives.objective import has_closed_form
-from descend.runs.prepared import Options, Prepared
+from descend.runs.prepared import Columns, Options, Prepared, as_split, balanced_weights, check_classes
 from descend.runs.roles import (
-    Columns,
-    as_split,
-    balanced_weights,
-    check_classes,
     chosen_penalty,
     class_counts,
     feature_names,

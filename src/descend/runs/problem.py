@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -26,11 +26,10 @@ from descend.objectives.sampled import sample_of
 from descend.objectives.statistics import TargetRange
 from descend.runs.collinearity import collinear_notes
 from descend.runs.from_arrays import from_arrays
-from descend.runs.from_table import from_table
-from descend.runs.prepared import Options, Prepared
-from descend.runs.roles import Columns, check_target
-from descend.tables.encoding import Encoding
-from descend.tables.table import is_table
+from descend.runs.prepared import Columns, Options, Prepared, check_target
+
+if TYPE_CHECKING:
+    from descend.tables.encoding import Encoding
 
 
 class ProblemOptions(TypedDict, total=False):
@@ -139,13 +138,15 @@ class Problem:
             memory=memory,
             engine=engine,
         )
-        if y is None and is_table(data):
+        if y is None and _is_table(data):
             if target is None:
                 raise DescendError("`target` is needed with a table: the name of the column to predict.")
             if sample_weight is not None:
                 raise DescendError("`sample_weight` goes with arrays; a table takes `Columns(weight=...)`.")
             if offset is not None:
                 raise DescendError("`offset` goes with arrays; a table takes `Columns(offset=...)`.")
+            from descend.runs.from_table import from_table  # arrays need no reader of files
+
             return _over(from_table(data, str(target), columns or Columns(), options))
         if y is None and target is not None:
             raise DescendError(
@@ -199,6 +200,13 @@ class Problem:
             if session is not None:
                 session.close()
         self.resources.close()
+
+
+def _is_table(data: Any) -> bool:
+    """Whether `data` names files or is a frame; asked where no `y` is given."""
+    from descend.tables.table import is_table
+
+    return is_table(data)
 
 
 def _over(found: Prepared) -> Problem:

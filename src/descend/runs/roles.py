@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from descend.engines.matrix import Array, Float
-from descend.engines.splits import AnySplit, LastRows, Split
+from descend.engines.matrix import Float
 from descend.errors import DataError, DescendError
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.objectives.penalties import L2, Penalty, as_penalty
+from descend.runs.prepared import MAX_CLASSES, Columns, check_target
 from descend.tables.encoding import MAX_LEVELS, Target, label_text
 from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile, is_usable
 from descend.tables.profiling import ProfileRequest, Profiling
@@ -61,99 +60,7 @@ def rounded_numbers(used: Mapping[str, Profile], table: Table) -> list[str]:
     ]
 
 
-MAX_CLASSES = 100
 FEW_VALUES = 20
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table to use, and how, where the data should not decide.
-
-    `features` names those to use, `drop` those to leave out; `categorical` and `numeric` override
-    the role; `reference` maps a column to the level that its dummies are compared with; `missing`
-    replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
-    UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
-    together, `offset` one that is added to the linear predictor; none of them is a feature. Raises `DescendError` where a list is a text.
-
-    >>> import descend
-    >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})
-    >>> run = descend.fit("examples/penguins.csv", target="body_mass_g", columns=columns, penalty=0)
-    >>> [name for name in run.coefficients if name.startswith("island")]
-    ['island=Biscoe', 'island=Dream']
-    """
-
-    features: Sequence[str] = ()
-    drop: Sequence[str] = ()
-    categorical: Sequence[str] = ()
-    numeric: Sequence[str] = ()
-    reference: Mapping[str, str] = field(default_factory=dict)
-    missing: Sequence[str] | None = None
-    encoding: str | None = None
-    weight: str | None = None
-    group: str | None = None
-    offset: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("features", "drop", "categorical", "numeric", "missing"):
-            if isinstance(given := getattr(self, name), str):
-                raise DescendError(f"`{name}` of Columns must be a list, got {given!r}: write [{given!r}].")
-
-    def named(self) -> set[str]:
-        """Every column that is mentioned."""
-        listed = {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
-        return listed | {name for name in (self.weight, self.group, self.offset) if name is not None}
-
-
-def as_split(
-    valid: Any, seed: int, starts: Callable[[], tuple[tuple[int, ...], int]], group: str | None = None
-) -> AnySplit | None:
-    """What a fraction or "last:" and a fraction hold out; None where `valid` is something else.
-
-    `starts` gives the number of rows before each file and of all. Raises `DescendError` where a
-    `group` goes with neither.
-
-    >>> as_split("last:0.2", 0, lambda: ((0,), 10))
-    LastRows(fraction=0.2, starts=(0,), total=10)
-    """
-    if isinstance(valid, int | float):
-        return Split(float(valid), seed, group)
-    if group is not None:
-        raise DescendError(
-            f"`group` is held out by a fraction: give `valid` one, 0.2 for example, got {valid!r}."
-        )
-    if not (isinstance(valid, str) and valid.startswith("last:")):
-        return None
-    try:
-        fraction = float(valid.removeprefix("last:"))
-    except ValueError:
-        raise DescendError(
-            f'`valid` must be "last:" and a fraction, "last:0.2" for example, got {valid!r}.'
-        ) from None
-    return LastRows(fraction, *starts())
-
-
-def check_classes(classes: Sequence[Any] | None) -> Sequence[Any]:
-    """The classes. Raises `DescendError` where there are none to balance."""
-    if classes is None:
-        raise DescendError(
-            '`class_weight` "balanced" goes with classes: with the loss logistic or cross-entropy.'
-        )
-    return classes
-
-
-def balanced_weights(counts: Float, classes: Sequence[Any], notes: list[str]) -> Float:
-    """The weight `n / (K n_k)` of each of K classes with `n_k` training rows, and a note that says so.
-
-    Raises `DataError` where a class has no training rows.
-    """
-    if not counts.all():
-        raise DataError(
-            f"class {classes[int(counts.argmin())]!r} has no training rows, so it cannot be balanced."
-        )
-    weights = np.asarray(counts.sum() / (len(counts) * counts), dtype=np.float64)
-    listed = ", ".join(f"{label} {weight:.4g}" for label, weight in zip(classes, weights, strict=True))
-    notes.append(f"training rows are weighted by class: {listed}; validation rows are not")
-    return weights
 
 
 def feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str], list[str]]:
@@ -226,14 +133,6 @@ def infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str
         )
     check_target(loss, np.array([profile.low, profile.high]), f"target `{name}`")
     return loss, Target(name)
-
-
-def check_target(loss: Loss, y: Array, name: str) -> None:
-    """`loss.check_target(y)`, the error saying `name` for the target."""
-    try:
-        loss.check_target(y)
-    except DataError as error:
-        raise DataError(str(error).replace("`y`", name)) from error
 
 
 def _classes(profile: Profile) -> tuple[Any, ...] | None:

@@ -22,10 +22,10 @@ from descend.models.top_losses import TopLosses, top_losses
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Sample, sample_of
 from descend.runs.problem import Problem, ProblemOptions
-from descend.tables.profiles import Profile
 
 if TYPE_CHECKING:
     from descend.pictures.film import Film
+    from descend.tables.profiles import Profile
 
 
 class Origin(NamedTuple):
