@@ -313,7 +313,7 @@ REFUSED = {
     "lr_find": (lambda how: descend.lr_find(X, SCORE, **how), "which finds its rate by itself"),
     "path": (lambda how: descend.path(X, SCORE, **how), "its path has no closed form"),
     "partial_fit": (
-        lambda how: descend.LinearClassifier(**how).partial_fit(X, TWO, [0, 1]),
+        lambda how: descend.LinearClassifier(optimizer="gradient-descent", **how).partial_fit(X, TWO, [0, 1]),
         "use ProximalGradient",
     ),
 }
@@ -349,6 +349,16 @@ def test_an_optimizer_of_ones_own_says_what_it_needs():
         descend.fit(X, SCORE, optimizer=Impossible())
     with pytest.raises(DescendError, match=r"One of your own derives from descend\.Optimizer"):
         descend.fit(X, SCORE, optimizer=object())
+
+
+def test_classes_learn_an_l1_in_instalments_by_steps_of_the_prox():
+    model = descend.LinearClassifier(penalty="l1", alpha=0.1)
+    for _ in range(60):
+        for rows in np.array_split(np.arange(ROWS), 4):
+            model.partial_fit(X[rows], TWO[rows], classes=[0, 1])
+    whole = descend.LinearClassifier(penalty="l1", alpha=0.1).fit(X, TWO)
+    np.testing.assert_allclose(model.coef_ * X.std(axis=0), whole.coef_ * X.std(axis=0), atol=0.1)
+    assert 0 < np.count_nonzero(model.coef_) < 5
 
 
 def test_squared_error_learns_an_elastic_net_in_instalments():

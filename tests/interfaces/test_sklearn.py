@@ -30,6 +30,7 @@ from descend import DescendError, LinearClassifier, LinearRegressor
 FULL = ("newton", "lbfgs", "gradient-descent", "adam")
 REGRESSORS = [LinearRegressor(optimizer=name) for name in ("exact", *FULL)]
 CLASSIFIERS = [LinearClassifier(optimizer=name) for name in FULL]
+SPARSE = [LinearRegressor(penalty="elastic-net", alpha=0.01), LinearClassifier(penalty="l1")]
 BATCHED = [
     kind(optimizer=name, batch_size=4)
     for kind in (LinearRegressor, LinearClassifier)
@@ -57,7 +58,7 @@ def slow_ones_marked(checks):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@slow_ones_marked(parametrize_with_checks([*REGRESSORS, *CLASSIFIERS]))
+@slow_ones_marked(parametrize_with_checks([*REGRESSORS, *CLASSIFIERS, *SPARSE]))
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 

@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from descend.descent.choose import OPTIMIZERS, as_optimizer, make_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
+from descend.descent.proximal import ProximalGradient
 from descend.descent.stopping import Outcome
 from descend.engines.matrix import Array, Float, Matrix
 from descend.engines.splits import Split
@@ -161,7 +162,9 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         learner = self._instalments
         if learner is None:
             optimizer = optimizer_of(self.optimizer, self.learning_rate)
-            optimizer = GradientDescent() if isinstance(optimizer, str) else optimizer
+            if isinstance(optimizer, str):  # momentum and polish would follow the chunk, not the stream
+                smooth = self._penalty_of(1.0).smooth
+                optimizer = GradientDescent() if smooth else ProximalGradient(accelerate=False, polish=False)
             learner = self._instalments = instalments(
                 loss,
                 self.fit_intercept,
