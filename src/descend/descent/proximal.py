@@ -44,9 +44,10 @@ class Accelerated(NamedTuple):
     """Steps at which the same weights are zero."""
     wait: int = SETTLED
     """So many until Newton's step is tried on the others."""
-    pause: int = PAUSE
     due: int = PAUSE
-    """The step at which it is tried at the latest, and how long it is let alone where it fails."""
+    """The step at which it is tried at the latest."""
+    pause: int = PAUSE
+    """For how many steps it is let alone where it fails."""
     idle: int = 0
     """Steps since the loss or its subgradient was lowered."""
     least: float = np.inf
@@ -134,10 +135,8 @@ class ProximalGradient(Optimizer):
         made = move if y is w else _in(state.units, there - w)
         downhill = float(np.vdot(move, made)) >= 0
         same = np.array_equal(there == 0, w == 0)
-        reach, length = (
-            float(np.vdot(move, move) + np.vdot(made, made)) / (2.0 * rate),
-            float(np.linalg.norm(slope)),
-        )
+        reach = float(np.vdot(move, move) + np.vdot(made, made)) / (2.0 * rate)
+        length = float(np.linalg.norm(slope))
         lowers = reach > UNTOLD * objective.magnitude(loss) or length <= SHRINKS * state.least
         state = state._replace(
             number=state.number + 1,
