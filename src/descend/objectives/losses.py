@@ -88,6 +88,10 @@ class Loss(ABC):
     def curvature(self, z: Float, y: Array) -> Float:
         """Its second derivative with respect to `z`."""
 
+    def inverse_link(self, z: Float) -> Float:
+        """The mean of `y` given `z`: `link.inverse(z)`."""
+        return self.link.inverse(z)
+
     def value_and_gradient(self, z: Float, y: Array) -> tuple[Float, Float]:
         """Both, sharing what they share."""
         return self.value(z, y), self.gradient(z, y)
