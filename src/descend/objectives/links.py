@@ -30,10 +30,6 @@ class Link(ABC):
     def of(self, mean: Float) -> Float:
         """The `z` that predicts this mean of `y`."""
 
-    def __call__(self, mean: Float) -> Float:
-        """As `of`: `loss.link(mean)`."""
-        return self.of(mean)
-
 
 @dataclass(frozen=True)
 class Identity(Link):
