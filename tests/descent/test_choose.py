@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 import pytest
@@ -369,3 +371,25 @@ def test_squared_error_learns_an_elastic_net_in_instalments():
     whole = descend.LinearRegressor(**how).fit(X, SCORE)
     np.testing.assert_allclose(model.coef_, whole.coef_, atol=1e-6)
     assert (model.coef_ == 0).tolist() == (whole.coef_ == 0).tolist()
+
+
+@dataclass(frozen=True)
+class Straight(descend.Loss):
+    """The size of the error: no row has a curvature."""
+
+    name = "straight"
+
+    def value(self, z, y):
+        return np.abs(z - y)
+
+    def gradient(self, z, y):
+        return np.sign(z - y)
+
+    def curvature(self, z, y):
+        return np.zeros_like(z)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.1])
+def test_a_loss_without_curvature_is_not_left_to_newton_whatever_the_penalty(penalty):
+    objective = Objective.of([[0.0], [1.0], [3.0]], [0.0, 1.0, 2.0], loss=Straight(), penalty=penalty)
+    assert auto_optimizer(objective).name == "lbfgs"

@@ -89,7 +89,7 @@ def auto_optimizer(objective: Objective) -> Optimizer:
     coded = objective.session.source.leaf_columns <= CODED_COLUMNS and len(objective.shape) == 1
     if int(np.prod(objective.shape)) > (CODED_LIMIT if coded else NEWTON_LIMIT):
         return LBFGS()
-    if objective.loss.curved or objective.hessian(objective.zeros()).any():
+    if objective.loss.curved or objective.unpenalised.hessian(objective.zeros()).any():
         return Newton()
     return LBFGS()  # where the loss is straight there is no Newton step
 
