@@ -254,3 +254,17 @@ def test_a_batch_size_may_be_any_whole_number():
     expected = fit(x, y, batch_size=8, seed=3, **how).weights
     for size, seed in ((8.0, 3.0), (np.float64(8), np.int64(3)), (np.uint8(8), np.uint8(3))):
         assert fit(x, y, batch_size=size, seed=seed, **how).weights.tolist() == expected.tolist()
+
+
+def test_memory_is_lent_again_only_once_no_view_is_left():
+    buffers = batches_module.Buffers()
+    first = buffers.empty((4, 3))
+    views = [first[1:], first.T, first.reshape(-1)[2:5]]
+    address = first.ctypes.data
+    del first
+    while views:
+        assert buffers.empty((4, 3)).ctypes.data != address
+        views.pop()
+    held = [buffers.empty((2, 3)), buffers.empty((12,))]
+    assert address in {array.ctypes.data for array in held}
+    assert buffers.empty((5, 0)).shape == (5, 0)

@@ -9,13 +9,13 @@ loop finds them ready.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar, Generic, TypeVar
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -303,19 +303,20 @@ def _cut(windows: Iterator[tuple[Block, Array]], rows: int) -> Iterator[list[tup
 
 
 class Buffers:
-    """Arrays that are used again once nobody refers to them: fresh memory costs more than filling it."""
+    """Arrays whose memory is used again once nobody refers to them: fresh memory costs more than filling it."""
 
     def __init__(self) -> None:
-        self._known: list[Float] = []
+        self._known: list[tuple[memoryview, ReferenceType[Float]]] = []
 
     def empty(self, shape: tuple[int, ...]) -> Float:
-        """An array whose content is whatever was there; views of it keep it from being used again."""
-        size = math.prod(shape)
-        for buffer in self._known:
-            if buffer.size >= size and sys.getrefcount(buffer) <= 3:  # the list's, the loop's and the call's
-                return buffer[:size].reshape(shape)
-        self._known.append(np.empty(size))
-        return self._known[-1].reshape(shape)
+        """An array whose content is whatever was there; it and its views keep others from that memory."""
+        size = max(math.prod(shape), 1)
+        free = (i for i, (memory, lent) in enumerate(self._known) if len(memory) >= size and lent() is None)
+        known = next(free, None)
+        memory = np.empty(size).data if known is None else self._known.pop(known)[0]
+        lent = np.frombuffer(memory, count=size)  # its base is no array, so all of its views refer to itself
+        self._known.append((memory, ref(lent)))
+        return lent[: math.prod(shape)].reshape(shape)
 
 
 def _gather(segments: list[tuple[Block, Array]], intercept: bool, buffers: Buffers) -> Block:
