@@ -17,7 +17,7 @@ from test_published import LINEAR, entry, printed
 import descend
 from descend import Columns, DescendError
 from descend.interfaces.cli import main
-from descend.models.inference import summarise_model
+from descend.models.summary import summarise_model
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(250, 3)) * [1.0, 20.0, 0.1] + [0.0, 300.0, -1.0]

@@ -14,10 +14,10 @@ from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
 from descend.diagnosis.conditioning import Conditioning, conditionings, plain
 from descend.diagnosis.findings import ColumnStatistics, Finding, about_columns, imbalance, separated_classes
 from descend.diagnosis.forecast import Forecast, Scene, forecast, forecast_of_run, walked
-from descend.diagnosis.separation import separation
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.errors import DescendError
+from descend.models.separation import separation
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.losses import Loss
 from descend.objectives.objective import MOMENTS_COLUMNS, SMOOTH_PENALTY, Objective

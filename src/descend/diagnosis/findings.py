@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from descend.diagnosis.separation import Separation
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
+from descend.models.separation import Separation
 from descend.runs.collinearity import relations
 
 SCALE_RATIO, OFFSET_RATIO, VIF_LIMIT, MOST = 10.0, 10.0, 10.0, 5

@@ -12,9 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from descend.descent.history import History
-from descend.models.inference import summarise_model
 from descend.models.metrics import Metrics
 from descend.models.model import Model
+from descend.models.summary import summarise_model
 from descend.runs.roles import summarise
 from descend.runs.run import Run
 

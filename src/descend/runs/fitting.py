@@ -21,7 +21,7 @@ from descend.descent.stopping import Outcome
 from descend.engines.matrix import empty_like
 from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.machine import processor
-from descend.models.inference import deviance, standard_errors, total_variance
+from descend.models.covariance import deviance, standard_errors, total_variance
 from descend.models.metrics import Metrics
 from descend.models.model import Model
 from descend.objectives.coordinates import Coordinates

@@ -15,9 +15,9 @@ from descend.doors import door
 from descend.engines.arrays import ArraySource
 from descend.engines.matrix import like_tensor
 from descend.errors import DescendError
-from descend.models.inference import Summary, summarise_model
 from descend.models.metrics import Metrics
 from descend.models.model import Model
+from descend.models.summary import Summary, summarise_model
 from descend.models.top_losses import TopLosses, top_losses
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Sample, sample_of

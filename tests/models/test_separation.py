@@ -10,9 +10,9 @@ from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
 from descend import Objective
-from descend.diagnosis.separation import Margins, separation
 from descend.engines import blocks
 from descend.engines.blocks import Block
+from descend.models.separation import Margins, separation
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(400, 3))
