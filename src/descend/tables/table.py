@@ -321,23 +321,25 @@ def write_frames(frames: Iterator[Mapping[str, Any]], path: str | os.PathLike[st
     kind = Path(path).suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise DataError(f"predictions are written as .csv or .parquet, got {str(path)!r}.")
-    with replacing(path) as temporary:
-        if kind == ".csv":
-            with temporary.open("wb") as file:
-                _write_csv(frames, file)
-            return
-        first = pl.DataFrame(dict(next(frames)))
-
-        def produce(*_: Any) -> Iterator[pl.DataFrame]:
-            yield first
-            yield from (pl.DataFrame(dict(columns), schema=first.schema) for columns in frames)
-
-        register_io_source(produce, schema=first.schema).sink_parquet(temporary)
+    write = _write_csv if kind == ".csv" else _write_parquet
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        write(frames, file)
 
 
 def _write_csv(frames: Iterator[Mapping[str, Any]], file: Any) -> None:
     for number, columns in enumerate(frames):
         file.write(pl.DataFrame(dict(columns)).write_csv(include_header=number == 0).encode())
+
+
+def _write_parquet(frames: Iterator[Mapping[str, Any]], file: Any) -> None:
+    """To an open file: a path would be opened by a thread that may do so after an error, when it has been deleted."""
+    first = pl.DataFrame(dict(next(frames)))
+
+    def produce(*_: Any) -> Iterator[pl.DataFrame]:
+        yield first
+        yield from (pl.DataFrame(dict(columns), schema=first.schema) for columns in frames)
+
+    register_io_source(produce, schema=first.schema).sink_parquet(file)
 
 
 MOST_RANGES = 65_536
