@@ -90,7 +90,7 @@ COMMANDS = {
         *("--batch-size", "--steps", "--epochs", "--tolerance", "--time-limit", "--patience", "--valid"),
         *("--group", "--weight", "--seed", "--memory", "--features", "--drop", "--categorical"),
         *("--numeric", "--reference", "--missing", "--encoding", "--no-report", "--cluster"),
-        *("--engine", "--offset"),
+        *("--engine", "--offset", "--errors", "--weight-kind"),
         "--diagnose",
     },
     "diagnose": {
@@ -109,7 +109,7 @@ COMMANDS = {
         *("--drop", "--categorical", "--numeric", "--reference", "--missing", "--encoding", "--weight"),
         *("--group", "--offset", "--valid", "--seed", "--cluster", "--engine"),
     },
-    "predict": {"--out", "-o", "--keep", "--encoding", "--cluster", "--engine"},
+    "predict": {"--out", "-o", "--keep", "--interval", "--encoding", "--cluster", "--engine"},
     "score": {"--weight", "--encoding", "--cluster", "--engine", "--json"},
     "show": {"--json"},
     "animate": {"--out", "-o"},

@@ -16,7 +16,6 @@ from descend.objectives.losses import LOSSES
 from descend.objectives.objective import Objective
 from descend.objectives.statistics import (
     BestSum,
-    GradientProducts,
     HessianSum,
     LargestCurvature,
     LargestMove,
@@ -153,7 +152,6 @@ def test_sums_on_a_device_with_an_offset(loss, weighted, monkeypatch):
         LossSum(loss, True),
         LossAndGradient(loss, True),
         HessianSum(loss, True),
-        GradientProducts(loss, True),
         BestSum(loss),
         LargestCurvature(loss),
     ):

@@ -79,7 +79,7 @@ def test_counts(kind):
     assert summary.figures["Pearson chi2"] == pytest.approx(fitted.pearson_chi2, rel=1e-10)
     assert summary.figures["degrees of freedom"] == fitted.df_resid
     assert summary.figures["dispersion"] == pytest.approx(fitted.pearson_chi2 / fitted.df_resid)
-    assert summary.note is None
+    assert summary.notes == ()
     assert "residual standard error" not in str(summary)
 
 
@@ -90,7 +90,9 @@ def test_counts_that_vary_more_than_poissons_are_told_with_the_factor_of_their_e
     factor = np.sqrt(summary.figures["dispersion"])
     assert factor > 1.3
     np.testing.assert_allclose(factor * columns(summary)[1], fitted.bse, rtol=1e-8)
-    assert f"these errors are too small. Multiply them by {factor:.3g}, the root of it." in str(summary)
+    assert f"these errors are too small. Multiply them by {factor:.3g}, the root of it, or fit with" in str(
+        summary
+    )
     assert descend.fit(X, y, loss="poisson", penalty=0.1).summary().figures == {}
 
 
@@ -116,8 +118,10 @@ def test_a_loss_without_a_likelihood_has_robust_errors_and_no_residual_standard_
     beside(summary, fitted, 1e-5)
     assert summary.figures == {}
     assert summary.statistic == "z"
-    assert str(summary).endswith("takes no distribution for granted (Huber, 1967).")
-    assert summary.to_dict()["note"] == summary.note
+    assert str(summary).endswith(
+        "robust ones (HC0), by the sandwich formula, which takes no distribution for granted."
+    )
+    assert summary.to_dict()["notes"] == list(summary.notes)
     assert "note" not in descend.fit(X, y).summary().to_dict()
 
 
@@ -317,7 +321,9 @@ def test_why_not(tmp_path, capsys):
     assert (
         "short of the minimum" in descend.fit(X, y, optimizer="gradient-descent", steps=3).summary().why_not
     )
-    assert "collinear" in descend.fit(np.column_stack([X, X[:, 0]]), y).summary().why_not
+    aliased = descend.fit(np.column_stack([X, X[:, 0]]), y).summary()
+    assert [e.name for e in aliased.estimates if e.aliased] == ["x0", "x3"]
+    assert "`x0`, `x3`" in str(aliased)
     assert "more rows" in descend.fit(X[:3], y[:3]).summary().why_not
     with pytest.raises(DescendError, match="`level`"):
         run.summary(level=95)

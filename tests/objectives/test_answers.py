@@ -107,15 +107,28 @@ def test_the_covariance_is_that_of_statsmodels(loss):
     peer = peer.fit() if loss == "squared-error" else peer.fit(disp=0, method="newton", tol=1e-12)
     objective = made(loss)
     *_, last = descent.steps(objective, "auto")
-    np.testing.assert_allclose(objective.covariance(last.weights), peer.cov_params(), rtol=1e-6)
+    found = objective.information(last.weights)
+    T = np.eye(4)
+    T[-1, :3] = -found.mean  # the intercept of the data from that of `X - mean`
+    inverse = T @ found.inverse_root.T @ found.inverse_root @ T.T
+    scale = 2.0 * peer.scale if loss == "squared-error" else 1.0
+    np.testing.assert_allclose(scale * inverse, peer.cov_params(), rtol=1e-6)
 
 
-def test_collinear_columns_have_a_rank_and_no_covariance():
+def test_collinear_columns_are_unseen_in_the_information():
     twins = np.column_stack([X, X[:, 0] - X[:, 1]])
     for loss, y in TARGETS.items():
         objective = Objective.of(twins, y, loss=loss)
         assert objective.rank == 3
-        assert objective.covariance(objective.zeros()) is None
+        found = objective.information(objective.zeros())
+        several = 1 if len(objective.shape) == 1 else objective.shape[1] - 1
+        assert found.rank == 4 * several  # three columns and the intercept
+        flat = found.unseen / found.scale[:, None]
+        H = np.linalg.inv(found.inverse_root @ found.inverse_root.T)
+        assert (
+            np.abs(found.inverse_root @ (found.unseen * found.scale[:, None])).max() < 1e-8 * np.abs(H).max()
+        )
+        assert flat.shape[1] == np.prod(objective.shape) - found.rank
 
 
 def test_moments_are_those_of_the_rows_and_none_in_other_units():

@@ -11,7 +11,7 @@ import descend
 from descend import GradientDescent, Problem
 from descend.runs.from_arrays import from_arrays
 from descend.runs.from_table import from_table
-from descend.runs.prepared import Columns, Options, Prepared
+from descend.runs.prepared import Beside, Columns, Options, Prepared
 
 X, Y = descend.make_line(100, seed=0)
 FRAME = {"x": X[:, 0], "label": np.where(Y > 2, "high", "low")}
@@ -30,7 +30,7 @@ MADE = {
     "a problem of a table": lambda: Problem.of(FRAME, target="label"),
     "a run of arrays": run_of_arrays,
     "a run of a table": run_of_a_table,
-    "what arrays turn out to be": lambda: from_arrays(X, Y, None, None, Options.of(X)),
+    "what arrays turn out to be": lambda: from_arrays(X, Y, Beside(), Options.of(X)),
     "what a table turns out to be": lambda: from_table(FRAME, "label", Columns(), Options.of(FRAME)),
 }
 

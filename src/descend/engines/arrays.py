@@ -38,10 +38,11 @@ class ArraySource:
     split: AnySplit | None = None
     held_out: bool = False
     offset: Array | None = None
+    cluster: Array | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.X.shape
-        for name in ("y", "sample_weight", "offset"):
+        for name in ("y", "sample_weight", "offset", "cluster"):
             column: Array | None = getattr(self, name)
             if column is not None and column.shape[0] != rows:
                 raise ShapeError(
@@ -58,6 +59,10 @@ class ArraySource:
     @property
     def has_offset(self) -> bool:
         return self.offset is not None
+
+    @property
+    def has_cluster(self) -> bool:
+        return self.cluster is not None
 
     @property
     def leaf_columns(self) -> int:
@@ -83,6 +88,11 @@ class ArraySource:
     def elsewhere(self) -> bool:
         return matrix.is_elsewhere(self.X)
 
+    @property
+    def beside(self) -> tuple[Array | None, ...]:
+        """What rows have beside `X` and `y`, as a Block has them."""
+        return self.sample_weight, self.offset, self.cluster
+
     def parts(self) -> list[ArrayPart]:
         return [ArrayPart(self)]
 
@@ -100,11 +110,9 @@ class ArraySource:
         X = matrix.take_rows(self.X, slice(start, stop))
         if isinstance(X, np.ndarray):
             X = np.array(X, order="F" if matrix.memory_order(X) == "F" else "C")
-        weight, offset = (
-            None if column is None else column[start:stop].copy()
-            for column in (self.sample_weight, self.offset)
-        )
-        return replace(self, X=X, y=self.y[start:stop].copy(), sample_weight=weight, offset=offset)
+        s, offset, cluster = (None if column is None else column[start:stop].copy() for column in self.beside)
+        y = self.y[start:stop].copy()
+        return replace(self, X=X, y=y, sample_weight=s, offset=offset, cluster=cluster)
 
     def window(self, leaves: Array) -> tuple[Block, Array]:
         size = leaf_rows(self.leaf_columns)
@@ -116,7 +124,7 @@ class ArraySource:
         chosen = np.concatenate(rows)
         if self.sample_weight is not None:
             chosen = chosen[self.sample_weight[chosen] > 0]  # those of weight zero are as if not there
-        return Block(self.X, self.y, self.sample_weight, self.offset), chosen
+        return Block(self.X, self.y, *self.beside), chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +165,8 @@ class ArrayLeaf:
 
     def block(self) -> Block | None:
         s, rows = self.source, slice(self.start, self.stop)
-        weight, offset = (None if column is None else column[rows] for column in (s.sample_weight, s.offset))
-        block = Block(matrix.take_rows(s.X, rows), s.y[rows], weight, offset)
+        beside = (None if column is None else column[rows] for column in s.beside)
+        block = Block(matrix.take_rows(s.X, rows), s.y[rows], *beside)
         if s.split is None:
             return block
         held_out = s.split.held_out(0, self.before + self.start, self.before + self.stop)
@@ -259,3 +267,12 @@ def _check_values(array: Array, name: str, hint: str = "Drop those rows first.")
                 raise DataError(
                     f"`{name}` holds numbers beyond {HUGE:g}, whose squares are infinite. Scale it."
                 )
+
+
+def check_cluster(cluster: Any, rows: int) -> Array:
+    """The number of the cluster of each row, from `cluster`, one value of any kind per row."""
+    values = np.asarray(matrix.plain(cluster))
+    if values.shape != (rows,):
+        raise ShapeError(f"`cluster` has shape {values.shape}, but there are {rows} rows: one value per row.")
+    kind = values.astype(str) if values.dtype == object else values
+    return np.asarray(np.unique(kind, return_inverse=True)[1])

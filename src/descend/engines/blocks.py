@@ -35,7 +35,8 @@ class Block:
     """Some rows in memory.
 
     `X` has shape (rows, features): a NumPy array, a scipy CSR matrix or a `Mixed`; `y`,
-    `sample_weight` and `offset` (added to the linear predictor) have shape (rows,).
+    `sample_weight`, `offset` (added to the linear predictor) and `cluster` (the number of the group of rows that may vary
+    together) have shape (rows,).
 
     >>> block = Block(np.eye(3), np.arange(3.0))
     >>> block.rows, block.take(np.array([2, 0])).y.tolist()
@@ -46,6 +47,7 @@ class Block:
     y: Array
     sample_weight: Array | None = None
     offset: Array | None = None
+    cluster: Array | None = None
 
     @property
     def rows(self) -> int:
@@ -60,7 +62,12 @@ class Block:
     @property
     def nbytes(self) -> int:
         """The memory that its arrays take, in bytes."""
-        return sum(int(matrix_bytes(part)) for part in (self.X, self.y, self.sample_weight, self.offset))
+        return sum(int(matrix_bytes(part)) for part in (self.X, self.y, *self.beside))
+
+    @property
+    def beside(self) -> tuple[Array | None, ...]:
+        """What rows may have beside `X` and `y`, in the order of the fields."""
+        return self.sample_weight, self.offset, self.cluster
 
     def take(self, rows: Array | slice) -> Block:
         """The `rows` that a mask, of shape (rows,), an array of indices or a slice names."""
@@ -68,19 +75,16 @@ class Block:
         def pick(column: Array | None) -> Array | None:
             return None if column is None else column[rows]
 
-        return Block(
-            matrix.take_rows(self.X, rows), self.y[rows], pick(self.sample_weight), pick(self.offset)
-        )
+        return Block(matrix.take_rows(self.X, rows), self.y[rows], *map(pick, self.beside))
 
     @staticmethod
     def joined(blocks: Sequence[Block]) -> Block:
         """The rows of several `blocks`, in order."""
         if len(blocks) == 1:
             return blocks[0]
-        columns = ([getattr(b, name) for b in blocks] for name in ("y", "sample_weight", "offset"))
-        y, weight, offset = (None if column[0] is None else np.concatenate(column) for column in columns)
-        assert y is not None
-        return Block(matrix.joined([b.X for b in blocks]), y, weight, offset)
+        columns = zip(*(b.beside for b in blocks), strict=True)
+        beside = (None if column[0] is None else np.concatenate(column) for column in columns)
+        return Block(matrix.joined([b.X for b in blocks]), np.concatenate([b.y for b in blocks]), *beside)
 
 
 def matrix_bytes(X: Any) -> int:
@@ -168,6 +172,10 @@ class Source(Protocol):
     def has_offset(self) -> bool:
         """Whether something is added to the linear predictor of each row."""
 
+    @property
+    def has_cluster(self) -> bool:
+        """Whether each row says which others it may vary together with."""
+
     def parts(self) -> Sequence[Part]:
         """All leaves, for whoever reads them in this process."""
 
@@ -183,6 +191,7 @@ class Parts:
     """Some parts that are there already as a source: those of a worker, or none at all."""
 
     has_offset: ClassVar[bool] = False
+    has_cluster: ClassVar[bool] = False
 
     listed: Sequence[Any]
     feature_names: tuple[str, ...] = ()

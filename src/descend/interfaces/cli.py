@@ -30,6 +30,7 @@ from descend.interfaces.options import (
     Short,
     columns_of,
     engine_of,
+    errors_of,
     hyphens,
     optimizer_of,
     penalty_of,
@@ -134,6 +135,7 @@ def predict(
     *data: Files,
     out: Short | None = None,
     keep: Names = (),  # type: ignore[assignment]
+    interval: float | None = None,
     encoding: str | None = None,
     cluster: str | None = None,
     engine: str | None = None,
@@ -142,6 +144,7 @@ def predict(
 
     descend predict penguins.model.json new.csv --out predictions.csv --keep id
     cat new.csv | descend predict penguins.model.json - > predictions.csv
+    descend predict penguins.model.json new.csv --interval 0.95 --out predictions.csv
 
     Parameters
     ----------
@@ -153,6 +156,8 @@ def predict(
         A .csv or .parquet file; standard output unless given.
     keep
         Columns of the data to write beside the prediction.
+    interval
+        Also write where the mean, and an observation, lie by chance, 0.95 for example.
     encoding
         Encoding of a CSV that is not UTF-8: cp1252, latin-1, utf-16.
     cluster
@@ -166,7 +171,9 @@ def predict(
     sums = engine_of(engine, cluster)
     if out:
         check_apart(out, _read(*hyphens(data)))
-    written = write_predictions(load(model), hyphens(data), out, keep, encoding=encoding, engine=sums)
+    written = write_predictions(
+        load(model), hyphens(data), out, keep, encoding=encoding, engine=sums, interval=interval
+    )
     for sentence in written.unknowns.sentences():
         print(f"note: {sentence}", file=sys.stderr)
     if out:
@@ -354,7 +361,9 @@ def _fit(
             class_weight=how.class_weight,
             memory=None if how.cluster else how.memory,
             engine=engine_of(how.engine, how.cluster, how.memory),
-            columns=columns_of(which),
+            columns=columns_of(which, how),
+            errors=errors_of(how.errors)[0],
+            weight_kind=how.weight_kind,
             optimizer=optimizer_of(how),
             steps=how.steps,
             epochs=how.epochs,

@@ -87,6 +87,10 @@ class DescentOptions:
     "Decides which rows are held out."
     class_weight: str | None = None
     "balanced: classes count alike, however many rows they have."
+    errors: str | None = None
+    "Standard errors: classical, hc0, hc1, hc2, hc3, or cluster:COL for rows of equal values that may vary together."
+    weight_kind: str = "precisions"
+    "What --weight is: precisions of single rows, or frequencies, how many rows each stands for."
     memory: str | None = None
     "Memory for decoded rows, 500MB or 2GB; beyond it a temporary file. A quarter of the machine's unless given."
     cluster: str | None = None
@@ -99,8 +103,8 @@ COLUMNS, DESCENT = ColumnOptions(), DescentOptions()
 """What holds where no flag is given."""
 
 
-def columns_of(which: ColumnOptions) -> Any:
-    """The columns that the flags describe."""
+def columns_of(which: ColumnOptions, how: DescentOptions = DESCENT) -> Any:
+    """The columns that the flags describe, that of `--errors cluster:COL` among them."""
     from descend.runs.prepared import Columns
 
     return Columns(
@@ -114,7 +118,20 @@ def columns_of(which: ColumnOptions) -> Any:
         which.weight,
         which.group,
         which.offset,
+        errors_of(how.errors)[1],
     )
+
+
+def errors_of(errors: str | None) -> tuple[str | None, str | None]:
+    """The kind that `--errors` names, and the column of `cluster:COL`.
+
+    >>> errors_of("hc3"), errors_of("cluster:firm")
+    (('hc3', None), ('cluster', 'firm'))
+    """
+    kind, colon, column = (errors or "").partition(":")
+    if colon and (kind != "cluster" or not column):
+        raise DescendError(f"`--errors` takes classical, hc0, hc1, hc2, hc3 or cluster:COL, got {errors!r}.")
+    return kind or None, column or None
 
 
 def hyphens(arguments: Sequence[str]) -> list[str]:

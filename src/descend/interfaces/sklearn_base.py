@@ -61,6 +61,11 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         """As scikit-learn has it: attributes whose names end in _ are there once it is fitted."""
         return hasattr(self, "coef_")
 
+    @property
+    def _errors(self) -> str | None:
+        """Which standard errors `run_` has, where the loss does not decide."""
+        return None
+
     def _labels(self) -> tuple[Any, ...] | None:
         """The classes in the order of their codes; None of a regression."""
         return None
@@ -112,6 +117,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             intercept=self.fit_intercept,
             sample_weight=s,
             offset=offset,
+            errors=self._errors,
             valid=valid,
             seed=seed,
             optimizer=optimizer_of(self.optimizer, self.learning_rate),

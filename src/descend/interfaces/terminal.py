@@ -107,7 +107,7 @@ def coefficient_table(model: Model) -> Table:
         (
             name,
             *(_figure(v, digits) for v in values[: len(outputs)]),
-            _figure(errors.get(name, np.nan), 4),
+            _error(errors, name),
             size,
         )
         for name, values, size in [*listed, *([("(intercept)", intercepts, "")] if model.intercept else [])]
@@ -115,6 +115,11 @@ def coefficient_table(model: Model) -> Table:
     if len(coefficients) > COEFFICIENT_ROWS:
         rows.insert(COEFFICIENT_ROWS, (*more, *[""] * (len(outputs) + 2)))
     return _filled(("feature", *outputs, "standard error", "standardised size"), rows)
+
+
+def _error(errors: dict[str, Any], name: str) -> str:
+    """The standard error of a coefficient; in words where the rows do not tell it from others."""
+    return "aliased" if name in errors and errors[name] is None else _figure(errors.get(name, np.nan), 4)
 
 
 def print_model(out: Console, model: Model, path: str) -> None:

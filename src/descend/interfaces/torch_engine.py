@@ -23,7 +23,6 @@ from descend.interfaces.torch_loss import torch
 from descend.machine import cores
 from descend.objectives.statistics import (
     BestSum,
-    GradientProducts,
     HessianSum,
     LargestCurvature,
     LargestMove,
@@ -165,7 +164,7 @@ def _loss_and_gradient(statistic: LossAndGradient, block: Any, w: Any) -> Float:
 
 
 def _hessian(statistic: HessianSum, block: Any, w: Any) -> Float:
-    d: Any = statistic.between(_predictor(block, w, statistic.intercept), block.y)
+    d: Any = statistic.loss.curvature(_predictor(block, w, statistic.intercept), block.y)
     X, s = block.X, block.sample_weight
     if statistic.intercept:
         X = torch.cat([X, torch.ones_like(X[:, :1])], 1)
@@ -248,7 +247,6 @@ KERNELS: dict[Any, Callable[..., Any]] = {
     LossSum: _loss_sum,
     LossAndGradient: _loss_and_gradient,
     HessianSum: _hessian,
-    GradientProducts: _hessian,
     BestSum: _best_sum,
     LargestCurvature: _largest_curvature,
     Moments: _moments,

@@ -1,80 +1,290 @@
-"""How far the coefficients of a converged fit without a penalty may be off by chance."""
+"""How far the weights of a minimum may be off by chance: their covariance, classical, robust or by cluster."""
 
 from __future__ import annotations
 
+import base64
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from descend.engines.matrix import Float
+from descend.engines.matrix import Float, Matrix
+from descend.errors import DescendError
+from descend.models.sandwich import ClusterScores, ScoreProducts, Scores, about
+from descend.objectives.curvatures import Information
 from descend.objectives.objective import Objective
-from descend.objectives.statistics import DevianceSum
 
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
 
-MOST_WEIGHTS = 512
-"""Up to so many weights the Hessian is inverted."""
+MOST_WEIGHTS, MOST_MOMENTS, MOST_KEPT = 512, 2_048, 512
+"""Up to so many weights the Hessian is inverted, that of squared error; and a model file keeps the covariance."""
+ALIASED = 1e-6
+"""A combination of weights with more than this share along flat directions is one that the rows do not tell."""
+KINDS = {
+    "classical": "classical ones: all rows vary alike, as the loss takes for granted",
+    "hc0": "robust ones (HC0), by the sandwich formula, which takes no distribution for granted",
+    "hc1": "robust ones (HC1), by the sandwich formula times rows / (rows - weights)",
+    "hc2": "robust ones (HC2), by the sandwich formula, each residual scaled up by its leverage",
+    "hc3": "robust ones (HC3), by the sandwich formula, each residual scaled up twice by its leverage",
+    "cluster": "clustered ones, by the sandwich formula: rows of one cluster may vary together",
+}
+POWERS = {"hc0": 0.0, "hc1": 0.0, "hc2": 0.5, "hc3": 1.0}
 
 
-def standard_errors(objective: Objective, w: Float, encoding: Encoding | None) -> dict[str, Any] | None:
-    """The standard error of each weight in original units, `(intercept)` last; `w` is at the minimum.
+@dataclass(frozen=True)
+class ErrorKind:
+    """Which standard errors are wanted, and what sample weights are.
 
-    Squared error: the roots of the diagonal of `s**2 (X'X)^-1` with `s**2 = RSS / (n - p)`. Other losses: of
-    `Objective.covariance`, the observed information of a likelihood and the sandwich where there is none. With several
-    classes they belong to the differences to the first class, a tuple over the others. None where there is a
-    penalty, where columns are collinear, or where weights are very many. McCullagh and Nelder, Generalized Linear
-    Models, 2.5 and 4.4.
+    `kind` is one of `KINDS`, or None for those that the loss allows: classical ones of squared error and of a
+    likelihood, else HC0. With `frequencies` a sample weight counts rows; else it is the precision of one row.
+    `made_up` weights, of classes for example, say nothing about how rows vary: then the sandwich is taken. Raises
+    `DescendError` for a kind that there is not.
     """
-    if not objective.penalty.is_zero or w.size > MOST_WEIGHTS or not objective.session.has_rows:
+
+    kind: str | None = None
+    frequencies: bool = False
+    made_up: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in KINDS:
+            raise DescendError(f"`errors` must be None, {', '.join(map(repr, KINDS))}, got {self.kind!r}.")
+
+    def of(self, objective: Objective) -> str:
+        """The kind that is taken for this objective."""
+        if self.kind is not None:
+            return self.kind
+        if objective.session.source.has_cluster:
+            return "cluster"
+        loss = objective.loss
+        return "classical" if (loss.likelihood or loss.closed_form) and not self.made_up else "hc0"
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """The covariance of the weights of the descent, kept as a root about the means of the columns.
+
+    Of raveled weights `v` of `X - mean`, the intercept last: `root.T @ root`, shape (weights, weights). Along the columns
+    of `unseen`, in the units of `v * scale`, the rows tell nothing. `freedom` is that of t and F statistics, None
+    where they are z and chi-squared.
+    """
+
+    kind: str
+    intercept: bool
+    mean: Float
+    scale: Float
+    root: Float
+    unseen: Float
+    rank: int
+    freedom: float | None = None
+    fitted: int = 0
+    """Rows of leverage 1, which HC2 and HC3 leave out."""
+    clusters: int | None = None
+
+    def about_means(self, L: Float) -> Float:
+        """Combinations `L` of the weights, shape (combinations, weights), as those of weights of `X - mean`."""
+        p = len(self.mean)
+        if self.intercept:
+            L = L.reshape(len(L), p + 1, -1).copy()
+            L[:, :p] -= self.mean[:, None] * L[:, p:]
+        return L.reshape(len(L), -1)
+
+    def estimable(self, L: Float) -> Any:
+        """Which combinations `L`, about the means, the rows tell: a mask."""
+        L = L / self.scale
+        along = np.linalg.norm(L @ self.unseen, axis=1)
+        return along <= ALIASED * np.linalg.norm(L, axis=1)
+
+    def covariance(self, L: Float) -> Float:
+        """The covariance of the combinations `L` of the weights; NaN of those that the rows do not tell."""
+        L = self.about_means(L)
+        R = self.root @ L.T
+        C = np.asarray(R.T @ R)
+        aliased = ~self.estimable(L)
+        C[aliased], C[:, aliased] = np.nan, np.nan
+        return C
+
+    def errors(self, L: Float) -> Float:
+        """The standard errors of the combinations `L`; NaN of those that the rows do not tell."""
+        L = self.about_means(L)
+        found = np.linalg.norm(self.root @ L.T, axis=0)
+        return np.asarray(np.where(self.estimable(L), found, np.nan))
+
+    def of_rows(self, X: Matrix) -> Float:
+        """The standard error of the linear predictor of each row of `X`, of one output; NaN where it is not told."""
+        return np.concatenate(
+            [np.empty(0), *(self._of(piece) for piece in about(X, self.mean, self.intercept))]
+        )
+
+    def _of(self, X: Float) -> Float:
+        found = np.linalg.norm(X @ self.root.T, axis=1)
+        return np.asarray(np.where(self.estimable(X), found, np.nan))
+
+    def told(self) -> dict[str, Any]:
+        """What a summary says of it."""
+        told = {"kind": self.kind, "freedom": self.freedom, "rank": self.rank}
+        return told | {k: v for k, v in (("clusters", self.clusters), ("fitted", self.fitted)) if v}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for a model file, arrays in base64."""
+        plain = {k: v for k, v in vars(self).items() if v is not None}
+        return plain | {k: _packed(v) for k, v in plain.items() if isinstance(v, np.ndarray)}
+
+    @staticmethod
+    def from_dict(told: dict[str, Any]) -> Uncertainty:
+        """What `to_dict` gave. Raises `ValueError` where it does not hold together."""
+        given: dict[str, Any] = {k: _unpacked(v) if isinstance(v, dict) else v for k, v in told.items()}
+        return Uncertainty(**given)
+
+
+def reach_of(level: float, freedom: float | None) -> float:
+    """How many standard errors to each side hold a share `level` of chance: of t with `freedom`, or normal for None.
+
+    Raises `DescendError` for a `level` that is none.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    if not 0 < level < 1:
+        raise DescendError(f"`level` must be between 0 and 1, 0.95 for example, got {level!r}.")
+    tail = (1.0 + level) / 2.0
+    return float(ndtri(tail) if freedom is None else stdtrit(freedom, tail))
+
+
+def _packed(array: Float) -> dict[str, Any]:
+    content = base64.b64encode(np.ascontiguousarray(array, dtype="<f8").tobytes()).decode()
+    return {"shape": list(array.shape), "float64": content}
+
+
+def _unpacked(told: dict[str, Any]) -> Float:
+    return np.frombuffer(base64.b64decode(told["float64"]), dtype="<f8").reshape(told["shape"]).copy()
+
+
+def uncertainty(objective: Objective, w: Float, errors: ErrorKind) -> Uncertainty | None:
+    """How far weights at the minimum `w` may be off by chance; None under a penalty, or of very many weights.
+
+    Classical: the inverse information, of squared error `s**2 (X'X)^-1` with `s**2 = RSS / (rows - rank)`. Else the
+    sandwich `H^-1 M H^-1`. McCullagh and Nelder, Generalized Linear Models (1989), 2.5 and 4.4; Huber, The behavior of
+    maximum likelihood estimates under nonstandard conditions (1967).
+    """
+    most = MOST_MOMENTS if objective.exact else MOST_WEIGHTS
+    if not objective.penalty.is_zero or w.size > most or not objective.session.has_rows:
         return None
-    C = objective.covariance(w)
-    if C is None:
+    found, kind = objective.information(w), errors.of(objective)
+    rows = counted(objective, errors.frequencies)
+    left = rows - found.rank
+    if left <= 0 and (objective.loss.closed_form or kind != "classical"):
         return None
-    names = encoding.feature_names if encoding else objective.session.source.feature_names
-    names = (*names, *(["(intercept)"] if objective.intercept else []))
-    A = np.eye(len(w)) if encoding is None else _to_original_units(encoding, len(w))
-    if w.ndim == 1:
-        errors = np.sqrt(np.maximum(((A @ C) * A).sum(axis=1), 0.0))
+    if kind == "classical":
+        root, fitted, clusters = found.inverse_root, 0, None
+        if objective.loss.closed_form:
+            root = root * math.sqrt(2.0 * objective.value(w) * objective.weight / left)
+    else:
+        root, fitted, clusters = _sandwich(objective, w, found, kind, errors.frequencies, rows)
+    freedom = (left if clusters is None else clusters - 1) if objective.loss.closed_form else None
+    return Uncertainty(
+        kind,
+        objective.intercept,
+        found.mean,
+        found.scale,
+        root,
+        found.unseen,
+        found.rank,
+        freedom,
+        fitted,
+        clusters,
+    )
+
+
+def counted(objective: Objective, frequencies: bool) -> float:
+    """How many rows there are: those of positive weight, or the sum of weights that count rows."""
+    return objective.weight if frequencies else objective.rows
+
+
+def _sandwich(
+    objective: Objective, w: Float, found: Information, kind: str, frequencies: bool, rows: float
+) -> tuple[Float, int, int | None]:
+    """A root of the covariance, the rows that it leaves out, and the number of clusters."""
+    scores = Scores(objective.loss, objective.intercept, found.mean, found.inverse_root)
+    clusters = None
+    if kind == "cluster":
+        sums = objective.session.reduce(ClusterScores(scores), w).sums
+        clusters, fitted = len(sums), 0
+        if clusters < 2:
+            raise DescendError(
+                "clustered errors need two clusters at least, and the training rows are of one."
+            )
+        meat = sums.T @ sums * (clusters / (clusters - 1) * (rows - 1) / (rows - found.rank))
+    else:
+        if w.ndim == 2 and POWERS[kind]:
+            raise DescendError(
+                f'`errors` "{kind}" is one of a single prediction a row; with several take "hc1" or clusters.'
+            )
+        meat, fitted = objective.session.reduce(ScoreProducts(scores, POWERS[kind], frequencies), w)
+        if kind == "hc1":
+            meat = meat * (rows / (rows - found.rank))
+    values, V = np.linalg.eigh(meat)
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * V.T @ found.inverse_root
+    return root, fitted, clusters
+
+
+def coefficients_of(weights: Float, encoding: Encoding | None) -> Float:
+    """Combinations `L` of raveled `weights` that are the coefficients in original units, the intercept last.
+
+    Of several classes those of each class less the first's, class by class.
+
+    >>> coefficients_of(np.zeros(2), None).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    p = len(weights)
+    A = np.eye(p)
+    if encoding is not None:
+        units, centres = encoding.units
+        A[: len(units), : len(units)] = np.diag(1.0 / units)
+        if encoding.intercept:
+            A[-1, : len(units)] = -centres / units
+    if weights.ndim == 1:
+        return A
+    K = weights.shape[1]
+    against = np.column_stack([-np.ones(K - 1), np.eye(K - 1)])
+    L: Float = np.einsum("ip,ck->cipk", A, against).reshape((K - 1) * p, p * K)
+    return L
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """The covariance of the coefficients in original units: `matrix`, shape (coefficients, coefficients).
+
+    `names` has one for each; of several classes a coefficient is the difference to the first class. NaN belongs to
+    coefficients that the rows do not tell from others. `kind` is that of the errors, `freedom` the degrees of
+    freedom of t statistics, None where they are z. `np.asarray` gives the matrix.
+    """
+
+    names: tuple[str, ...]
+    matrix: Float
+    kind: str
+    freedom: float | None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Float:
+        return np.array(self.matrix, dtype=dtype)
+
+    @property
+    def standard_errors(self) -> Float:
+        """The roots of the diagonal."""
+        return np.asarray(np.sqrt(self.matrix.diagonal()))
+
+
+def standard_errors(
+    found: Uncertainty | None, weights: Float, names: Sequence[str], encoding: Encoding | None
+) -> dict[str, Any] | None:
+    """The standard error of each coefficient in original units, named; NaN of one that the rows do not tell.
+
+    With several classes they belong to the differences to the first class, a tuple over the others.
+    """
+    if found is None:
+        return None
+    errors = found.errors(coefficients_of(weights, encoding))
+    if weights.ndim == 1:
         return dict(zip(names, errors.tolist(), strict=True))
-    K = w.shape[1]
-    C = C.reshape(len(w), K, len(w), K)
-    columns = []
-    for k in range(1, K):
-        D = C[:, k, :, k] + C[:, 0, :, 0] - C[:, k, :, 0] - C[:, 0, :, k]
-        columns.append(np.sqrt(np.maximum(((A @ D) * A).sum(axis=1), 0.0)))
-    return dict(zip(names, map(tuple, np.column_stack(columns).tolist()), strict=True))
-
-
-def total_variance(objective: Objective) -> float | None:
-    """The mean square of the target, about its mean where there is an intercept; None but of squared error."""
-    m = objective.moments if objective.exact else None
-    if m is None:
-        return None
-    about = m.cross if objective.intercept else m.uncentred()
-    return float(about[-1, -1] / objective.weight)
-
-
-def deviance(objective: Objective, w: Float) -> dict[str, float] | None:
-    """The deviance and Pearson's chi-squared at `w`, which take a pass.
-
-    None under a penalty, of classes, and of losses without a likelihood, which take no variance for granted.
-    """
-    loss = objective.loss
-    wanted = loss.likelihood and not loss.has_classes and w.ndim == 1 and objective.penalty.is_zero
-    if not wanted or not objective.session.has_rows:
-        return None
-    total, pearson = objective.session.reduce(DevianceSum(loss, objective.intercept), w).tolist()
-    found = {"deviance": total, "pearson": pearson}
-    return found if all(map(math.isfinite, found.values())) else None
-
-
-def _to_original_units(encoding: Encoding, size: int) -> Float:
-    """The matrix that turns weights of the descent into coefficients."""
-    units, centres = encoding.units
-    A = np.eye(size)
-    A[: len(units), : len(units)] = np.diag(1.0 / units)
-    if encoding.intercept:
-        A[-1, : len(units)] = -centres / units
-    return A
+    return dict(zip(names, map(tuple, errors.reshape(-1, len(names)).T.tolist()), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from descend.engines.engine import Session
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares
 from descend.objectives.losses import Loss
-from descend.objectives.statistics import best_constant, linear_predictor, shifted
+from descend.objectives.objective import Objective
+from descend.objectives.statistics import DevianceSum, LogWeights, best_constant, linear_predictor, shifted
 
 
 class Figure(NamedTuple):
@@ -355,3 +357,39 @@ def _equal_steps(parts: Sequence[Scores]) -> Array:
     below = np.cumsum(np.concatenate([_weights(part) for part in parts])[order])
     steps = np.searchsorted(below, below[-1] * at, "right").clip(0, len(order) - 1)
     return np.asarray(score[order[steps]])
+
+
+def goodness(objective: Objective, w: Float, rows: float, frequencies: bool) -> dict[str, float]:
+    """Deviance and log-likelihood at the minimum `w`, beside those of a constant prediction; as far as there are any.
+
+    Of squared error the deviance is the residual sum of squares, and the log-likelihood is that of normal errors of the
+    most likely variance; `rows` is how many count. Without an intercept or columns that make up for it the model
+    without any weights stands in for the constant. Nothing of losses without a likelihood.
+    """
+    loss, weight = objective.loss, objective.weight
+    if not (loss.likelihood or loss.closed_form):
+        return {}
+    null = objective.constant_loss if objective.has_constant else objective.value(objective.zeros())
+    at = objective.value(w)
+    if loss.closed_form:
+        logs = 0.0
+        if not frequencies and weight != objective.rows:
+            logs = 0.5 * float(objective.session.reduce(LogWeights())[0])
+        found = {"deviance": weight * at, "null_deviance": weight * null}
+        for name in ("deviance", "null_deviance"):
+            if found[name] > 0:
+                likelihood = -0.5 * rows * (math.log(2.0 * math.pi * found[name] / rows) + 1.0) + logs
+                found[name.replace("deviance", "log_likelihood")] = likelihood
+    elif loss.has_classes or w.ndim == 2:
+        found = {"log_likelihood": -weight * at, "null_log_likelihood": -weight * null}
+        found |= {"deviance": 2.0 * weight * at, "null_deviance": 2.0 * weight * null}
+    else:
+        constant = np.zeros(len(w) + (not objective.intercept))
+        constant[-1] = float(loss.link.of(objective.constant)[0]) if objective.has_constant else 0.0
+        deviance, pearson, likelihood = objective.session.reduce(
+            DevianceSum(loss, objective.intercept), w
+        ).tolist()
+        base, _, by = objective.session.reduce(DevianceSum(loss, True), constant).tolist()
+        found = {"deviance": deviance, "null_deviance": base, "pearson": pearson}
+        found |= {"log_likelihood": likelihood, "null_log_likelihood": by}
+    return {name: value for name, value in found.items() if math.isfinite(value)}

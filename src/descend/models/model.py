@@ -22,6 +22,7 @@ from descend.engines.blocks import Block, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
 from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
 from descend.files import replacing
+from descend.models.covariance import MOST_KEPT, Uncertainty, reach_of
 from descend.objectives.losses import LOSSES, Loss, loss_from_dict
 from descend.objectives.penalties import described
 from descend.objectives.statistics import linear_predictor
@@ -55,6 +56,8 @@ class Model:
     facts: dict[str, Any] = field(default_factory=dict)
     offset: str | None = None
     """What is added to the linear predictor of each row: a column of the table, or "offset" beside arrays."""
+    uncertainty: Uncertainty | None = field(default=None, repr=False)
+    """How far the weights may be off by chance, where that is known."""
 
     def predict(self, data: Any, offset: Any = None) -> Any:
         """The mean of a number or count, or the likeliest label, one per row of `data`.
@@ -82,6 +85,56 @@ class Model:
             )
         found = np.concatenate([self.probabilities(z) for z in self._predictors(data, offset)])
         return like_tensor(found, empty_like(data))
+
+    def predict_interval(
+        self, data: Any, level: float = 0.95, *, of: str = "mean", offset: Any = None
+    ) -> Float:
+        """Where each prediction may lie by chance: its lower and upper end, shape (rows, 2).
+
+        `level` is the share of chance that it holds. `of` the "mean" (with two classes the probability of the second):
+        `z` and its error, back through the link. `of` an "observation", of squared error alone: the residual variance is
+        added. NaN where the rows of the fit do not tell. `data` and `offset` are those of `predict`. Raises `DescendError` where there is no covariance.
+        Seber and Lee, Linear Regression Analysis (2003), chapter 5.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> descend.fit(x, y, intercept=False).model.predict_interval([[1.0, 1.0]]).round(3).tolist()
+        [[5.536, 5.745]]
+        """
+        self.check_interval(level, of)
+        found = [self.interval(X, z, level, of) for X, z in self._rows(data, offset)]
+        return np.concatenate([np.empty((0, 2)), *found])
+
+    def check_interval(self, level: float, of: str = "mean") -> None:
+        """Raise `DescendError` where there is no interval at this `level`, `of` the "mean" or an "observation"."""
+        reach_of(level, None)
+        if of not in ("mean", "observation"):
+            raise DescendError(f'`of` must be "mean" or "observation", got {of!r}.')
+        if self.weights.ndim == 2:
+            raise DescendError(
+                "there are no intervals for several classes: `summary()` has those of coefficients."
+            )
+        if self.uncertainty is None:
+            raise DescendError(
+                "there are no intervals without standard errors: `summary()` says why there are none."
+            )
+        if of == "observation" and not self.loss.closed_form:
+            raise DescendError(
+                f'an interval of an "observation" needs squared error; the loss is {self.loss.name}. Take that of the "mean".'
+            )
+
+    def interval(self, X: Matrix, z: Float, level: float, of: str = "mean") -> Float:
+        """The interval of encoded rows `X` whose linear predictor is `z`, shape (rows, 2).
+
+        `level` and `of` are those of `predict_interval`.
+        """
+        assert self.uncertainty is not None
+        errors = self.uncertainty.of_rows(X)
+        if of == "observation":
+            counted, deviance = self.facts["counted"], self.facts["goodness"]["deviance"]
+            errors = np.sqrt(errors**2 + deviance / (counted["rows"] - counted["rank"]))
+        reach = reach_of(level, self.uncertainty.freedom) * errors
+        return np.column_stack([self.loss.link.inverse(end) for end in (z - reach, z + reach)])
 
     @property
     def has_probabilities(self) -> bool:
@@ -111,12 +164,17 @@ class Model:
         return tuple(self.encoding.names if self.offset is None else (*self.encoding.names, self.offset))
 
     def _predictors(self, data: Any, offset: Any) -> Iterator[Float]:
+        return (z for _, z in self._rows(data, offset))
+
+    def _rows(self, data: Any, offset: Any) -> Iterator[tuple[Matrix, Float]]:
+        """Some encoded rows at a time, and their linear predictor."""
         if self.encoding is None:
             X = self._check(data)
             offset = offset_given(offset, self.offset is not None, X.shape[0])
             for start in range(0, X.shape[0], leaf_rows(X.shape[1])):
                 rows = slice(start, start + leaf_rows(X.shape[1]))
-                yield self.linear_predictor(take_rows(X, rows), None if offset is None else offset[rows])
+                taken = take_rows(X, rows)
+                yield taken, self.linear_predictor(taken, None if offset is None else offset[rows])
             return
         if offset is not None:
             raise DescendError(
@@ -139,7 +197,8 @@ class Model:
         for piece in table.slices(self.columns, leaf_rows(len(self.encoding.columns))):
             X, found = self.encoding.transform(piece.frame)
             unknowns.merge(found)
-            yield self.linear_predictor(X, None if self.offset is None else offsets_of(piece, self.offset))
+            shift = None if self.offset is None else offsets_of(piece, self.offset)
+            yield X, self.linear_predictor(X, shift)
         for sentence in unknowns.sentences():
             warnings.warn(sentence, DescendWarning, stacklevel=4)
 
@@ -151,6 +210,28 @@ class Model:
                 "give one column per feature."
             )
         return X
+
+    @property
+    def coefficients(self) -> dict[str, list[float]]:
+        """The weights in original units by name, `(intercept)` last: one number for each output."""
+        names = (*self.feature_names, *(["(intercept)"] if self.intercept else []))
+        if self.encoding is None:
+            return dict(zip(names, self.weights.reshape(len(self.weights), -1).tolist(), strict=True))
+        listed, intercepts = self.encoding.coefficients(self.weights)
+        values = {c.name: list(c.values) for c in listed} | {"(intercept)": list(intercepts)}
+        return {name: values[name] for name in names}
+
+    @property
+    def contrasts(self) -> dict[str, float]:
+        """What has a standard error: each coefficient, of several classes its difference to that of the first class."""
+        if self.weights.ndim == 1:
+            return {name: values[0] for name, values in self.coefficients.items()}
+        labels = self.classes or tuple(range(self.weights.shape[1]))
+        return {
+            f"{labels[k]}: {name}": values[k] - values[0]
+            for k in range(1, len(labels))
+            for name, values in self.coefficients.items()
+        }
 
     @property
     def sparsity(self) -> str:
@@ -205,6 +286,8 @@ class Model:
             "facts": self.facts,
             **({} if self.offset is None else {"offset": self.offset}),
         }
+        if self.uncertainty is not None and self.weights.size <= MOST_KEPT:
+            content["uncertainty"] = self.uncertainty.to_dict()
         with replacing(path) as temporary:
             temporary.write_text(
                 json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
@@ -296,5 +379,8 @@ def _from_content(content: dict[str, Any]) -> Model:
         raise ValueError("a weight is missing")
     if encoding is not None and encoding.feature_names != names:
         raise ValueError("the encoding does not give the features named")
-    facts, offset = content["facts"], content.get("offset")
-    return Model(loss, weights, content["intercept"], names, classes, encoding, facts, offset)
+    facts, offset, told = content["facts"], content.get("offset"), content.get("uncertainty")
+    uncertainty = None if told is None else Uncertainty.from_dict(told)
+    if uncertainty is not None and uncertainty.root.shape[1] != weights.size:
+        raise ValueError(f"a covariance of {uncertainty.root.shape[1]} weights beside {weights.size}")
+    return Model(loss, weights, content["intercept"], names, classes, encoding, facts, offset, uncertainty)

@@ -66,11 +66,12 @@ def write_predictions(
     *,
     encoding: str | None = None,
     engine: Engine | None = None,
+    interval: float | None = None,
 ) -> Written:
     """Predict every row of a table and write `.csv` or `.parquet`, or CSV to standard output for None.
 
-    Columns are those of `keep`, then `prediction`, then `probability:CLASS` where classes have probabilities; rows keep
-    their order and are streamed. `encoding` is that of a CSV that is not UTF-8. With an `engine` of other
+    Columns are those of `keep`, then `prediction`, then `probability:CLASS` where classes have probabilities, then the
+    ends of intervals at the level `interval`, those of the mean and of observations; rows keep their order and are streamed. `encoding` is that of a CSV that is not UTF-8. With an `engine` of other
     processes `path` is a new folder, which gets a Parquet file for each run of rows, in order by name. Returns
     the number of rows, and what of them could not be taken as it is.
     """
@@ -78,7 +79,13 @@ def write_predictions(
         absent = [name for name in keep if name not in table.names]
         if absent:
             raise DataError(f"{table.label!r} has no column `{absent[0]}` to keep.")
-        taken = ["prediction", *(f"probability:{label_text(c)}" for c in model.classes or ())]
+        if interval is not None:
+            model.check_interval(interval)
+        taken = [
+            "prediction",
+            *(f"probability:{label_text(c)}" for c in model.classes or ()),
+            *ends_of(model),
+        ]
         if clash := [name for name in keep if name in taken]:
             raise DataError(
                 f"`keep` names `{clash[0]}`, which is a column of the predictions: rename it first."
@@ -87,12 +94,12 @@ def write_predictions(
         if isinstance(engine, RemoteEngine):
             if path is None:
                 raise DescendError("workers write files: give the name of a new folder for them (--out).")
-            writer = PartWriter(model, columns, tuple(keep), new_folder(path))
+            writer = PartWriter(model, columns, tuple(keep), new_folder(path), interval)
             with engine.open(cast(Source, PredictionSource(table, columns))) as session:
                 return reduce(Written.merge, session.map(writer), Written())
         written = Written()
         pieces = table.slices(columns, leaf_rows(len(_encoding(model).columns)))
-        write_frames(predicted(model, pieces, keep, written), path)
+        write_frames(predicted(model, pieces, keep, written, interval), path)
         return written
 
 
@@ -127,8 +134,21 @@ class Written:
         return self
 
 
+def ends_of(model: Model) -> dict[str, str]:
+    """What the columns of the ends of its intervals are named, and what they are intervals of."""
+    mean = "mean" if model.classes is None else "probability"
+    found = {f"{mean}_low": "mean", f"{mean}_high": "mean"}
+    if model.loss.closed_form:
+        found |= {"observation_low": "observation", "observation_high": "observation"}
+    return found
+
+
 def predicted(
-    model: Model, pieces: Iterator[Slice], keep: Sequence[str], written: Written
+    model: Model,
+    pieces: Iterator[Slice],
+    keep: Sequence[str],
+    written: Written,
+    interval: float | None = None,
 ) -> Iterator[Mapping[str, Any]]:
     """Columns of predictions, a slice at a time; what they are made of is added to `written`."""
     for piece in pieces:
@@ -141,6 +161,11 @@ def predicted(
         if model.has_probabilities:
             p = model.probabilities(z)
             columns |= {f"probability:{label_text(c)}": p[:, i] for i, c in enumerate(model.classes or ())}
+        if interval is not None:
+            several = {of: model.interval(X, z, interval, of) for of in set(ends_of(model).values())}
+            columns |= {
+                name: several[of][:, name.endswith("high") * 1] for name, of in ends_of(model).items()
+            }
         written.merge(Written(len(z), unknowns))
         yield columns
 
@@ -183,13 +208,14 @@ class PartWriter:
     columns: tuple[str, ...]
     keep: tuple[str, ...]
     folder: str
+    interval: float | None = None
 
     def __call__(self, leaf: Any) -> Written:
         """Predict a run. A file appears whole or not at all, so that another worker may do it again."""
         written = Written()
         assert self.model.encoding is not None
         pieces = leaf.rows.slices(self.columns, leaf_rows(len(self.model.encoding.columns)))
-        frames = predicted(self.model, pieces, self.keep, written)
+        frames = predicted(self.model, pieces, self.keep, written, self.interval)
         write_frames(iter(frames), Path(self.folder) / f"part-{leaf.index:05d}.parquet")
         return written
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from descend.errors import DescendError
+from descend.models.covariance import KINDS, MOST_MOMENTS, MOST_WEIGHTS, Covariance, coefficients_of, reach_of
 from descend.models.model import Model
 from descend.objectives.penalties import described
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One coefficient in original units. `label` is the class it speaks for, against the first class."""
+    """One coefficient in original units. `label` is the class it speaks for, against the first class.
+
+    What chance does to it is NaN where it is `aliased`: the rows tell but a combination of it and others.
+    """
 
     name: str
     label: str | None
@@ -23,6 +27,16 @@ class Estimate:
     p_value: float
     low: float
     high: float
+
+    @property
+    def aliased(self) -> bool:
+        """Whether the rows do not tell it from others."""
+        return math.isnan(self.standard_error)
+
+    @property
+    def title(self) -> str:
+        """Its name, after the class that it speaks for."""
+        return self.name if self.label is None else f"{self.label}: {self.name}"
 
 
 @dataclass(frozen=True)
@@ -36,19 +50,24 @@ class Summary:
     """`t` with the residual degrees of freedom, or `z`."""
     level: float
     why_not: str | None = None
-    note: str | None = None
+    notes: tuple[str, ...] = ()
     """What to know about the standard errors."""
     sparsity: str = ""
     """How many weights the penalty has made zero, in words."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """As plain values for JSON, None in place of numbers that are not finite."""
+
+        def plain(values: dict[str, Any]) -> dict[str, Any]:
+            finite = {k: not isinstance(v, float) or math.isfinite(v) for k, v in values.items()}
+            return {k: v if finite[k] else None for k, v in values.items()}
+
         return {
             "level": self.level,
             "why_not": self.why_not,
-            "figures": {k: v if math.isfinite(v) else None for k, v in self.figures.items()},
-            "estimates": [vars(e) for e in self.estimates],
-            **({} if self.note is None else {"note": self.note}),
+            "figures": plain(self.figures),
+            "estimates": [plain(vars(e)) for e in self.estimates],
+            **({"notes": list(self.notes)} if self.notes else {}),
             **({"sparsity": self.sparsity} if self.sparsity else {}),
         }
 
@@ -60,24 +79,22 @@ class Summary:
             return "\n".join([*lines, f"No standard errors: {self.why_not}"])
         share = f"{100 * self.level:g} %"
         header = ["", "coefficient", "standard error", self.statistic, "p", f"{share} from", "to"]
-        rows = [
-            [
-                e.name if e.label is None else f"{e.label}: {e.name}",
-                *(f"{v:.6g}" for v in (e.coefficient, e.standard_error)),
-                f"{e.statistic:.2f}",
-                "< 0.0001" if e.p_value < 1e-4 else f"{e.p_value:.4f}",
-                f"{e.low:.6g}",
-                f"{e.high:.6g}",
-            ]
-            for e in self.estimates
-        ]
+        rows = [[e.title, f"{e.coefficient:.6g}", *_cells(e)] for e in self.estimates]
         width = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
         for row in [header, *rows]:
             cells = [row[0].ljust(width[0]), *(c.rjust(w) for c, w in zip(row[1:], width[1:], strict=True))]
             lines.append("  ".join(cells).rstrip())
-        if self.note:
-            lines.append(self.note)
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
+
+
+def _cells(estimate: Estimate) -> list[str]:
+    """What a table shows of an estimate beside its value."""
+    if estimate.aliased:
+        return ["aliased", "", "", "", ""]
+    e = estimate
+    p = "" if math.isnan(e.p_value) else "< 0.0001" if e.p_value < 1e-4 else f"{e.p_value:.4f}"
+    t = "" if math.isnan(e.statistic) else f"{e.statistic:.2f}"
+    return [f"{e.standard_error:.6g}", t, p, f"{e.low:.6g}", f"{e.high:.6g}"]
 
 
 def summarise_model(model: Model, level: float = 0.95) -> Summary:
@@ -85,114 +102,180 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
 
     Raises `DescendError` for a `level` that is none.
     """
-    from scipy.special import ndtr, ndtri, stdtr, stdtrit
-
-    if not 0 < level < 1:
-        raise DescendError(f"`level` must be between 0 and 1, 0.95 for example, got {level!r}.")
+    reach_of(level, None)
     facts = model.facts
-    counted = facts.get("counted") or {"rows": facts["rows"]["training"], "weight": facts["rows"]["training"]}
-    rows, weight = int(counted["rows"]), float(counted["weight"])
+    found = _Fit.of(model)
     several = model.weights.ndim == 2
     free = model.weights.size - (len(model.weights) if several else 0)
-    freedom = rows - free
-    title = f"{model.loss.name}, {rows:,} rows, {free:,} weights: {facts['outcome']}"
-    squared = model.loss.closed_form
-    errors, why_not = facts.get("standard_errors"), None
+    title = f"{model.loss.name}, {int(found.rows):,} rows, {free:,} weights: {facts['outcome']}"
+    errors, figures = facts.get("standard_errors"), found.figures()
     if errors is None:
-        why_not = _why_not(facts, freedom)
-        figures, statistic = _figures(model, rows, weight, freedom), "t" if squared else "z"
+        why_not, statistic = _why_not(model, found), "t" if model.loss.closed_form else "z"
         return Summary(title, (), figures, statistic, level, why_not, sparsity=model.sparsity)
-    tail = (1.0 + level) / 2.0
-    reach = float(stdtrit(freedom, tail)) if squared else float(ndtri(tail))
+    told = facts["errors"]
+    estimates = estimates_of(_pairs(model, errors), told["freedom"], level)
+    statistic = "z" if told["freedom"] is None else f"t({told['freedom']:.6g})"
+    return Summary(title, estimates, figures, statistic, level, notes=_notes(model, found, estimates))
+
+
+def covariance_of(model: Model) -> Covariance:
+    """The covariance of the coefficients in original units. Raises `DescendError` where there is none."""
+    found = model.uncertainty
+    if found is None:
+        raise DescendError(f"there is no covariance: {_why_not(model, _Fit.of(model))}")
+    matrix = found.covariance(coefficients_of(model.weights, model.encoding))
+    return Covariance(tuple(model.contrasts), matrix, found.kind, found.freedom)
+
+
+def estimates_of(
+    pairs: list[tuple[str, float, float, str | None]], freedom: float | None, level: float
+) -> tuple[Estimate, ...]:
+    """Name, coefficient, standard error and class of each with its statistic, p-value and interval.
+
+    By the distribution of t with `freedom`, or the normal one for None.
+    """
+    from scipy.special import ndtr, stdtr
+
+    reach = reach_of(level, freedom)
     estimates = []
-    for name, coefficient, error, label in _pairs(model, errors):
-        ratio = coefficient / error if error > 0 else math.copysign(math.inf, coefficient)
-        p = 2.0 * float(stdtr(freedom, -abs(ratio)) if squared else ndtr(-abs(ratio)))
+    for name, coefficient, error, label in pairs:
+        ratio = math.nan if error == 0.0 == coefficient else math.copysign(math.inf, coefficient)
+        if error > 0 or math.isnan(error):
+            ratio = coefficient / error
+        p = 2.0 * float(ndtr(-abs(ratio)) if freedom is None else stdtr(freedom, -abs(ratio)))
         low, high = coefficient - reach * error, coefficient + reach * error
         estimates.append(Estimate(name, label, coefficient, error, ratio, p, low, high))
-    statistic = f"t({freedom})" if squared else "z"
-    figures = _figures(model, rows, weight, freedom)
-    return Summary(title, tuple(estimates), figures, statistic, level, note=_note(model, figures))
+    return tuple(estimates)
 
 
-SANDWICH = "Standard errors are robust ones, by the sandwich formula, which takes no distribution for granted (Huber, 1967)."
 TOO_FEW_OR_MANY = (0.67, 1.5)
 """Between these a dispersion is taken for 1."""
 
 
-def _note(model: Model, figures: dict[str, float]) -> str | None:
-    """Where the errors come from if not from a likelihood, and whether that likelihood holds."""
-    if not (model.loss.likelihood or model.loss.closed_form):
-        return SANDWICH
-    dispersion, (low, high) = figures.get("dispersion", 1.0), TOO_FEW_OR_MANY
-    if low <= dispersion <= high:
-        return None
-    size = "small" if dispersion > 1 else "large"
-    return (
-        f"The target varies {dispersion:.3g} times as much as the {model.loss.title} takes for granted (its dispersion): "
-        f"these errors are too {size}. Multiply them by {math.sqrt(dispersion):.3g}, the root of it."
-    )
+def _notes(model: Model, found: _Fit, estimates: tuple[Estimate, ...]) -> tuple[str, ...]:
+    """Where the errors come from if not from a likelihood, whether that likelihood holds, and what is aliased."""
+    notes, told = [], model.facts["errors"]
+    if told["kind"] != "classical":
+        clusters = f"; there are {told['clusters']:,} clusters" if told.get("clusters") else ""
+        notes.append(f"Standard errors are {KINDS[told['kind']]}{clusters}.")
+    elif not TOO_FEW_OR_MANY[0] <= (dispersion := found.dispersion) <= TOO_FEW_OR_MANY[1]:
+        notes.append(
+            f"The target varies {dispersion:.3g} times as much as the {model.loss.title} takes for granted (its "
+            f"dispersion): these errors are too {'small' if dispersion > 1 else 'large'}. Multiply them by "
+            f'{math.sqrt(dispersion):.3g}, the root of it, or fit with `errors="hc1"` (`--errors hc1`).'
+        )
+    if fitted := told.get("fitted"):
+        notes.append(
+            f"{fitted:,} rows of leverage 1, which a weight of their own fits, count for nothing in them."
+        )
+    if aliased := [e.title for e in estimates if e.aliased]:
+        listed = ", ".join(f"`{name}`" for name in aliased[:8]) + (" and others" if len(aliased) > 8 else "")
+        notes.append(
+            f"Aliased: {listed}. Columns are combinations of each other: the rows tell how these act together, not "
+            "each by itself, and of all weights that fit alike the smallest were taken. Leave one out."
+        )
+    return tuple(notes)
 
 
 def _pairs(model: Model, errors: dict[str, Any]) -> list[tuple[str, float, float, str | None]]:
     """Name, coefficient, standard error and class of every estimate; classes against the first."""
-    if model.encoding is None:
-        W = model.weights.reshape(len(model.weights), -1)
-        values = dict(zip((*model.feature_names, "(intercept)"), W.tolist(), strict=False))
-    else:
-        listed, intercepts = model.encoding.coefficients(model.weights)
-        values = {c.name: list(c.values) for c in listed} | {"(intercept)": list(intercepts)}
+    values = model.coefficients
     if model.weights.ndim == 1:
-        return [(name, values[name][0], error, None) for name, error in errors.items()]
+        return [(name, values[name][0], _number(error), None) for name, error in errors.items()]
     labels = model.classes or tuple(range(model.weights.shape[1]))
     return [
-        (name, values[name][k] - values[name][0], error[k - 1], str(labels[k]))
+        (name, values[name][k] - values[name][0], _number(error[k - 1]), str(labels[k]))
         for k in range(1, len(labels))
         for name, error in errors.items()
     ]
 
 
-def _figures(model: Model, rows: int, weight: float, freedom: int) -> dict[str, float]:
-    """R2 and the residual standard error, or the deviance; of the fit on its training rows, by weight.
-
-    Nothing of a loss that is neither squared error nor a likelihood.
-    """
-    from scipy.special import fdtrc
-
-    loss = model.facts.get("loss")
-    if loss is None or described(model.facts["penalty"]):
-        return {}
-    if model.loss.likelihood and model.loss.has_classes:
-        return {"deviance": 2.0 * weight * loss, "log-likelihood": -weight * loss}
-    if not model.loss.closed_form:
-        return _dispersion(model.facts.get("deviance"), freedom)
-    variance = model.facts.get("variance")
-    figures: dict[str, float] = {}
-    if variance:
-        r2 = 1.0 - loss / variance
-        figures["R2"] = r2
-        explained = len(model.weights) - model.intercept
-        if freedom > 0 and explained:
-            figures["adjusted R2"] = 1.0 - (1.0 - r2) * (rows - model.intercept) / freedom
-            if loss > 0:
-                figures["F"] = (variance - loss) / explained / (loss / freedom)
-                figures["p of F"] = float(fdtrc(explained, freedom, figures["F"]))
-    if freedom > 0:
-        figures["residual standard error"] = math.sqrt(loss * weight / freedom)
-    return figures
+def _number(error: float | None) -> float:
+    """An error as a file keeps it, where NaN is null."""
+    return math.nan if error is None else error
 
 
-def _dispersion(found: dict[str, float] | None, freedom: int) -> dict[str, float]:
-    """The deviance, and how much the target varies beside what the likelihood takes for granted."""
-    if found is None:
-        return {}
-    figures = {"deviance": found["deviance"], "Pearson chi2": found["pearson"]}
-    if freedom > 0:
-        figures |= {"degrees of freedom": float(freedom), "dispersion": found["pearson"] / freedom}
-    return figures
+@dataclass(frozen=True)
+class _Fit:
+    """What a model keeps of the goodness of its fit, on the training rows, by weight."""
+
+    model: Model
+    rows: float
+    rank: int
+    """The weights that the rows tell."""
+    constant: int
+    """Those of them that a constant prediction has."""
+    deviance: dict[str, float]
+    """And log-likelihoods, as `goodness` gives them."""
+
+    @staticmethod
+    def of(model: Model) -> _Fit:
+        counted = model.facts.get("counted") or {}
+        outputs = 1 if model.weights.ndim == 1 else model.weights.shape[1] - 1
+        rows = counted.get("rows", model.facts["rows"]["training"])
+        rank = counted.get("rank", len(model.weights) * outputs)
+        constant = outputs * bool(counted.get("has_constant", model.intercept))
+        return _Fit(model, rows, rank, constant, model.facts.get("goodness") or {})
+
+    @property
+    def freedom(self) -> float:
+        """The residual degrees of freedom."""
+        return self.rows - self.rank
+
+    @property
+    def dispersion(self) -> float:
+        """How much the target varies beside what the likelihood takes for granted; 1 where that is not known."""
+        pearson = self.deviance.get("pearson")
+        return 1.0 if pearson is None or self.freedom <= 0 else pearson / self.freedom
+
+    def figures(self) -> dict[str, float]:
+        """R2, F and the residual standard error of squared error; else deviance and pseudo R2; AIC and BIC of both."""
+        if not self.deviance:
+            return {}
+        found = self._squares() if self.model.loss.closed_form else self._deviances()
+        likelihood = self.deviance.get("log_likelihood")
+        if likelihood is not None:
+            found["log-likelihood"] = likelihood
+            found["AIC"] = 2.0 * self.rank - 2.0 * likelihood
+            found["BIC"] = math.log(self.rows) * self.rank - 2.0 * likelihood
+        return found
+
+    def _squares(self) -> dict[str, float]:
+        from scipy.special import fdtrc
+
+        left, total = self.deviance["deviance"], self.deviance["null_deviance"]
+        figures: dict[str, float] = {}
+        explained = self.rank - self.constant
+        if total > 0:
+            figures["R2"] = 1.0 - left / total
+            if self.freedom > 0 and explained > 0:
+                figures["adjusted R2"] = 1.0 - left / total * (self.rows - self.constant) / self.freedom
+                if left > 0:
+                    figures["F"] = max(total - left, 0.0) / explained / (left / self.freedom)
+                    figures["p of F"] = float(fdtrc(explained, self.freedom, figures["F"]))
+        if self.freedom > 0:
+            figures["residual standard error"] = math.sqrt(left / self.freedom)
+        return figures
+
+    def _deviances(self) -> dict[str, float]:
+        from scipy.special import chdtrc
+
+        d = self.deviance
+        figures = {"deviance": d["deviance"], "null deviance": d["null_deviance"]}
+        if "pearson" in d and self.freedom > 0:
+            figures |= {"Pearson chi2": d["pearson"], "degrees of freedom": float(self.freedom)}
+            figures["dispersion"] = self.dispersion
+        at, null, explained = d["log_likelihood"], d["null_log_likelihood"], self.rank - self.constant
+        if null < 0:
+            figures["pseudo R2"] = 1.0 - at / null
+        if explained > 0 and self.constant:
+            figures["LR chi2"] = max(2.0 * (at - null), 0.0)
+            figures["p of LR"] = float(chdtrc(explained, figures["LR chi2"]))
+        return figures
 
 
-def _why_not(facts: dict[str, Any], freedom: int) -> str:
+def _why_not(model: Model, found: _Fit) -> str:
+    facts = model.facts
     if penalty := described(facts["penalty"]):
         does = "pulls the coefficients towards zero"
         if penalty.kinked:
@@ -203,6 +286,7 @@ def _why_not(facts: dict[str, Any], freedom: int) -> str:
         )
     if not str(facts["outcome"]).startswith("converged"):
         return 'the run ended short of the minimum. Let it converge: `optimizer="auto"` (`--optimizer auto`), no `steps`.'
-    if freedom <= 0:
+    if found.freedom <= 0:
         return "there are no more rows than weights, so chance cannot be told from signal. Use fewer columns."
-    return "columns are collinear (see the notes), or very many: leave out those that others explain."
+    most = MOST_MOMENTS if model.loss.closed_form else MOST_WEIGHTS
+    return f"there are {model.weights.size:,} weights, and their covariance is found for at most {most:,}. Use fewer columns."

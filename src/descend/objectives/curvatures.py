@@ -169,3 +169,37 @@ def bound_in(objective: Objective, moments: Moments, to: Coordinates) -> float:
         return largest
     ridge = float(objective.penalty_curvature(objective.zeros()).max())
     return largest + ridge * float(np.max(to.scale**2, initial=0.0))
+
+
+@dataclass(frozen=True)
+class Information:
+    """The Hessian of the total loss about the means of the columns, inverted where it can be.
+
+    Of raveled weights `v` of `X - mean`, the intercept last. It is flat along the columns of `unseen`, shape
+    (weights, weights - rank), in the units of `v * scale`; on all other directions `inverse_root.T @ inverse_root` is
+    the inverse, `inverse_root` of shape (rank, weights).
+
+    >>> found = Information.of_root(np.array([[2.0, 2.0]]), np.zeros(2))
+    >>> found.rank, found.unseen.round(3).ravel().tolist()
+    (1, [-0.707, 0.707])
+    """
+
+    mean: Float
+    scale: Float
+    inverse_root: Float
+    unseen: Float
+
+    @staticmethod
+    def of_root(A: Float, mean: Float, rank: int | None = None) -> Information:
+        """Of `A' A`, of this `rank` where it is known."""
+        scale = np.linalg.norm(A, axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        _, s, Vt = np.linalg.svd(A / scale)
+        if rank is None:
+            rank = int(np.count_nonzero(np.square(s) > FLAT * len(s) * max(float(s[0]) ** 2, 1e-300)))
+        return Information(mean, scale, Vt[:rank] / s[:rank, None] / scale, Vt[rank:].T)
+
+    @property
+    def rank(self) -> int:
+        """The number of directions along which the loss is curved."""
+        return len(self.inverse_root)

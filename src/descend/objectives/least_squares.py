@@ -34,6 +34,27 @@ def shortest(factor: Float, rank: int, w: Float) -> Float:
     return np.asarray(v + Vt[:rank].T @ (lost[:rank] / s[:rank]) / lengths)
 
 
+def spans_constant(moments: Moments) -> bool:
+    """Whether some combination of the columns is the same in every row and not 0, as a column of ones is.
+
+    Their centred cross products then have a rank less by one than those about zero.
+
+    >>> from descend.engines.blocks import Block
+    >>> spans_constant(Moments.of(Block(np.eye(3), np.zeros(3)))), spans_constant(Moments.of(Block(np.eye(3)[:, :2], np.zeros(3))))
+    (True, False)
+    """
+
+    def rank(S: Float) -> int:
+        scale = np.sqrt(np.where(S.diagonal() > 0, S.diagonal(), 1.0))
+        values = np.linalg.eigvalsh(S / np.outer(scale, scale))
+        return int(np.count_nonzero(values > 1e-12 * max(float(values[-1]), 1e-300))) if len(S) else 0
+
+    about, centred = moments.uncentred()[:-1, :-1], moments.cross[:-1, :-1]
+    tiny = centred.diagonal() <= 1e-24 * about.diagonal()  # but for rounding these columns do not vary
+    centred = np.where(tiny[:, None] | tiny[None, :], 0.0, centred)
+    return rank(about) > rank(centred)
+
+
 @dataclass(frozen=True)
 class LeastSquares:
     """The least-squares problem of standardised columns `[X | y]`, solved."""

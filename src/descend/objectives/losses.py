@@ -120,6 +120,10 @@ class Loss(ABC):
         """
         return (2.0 if self.likelihood else 1.0) * np.maximum(self.value(z, y) - self.best(y), 0.0)
 
+    def log_base_measure(self, y: Array) -> Float:
+        """What the log-likelihood of each row holds beside `-value`: a term of `y` alone, which no weight changes."""
+        return np.zeros(len(y))
+
     def variance(self, mean: Float) -> Float:
         """The variance of `y` as a function of its `mean`, up to a constant factor, shaped as it."""
         return np.ones_like(mean)
@@ -356,6 +360,11 @@ class PoissonLoss(Loss):
         xp = functions_of(y)
         y = xp.asarray(y, dtype=xp.float64)
         return y - y * xp.log(xp.where(y > 0, y, 1.0))
+
+    def log_base_measure(self, y: Array) -> Float:
+        from scipy.special import gammaln
+
+        return np.asarray(-gammaln(np.asarray(y, dtype=np.float64) + 1.0))
 
     def variance(self, mean: Float) -> Float:
         return mean

@@ -190,10 +190,7 @@ def _ways(objective: Objective, w: Float) -> list[bool]:
 
 def _centred(objective: Objective, w: Float, H: Float, rooted: bool) -> _Solved:
     """By the Hessian with respect to the weights of `X - mean`, or by the singular values of its root."""
-    mean = np.zeros(len(w) - objective.intercept)
-    if objective.intercept:
-        border = np.einsum("ikk->i", H.reshape(len(w), -1, len(w), w.size // len(w))[:, :, -1])
-        mean = border[:-1] / border[-1] if border[-1] > 0 else mean  # by each row's curvature
+    mean = _curvature_mean(objective, w, H)
     statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
     g, second = objective.session.reduce(statistic, w)
     g = g.reshape(w.shape) / objective.weight
@@ -212,6 +209,37 @@ def _centred(objective: Objective, w: Float, H: Float, rooted: bool) -> _Solved:
     if objective.intercept:
         move[-1] -= mean @ move[:-1]
     return found._replace(move=move)
+
+
+def _curvature_mean(objective: Objective, w: Float, H: Float) -> Float:
+    """The mean of each column by each row's curvature, which the Hessian `H` tells; zeros without an intercept."""
+    mean = np.zeros(len(w) - objective.intercept)
+    if objective.intercept:
+        border = np.einsum("ikk->i", H.reshape(len(w), -1, len(w), w.size // len(w))[:, :, -1])
+        mean = border[:-1] / border[-1] if border[-1] > 0 else mean
+    return mean
+
+
+def root_about_means(objective: Objective, w: Float) -> tuple[Float, Float]:
+    """`(A, mean)` with `A' A` the Hessian at `w` of the total loss by the weights of `X - mean`, raveled.
+
+    By QR where that is worth it, so that it keeps the digits of small curvatures; no penalty.
+    """
+    ways, H = _ways(objective, w), objective.hessian(w)
+    if not ways:
+        return _root_of(H * objective.weight), np.zeros(len(w) - objective.intercept)
+    mean, rooted = _curvature_mean(objective, w, H), ways[-1]
+    statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
+    second = objective.session.reduce(statistic, w)[1]
+    return second if rooted else _root_of(second), mean
+
+
+def _root_of(H: Float) -> Float:
+    """An `A` with `A' A = H`, by the eigenvalues of `H` with a unit diagonal; those lost in rounding are zero."""
+    scale = np.sqrt(np.where(H.diagonal() > 0, H.diagonal(), 1.0))
+    values, V = np.linalg.eigh(H / np.outer(scale, scale))
+    values[values <= 1e-13 * len(values) * max(float(values[-1]), 1e-300)] = 0.0
+    return np.asarray(np.sqrt(values)[:, None] * V.T * scale)
 
 
 def newton_decrement(objective: Objective, w: Float) -> float:

@@ -24,14 +24,19 @@ from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.coordinates import ColumnSums, Coordinates, InCoordinates, Rescaled
-from descend.objectives.curvatures import CurvatureMoments, Curvatures, Root, of_classes
-from descend.objectives.least_squares import Standard
+from descend.objectives.curvatures import CurvatureMoments, Curvatures, Information, Root, of_classes
+from descend.objectives.least_squares import Standard, spans_constant
 from descend.objectives.losses import Loss, as_loss, check_shifted, check_weighted
-from descend.objectives.newton_steps import NEGLIGIBLE, NewtonStep, newton_decrement, newton_steps
+from descend.objectives.newton_steps import (
+    NEGLIGIBLE,
+    NewtonStep,
+    newton_decrement,
+    newton_steps,
+    root_about_means,
+)
 from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.objectives.statistics import (
     BestSum,
-    GradientProducts,
     HessianSum,
     LargestCurvature,
     LossAndGradient,
@@ -285,6 +290,14 @@ class Objective(ABC):
     def constant(self) -> Float:
         """The mean target, or the share of each class, one number each; beside an offset the mean where that is zero."""
 
+    @cached_property
+    def has_constant(self) -> bool:
+        """Whether some weights predict the same number for every row: an intercept, or columns that make up for it."""
+        if self.intercept:
+            return True
+        m = self.moments if self.shape[0] <= MOMENTS_COLUMNS else None
+        return m is not None and spans_constant(m)
+
     @property
     @abstractmethod
     def constant_loss(self) -> float:
@@ -377,26 +390,14 @@ class Objective(ABC):
         """The same objective as a function of weights in other coordinates; the penalty acts where it did."""
         return Standardised(self, coordinates)
 
-    def covariance(self, w: Float) -> Float | None:
-        """The covariance of the weights at the minimum `w`, raveled, without a penalty; None where there is none.
+    def information(self, w: Float) -> Information:
+        """The Hessian of the total loss at `w` about the means of the columns, inverted: a pass or two.
 
-        Of a likelihood the inverse Hessian `H**-1` of the total loss, the observed information: McCullagh and Nelder,
-        Generalized Linear Models (1989), section 4.4. Of any other loss the sandwich `H**-1 G H**-1` with `G` the sum
-        of the products of the rows' gradients: Huber, The behavior of maximum likelihood estimates under nonstandard
-        conditions (1967). Of several classes it is up to a constant that is added to the weights of all.
+        The observed information where the loss is the negative logarithm of a likelihood. McCullagh and Nelder,
+        Generalized Linear Models (1989), section 4.4. Without the penalty.
         """
-        values, V = np.linalg.eigh(self.hessian(w))
-        least = 1e-12 * values[-1]
-        common = len(w)  # softmax: a constant added to the weights of all classes
-        redundant = common if w.ndim == 2 and values[common - 1] <= least else 0
-        if values[redundant] <= least:
-            return None
-        kept = V[:, redundant:]
-        inverse = np.asarray((kept / values[redundant:]) @ kept.T / self.weight)
-        if self.loss.likelihood:
-            return inverse
-        products = self.session.reduce(GradientProducts(self.loss, self.intercept), w)
-        return np.asarray(inverse @ products @ inverse)
+        A, mean = root_about_means(self.unpenalised, w)
+        return Information.of_root(A, mean)
 
     def of_minimum_norm(self, w: Float) -> Float:
         """Of all weights that fit as `w` does, those nearest to zero; `w` itself where that is not known to differ."""

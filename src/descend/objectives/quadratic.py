@@ -15,7 +15,7 @@ from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError, DescendError
 from descend.objectives.coordinates import Coordinates, Rescaled
-from descend.objectives.curvatures import Root
+from descend.objectives.curvatures import Information, Root
 from descend.objectives.least_squares import Standard, shortest
 from descend.objectives.losses import LOSSES, Loss
 from descend.objectives.objective import CLOSED_FORM, Objective
@@ -196,23 +196,14 @@ class Quadratic(Objective):
         made.coordinates = coordinates
         return made
 
-    def covariance(self, w: Float) -> Float | None:
-        """`s**2 (X'X)^-1` with `s**2 = RSS / (n - p)`, from the inverse of the factor; the same at any `w`.
-
-        The intercept is the mean's, less X's share. None of collinear columns, or of no more rows than weights.
-        """
-        freedom = self.rows - self.shape[0]
-        if freedom <= 0 or (self.rank or 0) < self.solution.size:
-            return None
-        scale = np.linalg.norm(self.factor, axis=0)  # columns of one length lose the fewest digits
-        inverse = np.linalg.inv(self.factor / scale) / scale[:, None]
-        C = inverse @ inverse.T
+    def information(self, w: Float) -> Information:
+        A, mean = np.sqrt(2.0) * self.factor, np.zeros(self.solution.size)
         if self.intercept:
-            m = self._mean
-            border = -C @ m
-            corner = np.array([[1.0 / self.weight - m @ border]])
-            C = np.block([[C, border[:, None]], [border[None, :], corner]])
-        return np.asarray(self.residual * self.weight / freedom * C)
+            mean = self._mean
+            A = np.block(
+                [[A, np.zeros((len(A), 1))], [np.zeros((1, A.shape[1])), np.sqrt(2.0 * self.weight)]]
+            )
+        return Information.of_root(A, mean, None if self.rank is None else self.rank + self.intercept)
 
     def of_minimum_norm(self, w: Float) -> Float:
         """Where columns are collinear and nothing is penalised: what a vanishing penalty leads to, in these units."""

@@ -258,7 +258,7 @@ class HessianSum(_Additive):
 
     def of(self, block: Block, params: Float) -> Float:
         z = linear_predictor(block, params, self.intercept)
-        d = self.between(z, block.y)
+        d = self.loss.curvature(z, block.y)
         if block.sample_weight is not None:
             d = d * block.sample_weight.reshape(-1, *[1] * (d.ndim - 1))
         if d.ndim == 1:
@@ -270,10 +270,6 @@ class HessianSum(_Additive):
                 out[:, a, :, b] = out[:, b, :, a] = self._bordered_gram(block, d[:, a, b])
         return out.reshape(p * K, p * K)
 
-    def between(self, z: Float, y: Array) -> Float:
-        """What stands between `X'` and `X` for each row."""
-        return self.loss.curvature(z, y)
-
     def _bordered_gram(self, block: Block, d: Float) -> Float:
         G, border = matrix.gram_and_sums(block.X, d)
         if not self.intercept:
@@ -282,20 +278,11 @@ class HessianSum(_Additive):
 
 
 @dataclass(frozen=True, slots=True)
-class GradientProducts(HessianSum):
-    """The sum over rows of the outer product of each row's gradient with itself, shaped as the Hessian."""
-
-    def between(self, z: Float, y: Array) -> Float:
-        g = self.loss.gradient(z, y)
-        return g * g if g.ndim == 1 else g[:, :, None] * g[:, None, :]
-
-
-@dataclass(frozen=True, slots=True)
 class DevianceSum(_Additive):
-    """`[deviance, Pearson's chi-squared]` of rows of numbers or counts at weights `params`.
+    """`[deviance, Pearson's chi-squared, log-likelihood]` of rows of numbers or counts at weights `params`.
 
-    `sum unit_deviance` and `sum (y - mean)**2 / variance(mean)`. McCullagh and Nelder, Generalized Linear Models
-    (1989), section 2.3.
+    `sum unit_deviance`, `sum (y - mean)**2 / variance(mean)` and `sum log_base_measure - value`. McCullagh and Nelder,
+    Generalized Linear Models (1989), section 2.3.
     """
 
     loss: Loss
@@ -306,7 +293,17 @@ class DevianceSum(_Additive):
         mean = self.loss.link.inverse(z)
         pearson = np.square(block.y - mean) / self.loss.variance(mean)
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
-        return np.array([s @ self.loss.unit_deviance(z, block.y), s @ pearson])
+        likelihood = self.loss.log_base_measure(block.y) - self.loss.value(z, block.y)
+        return np.array([s @ self.loss.unit_deviance(z, block.y), s @ pearson, s @ likelihood])
+
+
+@dataclass(frozen=True, slots=True)
+class LogWeights(_Additive):
+    """The sum of the logarithms of the sample weights that are positive."""
+
+    def of(self, block: Block, params: Any = None) -> Float:
+        s = np.ones(1) if block.sample_weight is None else block.sample_weight
+        return np.array([np.log(s[s > 0]).sum()])
 
 
 @dataclass(frozen=True, slots=True)

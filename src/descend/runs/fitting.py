@@ -18,11 +18,11 @@ from descend.descent.choose import OPTIMIZERS, check, choose
 from descend.descent.first_order import Optimizer
 from descend.descent.history import History, Step
 from descend.descent.stopping import Outcome
-from descend.engines.matrix import empty_like
+from descend.engines.matrix import Float, empty_like
 from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.machine import processor
-from descend.models.covariance import deviance, standard_errors, total_variance
-from descend.models.metrics import Metrics
+from descend.models.covariance import Uncertainty, counted, standard_errors, uncertainty
+from descend.models.metrics import Metrics, goodness
 from descend.models.model import Model
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import Objective
@@ -67,7 +67,8 @@ def fit(
     `fit(x, y)` takes arrays as they are, `data` of shape (rows, features) and `y` (rows,); `fit("data.csv",
     target="price")` and `fit(frame, target="price")` encode a table. What is minimised, and over which rows, the
     keyword arguments in `problem` say; they are those of `Problem.of`: `target`, `loss`, `penalty`, `intercept`,
-    `sample_weight`, `offset`, `valid`, `seed`, `columns`, `class_weight`, `memory`, `engine`.
+    `sample_weight`, `offset`, `valid`, `seed`, `columns`, `class_weight`, `memory`, `engine`, and
+    for standard errors `errors`, `cluster`, `weight_kind`.
 
     `optimizer` is "auto", which takes what the objective allows, "exact", "newton", "lbfgs", "gradient-descent",
     "adam", "local-steps" or an object such as `GradientDescent(0.1)`. `start` holds the first weights, zeros unless
@@ -216,15 +217,10 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     last, converged = ended.last, ended.outcome.converged
     objective, encoding = problem.objective, problem.encoding
-    errors = standard_errors(objective, last.weights, encoding) if converged else None
-    found = deviance(objective, last.weights) if converged else None
-    facts: dict[str, Any] = {
-        "details": ended.details,
-        "variance": total_variance(objective),
-        "counted": {"rows": objective.rows, "weight": objective.weight},
-        **({"deviance": found} if found else {}),
-        "standard_errors": errors,
-    }
+    found = uncertainty(objective, last.weights, problem.errors) if converged else None
+    errors = standard_errors(found, last.weights, problem.weight_names, encoding)
+    facts: dict[str, Any] = {"details": ended.details, **_concluded(problem, last.weights, found, converged)}
+    facts["standard_errors"] = None if errors is None else finite(errors)
     rows, kept, said = problem.rows, None, list(ended.warnings)
     if encoding is not None:
         metrics = {} if ended.outcome is Outcome.LOST else problem.metrics(last.weights)
@@ -235,7 +231,7 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
         said.append(SEPARATED)
         warnings.warn(SEPARATED, DescendWarning, stacklevel=4)
     return Run(
-        model_of(problem, ended, rows, said, facts),
+        model_of(problem, ended, rows, said, facts, found),
         ended.history,
         ended.outcome,
         ended.optimizer,
@@ -250,6 +246,30 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
         kept,
         None if origin is None else empty_like(origin.data),
     )
+
+
+def _concluded(problem: Problem, w: Float, found: Uncertainty | None, converged: bool) -> dict[str, Any]:
+    """What a summary says beside the coefficients: how many rows and weights count, how well they fit."""
+    objective, kind = problem.objective, problem.errors
+    rows, rank = counted(objective, kind.frequencies), objective.rank if objective.exact else None
+    facts: dict[str, Any] = {"counted": {"rows": rows, "weight": objective.weight}}
+    if converged and objective.penalty.is_zero and objective.session.has_rows:
+        if found is not None or rank is not None:
+            rank = found.rank if found is not None else (rank or 0) + objective.intercept
+            facts["counted"] |= {"rank": rank, "has_constant": objective.has_constant}
+        facts["goodness"] = goodness(objective, w, rows, kind.frequencies)
+    if found is not None:
+        facts["errors"] = found.told()
+    return facts
+
+
+def finite(errors: dict[str, Any]) -> dict[str, Any]:
+    """Standard errors as a file keeps them: None for NaN."""
+
+    def plain(error: Any) -> Any:
+        return [plain(e) for e in error] if isinstance(error, tuple) else None if math.isnan(error) else error
+
+    return {name: plain(error) for name, error in errors.items()}
 
 
 def _kept(problem: Problem, encoding: Encoding, metrics: dict[str, Metrics], rows: int) -> Kept:
@@ -277,7 +297,12 @@ def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None)
 
 
 def model_of(
-    problem: Problem, ended: Ended, rows: dict[str, int], said: Sequence[str], more: dict[str, Any]
+    problem: Problem,
+    ended: Ended,
+    rows: dict[str, int],
+    said: Sequence[str],
+    more: dict[str, Any],
+    found: Uncertainty | None = None,
 ) -> Model:
     """The model of a walk that has ended, with what its file tells of the run: `more` comes last."""
     from descend import __version__
@@ -307,6 +332,7 @@ def model_of(
         problem.encoding,
         facts,
         problem.offset,
+        found,
     )
 
 

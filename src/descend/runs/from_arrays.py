@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from descend.engines.arrays import ArraySource, check_column, check_matrix, check_offset, check_sample_weight
+from descend.engines.arrays import (
+    ArraySource,
+    check_cluster,
+    check_column,
+    check_matrix,
+    check_offset,
+    check_sample_weight,
+)
 from descend.engines.matrix import Array
 from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.losses import Loss, as_loss, check_shifted, check_weighted
 from descend.objectives.penalties import as_penalty
 from descend.runs.prepared import (
     MAX_CLASSES,
+    Beside,
     Options,
     Prepared,
     as_split,
@@ -24,9 +32,9 @@ from descend.runs.prepared import (
 )
 
 
-def from_arrays(x: Any, y: Any, sample_weight: Any, offset: Any, options: Options) -> Prepared:
+def from_arrays(x: Any, y: Any, beside: Beside, options: Options) -> Prepared:
     """`x` of shape (rows, features), the others (rows,); squared error and no penalty unless asked."""
-    loss = options.loss or as_loss("squared-error")
+    loss, (sample_weight, offset, cluster) = options.loss or as_loss("squared-error"), beside
     x = check_matrix(x)
     y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
     check_weighted(loss, sample_weight)
@@ -35,7 +43,10 @@ def from_arrays(x: Any, y: Any, sample_weight: Any, offset: Any, options: Option
     check_shifted(loss, offset)
     if offset is not None:
         offset = check_offset(offset, x.shape[0])
-    training, other = _sources(ArraySource(x, y, sample_weight, offset=offset), loss, classes, options)
+    if cluster is not None:
+        cluster = check_cluster(cluster, x.shape[0])
+    rows = ArraySource(x, y, sample_weight, offset=offset, cluster=cluster)
+    training, other = _sources(rows, loss, classes, options)
     notes: list[str] = []
     if options.balanced:
         training = _balanced(training, classes, notes)
@@ -58,6 +69,7 @@ def from_arrays(x: Any, y: Any, sample_weight: Any, offset: Any, options: Option
         classes,
         tuple(notes),
         offset=None if offset is None else "offset",
+        errors=options.errors,
     )
 
 

@@ -90,6 +90,7 @@ def _prepared(table: Table, target: str, columns: Columns, options: Options, ope
         {**used, target: read.profiling.target},
         sides.moments,
         sides.sampled,
+        options.errors,
         opened.pop_all(),
     )
 
@@ -125,7 +126,14 @@ def _read(table: Table, target: str, names: list[str], columns: Columns, options
         _check_validation(options.valid)
     roles = columns.categorical, columns.numeric
     request = ProfileRequest(
-        target, tuple(names), *roles, split, columns.weight, columns.offset, memory=options.memory // 2
+        target,
+        tuple(names),
+        *roles,
+        split,
+        columns.weight,
+        columns.offset,
+        columns.cluster,
+        memory=options.memory // 2,
     )
     notes: list[str] = []
     wide, profiling = _profile(table, request, columns, options, notes)
@@ -155,7 +163,7 @@ def _profile(
         return table, Profiling.of(table, request, options.engine)
     except TypeConflict as conflict:
         narrow, table = table, table.widened()
-        changed = {*read, columns.group}
+        changed = {*read, columns.group, columns.cluster}
         widened = [
             name for name in narrow.names if name in changed and narrow.schema[name] != table.schema[name]
         ]
@@ -222,6 +230,7 @@ def _sides(read: _Read, loss: Loss, encoding: Encoding, opened: ExitStack, notes
         weight=columns.weight,
         class_weights=weights,
         offset=columns.offset,
+        cluster=columns.cluster,
     )
     opened.callback(whole.close)
     rows, moments = profiling.rows, _moments(profiling, encoding, options.balanced)

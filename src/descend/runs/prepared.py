@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +20,16 @@ from descend.engines.moments import Moments
 from descend.engines.splits import AnySplit, LastRows, Split, check_seed
 from descend.errors import DataError, DescendError
 from descend.machine import as_bytes
+from descend.models.covariance import ErrorKind
 from descend.objectives.losses import Loss, as_loss
 from descend.objectives.penalties import Penalty
 
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
     from descend.tables.profiles import Profile
+
+
+WEIGHT_KINDS = ("precisions", "frequencies")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Options:
     """Whether each class weighs the same."""
     memory: int
     """Bytes of a table's blocks that may stay in memory."""
+    errors: ErrorKind
+    """Which standard errors are wanted."""
 
     @staticmethod
     def of(
@@ -57,6 +63,8 @@ class Options:
         class_weight: str | None = None,
         memory: int | str | None = None,
         engine: Engine | None = None,
+        errors: str | None = None,
+        weight_kind: str = "precisions",
     ) -> Options:
         """From the arguments of `Problem.of`. Raises `DescendError` for what is none of them.
 
@@ -78,7 +86,13 @@ class Options:
         if engine is None:  # a tensor on a device of its own stays there
             engine = door("torch_engine")(str(data.device)) if is_elsewhere(data) else Threads()
         balanced, budget = class_weight is not None, as_bytes(memory)
-        return Options(loss, penalty, intercept, valid, seed, engine, balanced, budget)
+        if weight_kind not in WEIGHT_KINDS:
+            raise DescendError(
+                f'`weight_kind` must be "precisions" or "frequencies", got {weight_kind!r}: whether a sample weight says '
+                "how precise a row is, or how many rows it stands for."
+            )
+        kind = ErrorKind(errors, weight_kind == "frequencies", balanced)
+        return Options(loss, penalty, intercept, valid, seed, engine, balanced, budget, kind)
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,8 @@ class Prepared:
     """Of the training rows and of those held out, where they have been summed already."""
     sampled: Mapping[str, Source] = field(default_factory=dict)
     """Some rows of each side, where the rest would have to be read once more for the metrics."""
+    errors: ErrorKind = field(default_factory=ErrorKind)
+    """Which standard errors are wanted."""
     resources: ExitStack = field(default_factory=ExitStack)
     """Files, spools and workers, to be closed with the problem."""
 
@@ -128,7 +144,8 @@ class Columns:
     the role; `reference` maps a column to the level that its dummies are compared with; `missing`
     replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
     UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
-    together, `offset` one that is added to the linear predictor; none of them is a feature. Raises `DescendError` where a list is a text.
+    together, `offset` one that is added to the linear predictor, `cluster` one whose equal values are those of rows that
+    may vary together, for clustered errors; none of them is a feature. Raises `DescendError` where a list is a text.
 
     >>> import descend
     >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})
@@ -147,6 +164,7 @@ class Columns:
     weight: str | None = None
     group: str | None = None
     offset: str | None = None
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("features", "drop", "categorical", "numeric", "missing"):
@@ -156,7 +174,35 @@ class Columns:
     def named(self) -> set[str]:
         """Every column that is mentioned."""
         listed = {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
-        return listed | {name for name in (self.weight, self.group, self.offset) if name is not None}
+        return listed | {name for name in self.beside if name is not None}
+
+    @property
+    def beside(self) -> tuple[str | None, ...]:
+        """What the columns beside the features are named."""
+        return self.weight, self.group, self.offset, self.cluster
+
+
+class Beside(NamedTuple):
+    """What rows of arrays have beside `x` and `y`, one number each, as it was given."""
+
+    sample_weight: Any = None
+    offset: Any = None
+    cluster: Any = None
+
+    def check_table(self) -> None:
+        """Raise `DescendError` where any is given with a table, whose columns they are."""
+        for name, given in self._asdict().items():
+            if given is not None:
+                column = name.removeprefix("sample_")
+                raise DescendError(f"`{name}` goes with arrays; a table takes `Columns({column}=...)`.")
+
+    def check_errors(self, errors: str | None, columns: Columns | None) -> None:
+        """Raise `DescendError` where `errors` by cluster are wanted, and nothing says which rows are one."""
+        if errors == "cluster" and self.cluster is None and (columns is None or columns.cluster is None):
+            raise DescendError(
+                '`errors` "cluster" needs to know the clusters: `cluster`, one value per row, or `Columns(cluster=...)` '
+                "of a table (`--errors cluster:COL`)."
+            )
 
 
 def as_split(

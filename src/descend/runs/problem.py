@@ -18,6 +18,7 @@ from descend.engines.blocks import Source
 from descend.engines.engine import Engine, Session
 from descend.engines.matrix import Float
 from descend.errors import DescendError
+from descend.models.covariance import ErrorKind
 from descend.models.metrics import Metrics, evaluate
 from descend.objectives.losses import Loss
 from descend.objectives.objective import Objective
@@ -26,7 +27,7 @@ from descend.objectives.sampled import sample_of
 from descend.objectives.statistics import TargetRange
 from descend.runs.collinearity import collinear_notes
 from descend.runs.from_arrays import from_arrays
-from descend.runs.prepared import Columns, Options, Prepared, check_target
+from descend.runs.prepared import Beside, Columns, Options, Prepared, check_target
 
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
@@ -47,6 +48,9 @@ class ProblemOptions(TypedDict, total=False):
     class_weight: str | None
     memory: int | str | None
     engine: Engine | None
+    errors: str | None
+    cluster: Any
+    weight_kind: str
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Problem:
     """What the profiling of a table found out about its raw columns."""
     sampled: dict[str, Session] = field(default_factory=dict, repr=False)
     """Sessions over some rows of each side, where the rest would have to be read once more for the metrics."""
+    errors: ErrorKind = field(default_factory=ErrorKind)
+    """Which standard errors are wanted."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
     """Spools and temporary files, deleted when the problem is closed."""
 
@@ -106,6 +112,9 @@ class Problem:
         class_weight: str | None = None,
         memory: int | str | None = None,
         engine: Engine | None = None,
+        errors: str | None = None,
+        cluster: Any = None,
+        weight_kind: str = "precisions",
     ) -> Problem:
         """From arrays, or from a table (file, files, DataFrame) and the name of its `target`.
 
@@ -119,6 +128,10 @@ class Problem:
         and row), "last:" and a fraction for the last rows in order, `(x, y)`, or a table. `class_weight="balanced"`
         weighs each class by n / (classes * its rows). `memory` is how many bytes of a table's blocks may stay in
         memory, a number or a text such as "500MB". `engine` says where sums are computed, `Threads()` unless given.
+        `errors` says which standard errors are wanted: "classical", "hc0" to "hc3", "cluster", or None for what the loss
+        allows (robust ones where it is no likelihood, or where classes are weighted); `cluster`, (rows,), of any kind,
+        says which rows may vary together, of a table `Columns(cluster=...)` does. `weight_kind` says what sample weights
+        are: "precisions" of single rows, or "frequencies", how many rows each stands for.
         Raises `DescendError` where they do not fit.
         """
         if isinstance(y, str):
@@ -137,14 +150,15 @@ class Problem:
             class_weight=class_weight,
             memory=memory,
             engine=engine,
+            errors=errors,
+            weight_kind=weight_kind,
         )
+        beside = Beside(sample_weight, offset, cluster)
+        beside.check_errors(errors, columns)
         if y is None and _is_table(data):
             if target is None:
                 raise DescendError("`target` is needed with a table: the name of the column to predict.")
-            if sample_weight is not None:
-                raise DescendError("`sample_weight` goes with arrays; a table takes `Columns(weight=...)`.")
-            if offset is not None:
-                raise DescendError("`offset` goes with arrays; a table takes `Columns(offset=...)`.")
+            beside.check_table()
             from descend.runs.from_table import from_table  # arrays need no reader of files
 
             return _over(from_table(data, str(target), columns or Columns(), options))
@@ -158,7 +172,7 @@ class Problem:
             raise DescendError(
                 "`target` and `columns` go with a table; arrays are `fit(x, y)`, taken as they are."
             )
-        return _over(from_arrays(data, y, sample_weight, offset, options))
+        return _over(from_arrays(data, y, beside, options))
 
     @property
     def weight_names(self) -> tuple[str, ...]:
@@ -248,6 +262,7 @@ def _over(found: Prepared) -> Problem:
         [*found.warnings],
         dict(found.profiles),
         sampled,
+        found.errors,
         found.resources,
     )
 

@@ -69,7 +69,13 @@ def feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str
     if unknown:
         known = ", ".join(f"`{name}`" for name in table.names[:20]) or "none"
         raise DataError(f"{table.label!r} has no column `{sorted(unknown)[0]}`. It has {known}.")
-    apart = {columns.group: "groups", columns.weight: "weights", columns.offset: "offset", target: "target"}
+    apart = {
+        columns.cluster: "clusters",
+        columns.group: "groups",
+        columns.weight: "weights",
+        columns.offset: "offset",
+        target: "target",
+    }
     for name, role in apart.items():
         if name in columns.features or name in columns.drop:
             raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
@@ -79,8 +85,10 @@ def feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str
                 f"`{name}` is the {apart[name]}, but its type {dtype} is neither number, text nor date."
             )
     named = [name for name in (target, columns.weight, columns.group, columns.offset) if name is not None]
-    if len({*named}) < len(named):
-        raise DescendError("the target, the weights, the groups and the offset must be columns of their own.")
+    if len({*named}) < len(named) or columns.cluster in {*named} - {columns.group}:
+        raise DescendError(
+            "the target, the weights, the groups and the offset must be columns of their own; groups may be clusters too."
+        )
     if both := set(columns.numeric) & set(columns.categorical):
         raise DescendError(f"`{min(both)}` is named both `numeric` and `categorical`: choose one.")
     wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]

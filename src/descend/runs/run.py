@@ -15,9 +15,11 @@ from descend.doors import door
 from descend.engines.arrays import ArraySource
 from descend.engines.matrix import like_tensor
 from descend.errors import DescendError
+from descend.models.covariance import Covariance
+from descend.models.hypotheses import WaldTest, wald_test
 from descend.models.metrics import Metrics
 from descend.models.model import Model
-from descend.models.summary import Summary, summarise_model
+from descend.models.summary import Summary, covariance_of, summarise_model
 from descend.models.top_losses import TopLosses, top_losses
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Sample, sample_of
@@ -266,12 +268,35 @@ class Run:
     @property
     def coefficients(self) -> dict[str, Any]:
         """Weights in original units by feature name, `(intercept)` last; one per class where there are several."""
-        names = (*self.model.feature_names, *(["(intercept)"] if self.model.intercept else []))
-        if self.model.encoding is None:
-            return dict(zip(names, self.model.weights.tolist(), strict=True))
-        listed, intercepts = self.model.encoding.coefficients(self.model.weights)
-        values = {c.name: c.values for c in listed} | {"(intercept)": intercepts}
-        return {name: values[name] if self.model.weights.ndim == 2 else values[name][0] for name in names}
+        found = self.model.coefficients
+        return {k: values if self.model.weights.ndim == 2 else values[0] for k, values in found.items()}
+
+    @property
+    def covariance(self) -> Covariance:
+        """The covariance of the coefficients in original units, whose roots are their standard errors.
+
+        Raises `DescendError` where there is none, and says why.
+
+        >>> import descend
+        >>> x, y = descend.make_line(100, seed=0)
+        >>> descend.fit(x, y, intercept=False).covariance.matrix.round(6).tolist()
+        [[0.002339, -0.000226], [-0.000226, 0.000881]]
+        """
+        return covariance_of(self.model)
+
+    def test(self, hypothesis: str) -> WaldTest:
+        """Wald's test that equations between coefficients hold, all together: F of squared error, else chi-squared.
+
+        `hypothesis` is "x1 = x2", "2 * x1 - x2 = 3", several with commas, or the name of a column for all of its
+        levels at once; names with odd characters may stand in backticks, and of several classes begin with theirs,
+        "Gentoo: x1". Raises `DescendError` where it cannot be read, or the rows do not tell of it.
+
+        >>> import descend
+        >>> run = descend.fit("examples/penguins.csv", target="body_mass_g")
+        >>> print(run.test("island"))
+        island: F(2, 331) 0.187307, p 0.8293
+        """
+        return wald_test(self.model, hypothesis)
 
     def predict(self, data: Any, offset: Any = None) -> Any:
         """Numbers for a regression, labels for a classification, one for each row of `data`; `offset` as in `Model.predict`."""
@@ -280,6 +305,15 @@ class Run:
     def predict_probabilities(self, data: Any, offset: Any = None) -> Any:
         """One probability per class for each row of `data`; `offset` as there, see `Model.predict_probabilities`."""
         return self.model.predict_probabilities(data, offset)
+
+    def predict_interval(
+        self, data: Any, level: float = 0.95, *, of: str = "mean", offset: Any = None
+    ) -> Any:
+        """Where the mean of each row of `data` may lie by chance, or, by `of`, an observation; shape (rows, 2).
+
+        `level`, `of` and `offset` are those of `Model.predict_interval`.
+        """
+        return self.model.predict_interval(data, level, of=of, offset=offset)
 
     def to_torch(self) -> Any:
         """The model as an `nn.Linear`, its scaling folded in; see `Model.to_torch`."""

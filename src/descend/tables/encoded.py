@@ -19,7 +19,7 @@ from descend.engines.matrix import Array, Float
 from descend.engines.splits import AnySplit
 from descend.engines.worker import Shelf
 from descend.machine import memory_budget
-from descend.tables.cells import Unknowns, held_out_of, offsets_of, strange, weights_of
+from descend.tables.cells import Unknowns, group_keys, held_out_of, offsets_of, strange, weights_of
 from descend.tables.encoding import Encoding
 from descend.tables.retained import Pair, Spool, SpooledRows, pair_bytes
 from descend.tables.table import (
@@ -53,6 +53,8 @@ class EncodedTable:
     """Factors to the weights of training rows, by class."""
     offset: str | None = None
     """The column that is added to the linear predictor."""
+    cluster: str | None = None
+    """The column whose equal values are those of rows that may vary together."""
     unknowns: Unknowns = field(default_factory=Unknowns)
     """What of the last read could not be taken as it is."""
 
@@ -65,7 +67,7 @@ class EncodedTable:
     @property
     def recipe(self) -> Recipe:
         """How its rows become blocks."""
-        return Recipe(self.encoding, self.split, self.weight, self.class_weights, self.offset)
+        return Recipe(self.encoding, self.split, self.weight, self.class_weights, self.offset, self.cluster)
 
     def side(self, held_out: bool) -> EncodedSource:
         """The training rows, or those held out."""
@@ -142,7 +144,8 @@ class EncodedTable:
         weighted = self.weight is not None or self.class_weights is not None
         X, _ = self.encoding.transform(self.table.empty(self.encoding.names))
         offset = None if self.offset is None else np.empty(0)
-        return Block(X, np.empty(0), np.empty(0) if weighted else None, offset)
+        cluster = None if self.cluster is None else np.empty(0, np.uint64)
+        return Block(X, np.empty(0), np.empty(0) if weighted else None, offset, cluster)
 
     def close(self) -> None:
         """Forget the blocks, delete the temporary files."""
@@ -169,6 +172,10 @@ class EncodedSource:
     @property
     def has_offset(self) -> bool:
         return self.whole.offset is not None
+
+    @property
+    def has_cluster(self) -> bool:
+        return self.whole.cluster is not None
 
     @property
     def leaf_columns(self) -> int:
@@ -219,14 +226,14 @@ def _joined(blocks: Iterator[Block], most: int) -> Block | None:
     if first is None or not isinstance(first.X, np.ndarray):
         return None if first is None else Block.joined([first, *blocks])
     X, y, rows = np.empty((most, first.X.shape[1])), np.empty(most), 0
-    s, offset = (None if column is None else np.empty(most) for column in (first.sample_weight, first.offset))
+    beside = [None if column is None else np.empty(most, column.dtype) for column in first.beside]
     for block in chain([first], blocks):
         at = slice(rows, rows := rows + block.rows)
         X[at], y[at] = block.X, block.y
-        for column, of_block in ((s, block.sample_weight), (offset, block.offset)):
+        for column, of_block in zip(beside, block.beside, strict=True):
             if column is not None:
                 column[at] = of_block
-    return Block(X, y, s, offset).take(slice(rows))
+    return Block(X, y, *beside).take(slice(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,13 +279,15 @@ class Recipe:
     """Factors to the weights of training rows, by class."""
     offset: str | None = None
     """The column that is added to the linear predictor."""
+    cluster: str | None = None
+    """The column whose equal values are those of rows that may vary together."""
 
     @property
     def columns(self) -> list[str]:
         """The raw columns to read."""
         group = self.split.group if self.split else None
-        others = (self.encoding.target.name, self.weight, group, self.offset)
-        return [*self.encoding.names, *(name for name in others if name is not None)]
+        others = (self.encoding.target.name, self.weight, group, self.offset, self.cluster)
+        return list(dict.fromkeys([*self.encoding.names, *(name for name in others if name is not None)]))
 
     @property
     def leaf_rows(self) -> int:
@@ -297,7 +306,9 @@ class Recipe:
         if self.weight is not None:
             weights = weights_of(piece, self.weight)
             counted &= weights > 0
-        whole = Block(X, y, weights, None if self.offset is None else offsets_of(piece, self.offset))
+        offset = None if self.offset is None else offsets_of(piece, self.offset)
+        cluster = None if self.cluster is None else group_keys(piece.frame[self.cluster])
+        whole = Block(X, y, weights, offset, cluster)
         training, validation = (
             None if not m.any() else whole if m.all() else whole.take(m)
             for m in (counted & ~held_out, counted & held_out)

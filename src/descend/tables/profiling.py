@@ -43,6 +43,7 @@ class ProfileRequest:
     split: AnySplit | None = None
     weight: str | None = None
     offset: str | None = None
+    cluster: str | None = None
     sums: bool = False
     """Whether to sum moments too, should the loss be squared error."""
     memory: int = memory_budget()
@@ -51,8 +52,9 @@ class ProfileRequest:
     @property
     def columns(self) -> list[str]:
         """The raw columns to read."""
-        others = (self.target, self.weight, self.split.group if self.split else None, self.offset)
-        return [*self.names, *(name for name in others if name is not None)]
+        group = self.split.group if self.split else None
+        others = (self.target, self.weight, group, self.offset, self.cluster)
+        return list(dict.fromkeys([*self.names, *(name for name in others if name is not None)]))
 
     def texts(self, table: Table) -> frozenset[str]:
         """The columns to read as texts; the others are numbers."""

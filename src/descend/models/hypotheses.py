@@ -1,0 +1,182 @@
+"""Wald's test of linear hypotheses: several combinations of coefficients at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from descend.engines.matrix import Float
+from descend.errors import DescendError
+from descend.models.covariance import coefficients_of
+from descend.models.model import Model
+
+EXAMPLES = '"x1 = x2", "2 * x1 - x2 = 3" or "x1 = 0, x2 = 0"'
+
+
+@dataclass(frozen=True)
+class WaldTest:
+    """Whether combinations of coefficients are what a hypothesis says: F with `freedom`, else chi-squared.
+
+    `constraints` is how many equations say something of their own.
+    """
+
+    hypothesis: str
+    statistic: float
+    constraints: int
+    freedom: float | None
+    """The residual degrees of freedom of F; None where the statistic is chi-squared."""
+    p_value: float
+
+    def __str__(self) -> str:
+        named = (
+            f"chi2({self.constraints})"
+            if self.freedom is None
+            else f"F({self.constraints}, {self.freedom:.6g})"
+        )
+        p = "p < 0.0001" if self.p_value < 1e-4 else f"p {self.p_value:.4f}"
+        return f"{self.hypothesis}: {named} {self.statistic:.6g}, {p}"
+
+
+def wald_test(model: Model, hypothesis: str) -> WaldTest:
+    """Wald's test that equations between coefficients hold, all together.
+
+    `(R b - r)' (R C R')^-1 (R b - r)`, over the number of equations an F where errors are those of squared error. Raises
+    `DescendError` where there is no covariance, where a name is not known, and where the rows do not tell of it. Rao,
+    Linear Statistical Inference and Its Applications (1973), section 4b.
+    """
+    from scipy.special import chdtrc, fdtrc
+
+    found = model.uncertainty
+    if found is None:
+        raise DescendError("there is no covariance to test with: `summary()` says why.")
+    names, values = list(model.contrasts), np.array(list(model.contrasts.values()))
+    R, r = equations(hypothesis, names, owners(model, names))
+    if not R.any():
+        raise DescendError(f"{hypothesis!r} says nothing of any coefficient. Write {EXAMPLES}.")
+    L = found.about_means(R @ coefficients_of(model.weights, model.encoding))
+    if not found.estimable(L).all():
+        raise DescendError(
+            f"{hypothesis!r} cannot be tested: columns are combinations of each other, and the rows do not tell these "
+            "coefficients apart. `summary()` lists them as aliased; leave a column out."
+        )
+    U, s, _ = np.linalg.svd((found.root @ L.T).T, full_matrices=False)
+    keep = s > 1e-10 * max(float(s.max(initial=0.0)), 1e-300)
+    constraints, off = int(keep.sum()), U.T @ (R @ values - r)
+    if np.linalg.norm(off[~keep]) > 1e-8 * (1.0 + np.linalg.norm(off)):
+        raise DescendError(f"{hypothesis!r} contradicts itself: its equations cannot hold together.")
+    squares = float(np.sum(np.square(off[keep] / s[keep])))
+    if found.freedom is None:
+        return WaldTest(hypothesis, squares, constraints, None, float(chdtrc(constraints, squares)))
+    F = squares / constraints
+    return WaldTest(hypothesis, F, constraints, found.freedom, float(fdtrc(constraints, found.freedom, F)))
+
+
+def owners(model: Model, names: Sequence[str]) -> dict[str, list[str]]:
+    """The coefficients of each column of a table that has several, or of each name with several classes."""
+    found: dict[str, list[str]] = {}
+    outputs = 1 if model.weights.ndim == 1 else model.weights.shape[1] - 1
+    each = model.feature_names if model.encoding is None else model.encoding.owners
+    for i, column in enumerate(each):
+        step = len(names) // outputs
+        found.setdefault(column, []).extend(names[i + k * step] for k in range(outputs))
+    return {column: several for column, several in found.items() if column not in names}
+
+
+TOKEN = re.compile(r"\s*(?:`([^`]*)`|(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|([-+*=,]))")
+
+
+def equations(
+    hypothesis: str, names: Sequence[str], columns: Mapping[str, Sequence[str]]
+) -> tuple[Float, Float]:
+    """`R` and `r` of `R b = r`, one row for each equation; a name alone stands for `name = 0`.
+
+    `names` are those of the coefficients, in their order, `columns` those that stand for several.
+
+    >>> R, r = equations("2 * a - b = 3, b", ["a", "b"], {})
+    >>> R.tolist(), r.tolist()
+    ([[2.0, -1.0], [0.0, 1.0]], [3.0, 0.0])
+    """
+    known = sorted([*names, *columns], key=len, reverse=True)
+    rows, right = [], []
+    for clause in _clauses(hypothesis, known):
+        several = columns.get(clause[0][1]) if len(clause) == 1 else None
+        if several is not None:
+            rows += [[float(name == one) for name in names] for one in several]
+            right += [0.0] * len(several)
+            continue
+        row, constant = _equation(hypothesis, clause, names)
+        rows.append(row)
+        right.append(0.0 - constant)
+    return np.array(rows, dtype=np.float64).reshape(-1, len(names)), np.array(right, dtype=np.float64)
+
+
+def _clauses(hypothesis: str, known: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """The tokens of each equation: ("name" | "number" | "sign", text)."""
+    clauses: list[list[tuple[str, str]]] = [[]]
+    at, text = 0, hypothesis.rstrip()
+    while at < len(text):
+        rest = text[at:].lstrip()
+        name = next((one for one in known if rest.startswith(one) and _ends(rest[len(one) :])), None)
+        found = None if name is not None else TOKEN.match(text, at)
+        if name is not None:
+            clauses[-1].append(("name", name))
+            at = len(text) - len(rest) + len(name)
+        elif found is None or (found[1] is not None and found[1] not in known):
+            listed = ", ".join(f"`{one}`" for one in known[::-1][:8])
+            raise DescendError(
+                f"{hypothesis!r}: no coefficient is called {rest!r}. Write {EXAMPLES}; there are {listed}."
+            )
+        elif found[3] == ",":
+            clauses.append([])
+            at = found.end()
+        else:
+            kind = "name" if found[1] is not None else "number" if found[2] is not None else "sign"
+            clauses[-1].append((kind, found[1] or found[2] or found[3]))
+            at = found.end()
+    return [clause for clause in clauses if clause]
+
+
+def _ends(rest: str) -> bool:
+    """Whether a name may end before what follows it."""
+    return not rest or not (rest[0].isalnum() or rest[0] in "_.")
+
+
+def _equation(
+    hypothesis: str, clause: list[tuple[str, str]], names: Sequence[str]
+) -> tuple[list[float], float]:
+    """The coefficients of an equation, everything on the left, and its constant."""
+    row, constant, side, sign = [0.0] * len(names), 0.0, 1.0, 1.0
+    factor, name = math.nan, ""
+
+    def add() -> None:
+        nonlocal constant
+        if name:
+            row[names.index(name)] += side * sign * (1.0 if math.isnan(factor) else factor)
+        elif not math.isnan(factor):
+            constant += side * sign * factor
+
+    for kind, text in clause:
+        if kind == "number":
+            factor = float(text) * (1.0 if math.isnan(factor) else factor)
+        elif kind == "name" and text in names and not name:
+            name = text
+        elif kind == "name":
+            raise DescendError(
+                f"{hypothesis!r} cannot be read at {text!r}: a column with several coefficients stands alone, and two "
+                f"names need a sign between them. Write {EXAMPLES}."
+            )
+        elif text != "*":
+            add()
+            factor, name = math.nan, ""
+            sign = -1.0 if text == "-" else 1.0
+            if text == "=" and side < 0:
+                raise DescendError(
+                    f"{hypothesis!r} has two signs of equality in an equation. Write {EXAMPLES}."
+                )
+            side = -1.0 if text == "=" else side
+    add()
+    return row, constant
