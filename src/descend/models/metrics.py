@@ -359,37 +359,37 @@ def _equal_steps(parts: Sequence[Scores]) -> Array:
     return np.asarray(score[order[steps]])
 
 
-def goodness(objective: Objective, w: Float, rows: float, frequencies: bool) -> dict[str, float]:
+def goodness(objective: Objective, w: Float, loss: float, rows: float, frequencies: bool) -> dict[str, float]:
     """Deviance and log-likelihood at the minimum `w`, beside those of a constant prediction; as far as there are any.
 
     Of squared error the deviance is the residual sum of squares, and the log-likelihood is that of normal errors of the
-    most likely variance; `rows` is how many count. Without an intercept or columns that make up for it the model
-    without any weights stands in for the constant. Nothing of losses without a likelihood.
+    most likely variance. `loss` is the mean loss at `w`, `rows` is how many count, with `frequencies` by their weight.
+    Without an intercept or columns that make up for it the model without any weights stands in for the constant.
+    Nothing of losses without a likelihood.
     """
-    loss, weight = objective.loss, objective.weight
-    if not (loss.likelihood or loss.closed_form):
-        return {}
-    null = objective.constant_loss if objective.has_constant else objective.value(objective.zeros())
-    at = objective.value(w)
-    if loss.closed_form:
-        logs = 0.0
-        if not frequencies and weight != objective.rows:
-            logs = 0.5 * float(objective.session.reduce(LogWeights())[0])
-        found = {"deviance": weight * at, "null_deviance": weight * null}
-        for name in ("deviance", "null_deviance"):
-            if found[name] > 0:
-                likelihood = -0.5 * rows * (math.log(2.0 * math.pi * found[name] / rows) + 1.0) + logs
-                found[name.replace("deviance", "log_likelihood")] = likelihood
-    elif loss.has_classes or w.ndim == 2:
-        found = {"log_likelihood": -weight * at, "null_log_likelihood": -weight * null}
-        found |= {"deviance": 2.0 * weight * at, "null_deviance": 2.0 * weight * null}
-    else:
+    kind, weight = objective.loss, objective.weight
+    found: dict[str, float] = {}
+    if kind.likelihood and not (kind.has_classes or w.ndim == 2):
         constant = np.zeros(len(w) + (not objective.intercept))
-        constant[-1] = float(loss.link.of(objective.constant)[0]) if objective.has_constant else 0.0
-        deviance, pearson, likelihood = objective.session.reduce(
-            DevianceSum(loss, objective.intercept), w
-        ).tolist()
-        base, _, by = objective.session.reduce(DevianceSum(loss, True), constant).tolist()
-        found = {"deviance": deviance, "null_deviance": base, "pearson": pearson}
-        found |= {"log_likelihood": likelihood, "null_log_likelihood": by}
+        constant[-1] = float(kind.link.of(objective.constant)[0]) if objective.has_constant else 0.0
+        at = objective.session.reduce(DevianceSum(kind, objective.intercept), w).tolist()
+        null = objective.session.reduce(DevianceSum(kind, True), constant).tolist()
+        found = {"deviance": at[0], "null_deviance": null[0], "pearson": at[1]}
+        found |= {"log_likelihood": at[2], "null_log_likelihood": null[2]}
+    elif kind.likelihood or kind.closed_form:
+        known = objective.has_constant
+        base = objective.constant_loss if known else objective.value(objective.zeros())
+        factor = weight if kind.closed_form else 2.0 * weight
+        found = {"deviance": factor * loss, "null_deviance": factor * base}
+        for name in ("log_likelihood", "null_log_likelihood"):
+            deviance = found[name.replace("log_likelihood", "deviance")]
+            found[name] = _normal(deviance, rows) if kind.closed_form else -0.5 * deviance
+        if kind.closed_form and not frequencies and weight != objective.rows:
+            logs = 0.5 * float(objective.session.reduce(LogWeights())[0])
+            found |= {name: found[name] + logs for name in ("log_likelihood", "null_log_likelihood")}
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _normal(squares: float, rows: float) -> float:
+    """The log-likelihood of so many normal errors with this sum of squares, of the variance that makes it largest."""
+    return -0.5 * rows * (math.log(2.0 * math.pi * squares / rows) + 1.0) if squares > 0 else math.inf

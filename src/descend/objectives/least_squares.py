@@ -50,9 +50,8 @@ def spans_constant(moments: Moments) -> bool:
         return int(np.count_nonzero(values > 1e-12 * max(float(values[-1]), 1e-300))) if len(S) else 0
 
     about, centred = moments.uncentred()[:-1, :-1], moments.cross[:-1, :-1]
-    tiny = centred.diagonal() <= 1e-24 * about.diagonal()  # but for rounding these columns do not vary
-    centred = np.where(tiny[:, None] | tiny[None, :], 0.0, centred)
-    return rank(about) > rank(centred)
+    still = centred.diagonal() <= 1e-24 * about.diagonal()  # but for rounding these columns do not vary
+    return bool((still & (about.diagonal() > 0)).any()) or rank(about) > rank(centred)
 
 
 @dataclass(frozen=True)

@@ -223,23 +223,30 @@ def _curvature_mean(objective: Objective, w: Float, H: Float) -> Float:
 def root_about_means(objective: Objective, w: Float) -> tuple[Float, Float]:
     """`(A, mean)` with `A' A` the Hessian at `w` of the total loss by the weights of `X - mean`, raveled.
 
-    By QR where that is worth it, so that it keeps the digits of small curvatures; no penalty.
+    No mean is taken off where the Hessian has kept its digits; where it has not, it is summed about the means, and
+    where that is not enough a root of it, by QR. No penalty.
     """
-    ways, H = _ways(objective, w), objective.hessian(w)
-    if not ways:
-        return _root_of(H * objective.weight), np.zeros(len(w) - objective.intercept)
-    mean, rooted = _curvature_mean(objective, w, H), ways[-1]
-    statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
-    second = objective.session.reduce(statistic, w)[1]
-    return second if rooted else _root_of(second), mean
+    H = objective.hessian(w)
+    A, certain = _root_of(H * objective.weight, objective)
+    mean = np.zeros(len(w) - objective.intercept)
+    for rooted in [] if certain else _ways(objective, w):
+        mean = _curvature_mean(objective, w, H)
+        statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
+        second = objective.session.reduce(statistic, w)[1]
+        A, certain = (second, True) if rooted else _root_of(second, objective)
+        if certain:
+            break
+    return A, mean
 
 
-def _root_of(H: Float) -> Float:
-    """An `A` with `A' A = H`, by the eigenvalues of `H` with a unit diagonal; those lost in rounding are zero."""
+def _root_of(H: Float, objective: Objective) -> tuple[Float, bool]:
+    """An `A` with `A' A = H`, by the eigenvalues of `H` with a unit diagonal, and whether none is lost in rounding."""
     scale = np.sqrt(np.where(H.diagonal() > 0, H.diagonal(), 1.0))
     values, V = np.linalg.eigh(H / np.outer(scale, scale))
     values[values <= 1e-13 * len(values) * max(float(values[-1]), 1e-300)] = 0.0
-    return np.asarray(np.sqrt(values)[:, None] * V.T * scale)
+    common = objective.shape[0] if len(objective.shape) == 2 and objective.loss.only_differences else 0
+    certain = len(values) > common and values[common] >= ILL * values[-1]
+    return np.asarray(np.sqrt(values)[:, None] * V.T * scale), bool(certain)
 
 
 def newton_decrement(objective: Objective, w: Float) -> float:

@@ -396,7 +396,7 @@ class Objective(ABC):
         The observed information where the loss is the negative logarithm of a likelihood. McCullagh and Nelder,
         Generalized Linear Models (1989), section 4.4. Without the penalty.
         """
-        A, mean = root_about_means(self.unpenalised, w)
+        A, mean = root_about_means(self if self.penalty.is_zero else self.unpenalised, w)
         return Information.of_root(A, mean)
 
     def of_minimum_norm(self, w: Float) -> Float:
@@ -566,6 +566,15 @@ class Summed(Objective):
 
     @cached_property
     def constant_loss(self) -> float:
+        if self.loss.has_classes and not self.session.source.has_offset:  # told by the shares of the classes
+            constant = (
+                self.constant
+                if len(self.constant) > 1
+                else np.array([1.0 - self.constant[0], self.constant[0]])
+            )
+            z = np.repeat(self.loss.link.of(self.constant)[None, :], len(constant), axis=0)
+            z = z if len(self.shape) == 2 else z[:, 0]
+            return float(constant @ self.loss.value(z, np.arange(len(constant), dtype=np.float64)))
         w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))
         w[-1:] = self.loss.link.of(self.constant)
         _, weight, total = self.session.reduce(LossSum(self.loss, True), w)

@@ -18,7 +18,7 @@ from descend.descent.choose import OPTIMIZERS, check, choose
 from descend.descent.first_order import Optimizer
 from descend.descent.history import History, Step
 from descend.descent.stopping import Outcome
-from descend.engines.matrix import Float, empty_like
+from descend.engines.matrix import empty_like
 from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.machine import processor
 from descend.models.covariance import Uncertainty, counted, standard_errors, uncertainty
@@ -219,7 +219,7 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
     objective, encoding = problem.objective, problem.encoding
     found = uncertainty(objective, last.weights, problem.errors) if converged else None
     errors = standard_errors(found, last.weights, problem.weight_names, encoding)
-    facts: dict[str, Any] = {"details": ended.details, **_concluded(problem, last.weights, found, converged)}
+    facts: dict[str, Any] = {"details": ended.details, **_concluded(problem, last, found, converged)}
     facts["standard_errors"] = None if errors is None else finite(errors)
     rows, kept, said = problem.rows, None, list(ended.warnings)
     if encoding is not None:
@@ -248,7 +248,7 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
     )
 
 
-def _concluded(problem: Problem, w: Float, found: Uncertainty | None, converged: bool) -> dict[str, Any]:
+def _concluded(problem: Problem, last: Step, found: Uncertainty | None, converged: bool) -> dict[str, Any]:
     """What a summary says beside the coefficients: how many rows and weights count, how well they fit."""
     objective, kind = problem.objective, problem.errors
     rows, rank = counted(objective, kind.frequencies), objective.rank if objective.exact else None
@@ -257,7 +257,8 @@ def _concluded(problem: Problem, w: Float, found: Uncertainty | None, converged:
         if found is not None or rank is not None:
             rank = found.rank if found is not None else (rank or 0) + objective.intercept
             facts["counted"] |= {"rank": rank, "has_constant": objective.has_constant}
-        facts["goodness"] = goodness(objective, w, rows, kind.frequencies)
+        assert last.loss is not None  # of all rows, where it has converged
+        facts["goodness"] = goodness(objective, last.weights, last.loss, rows, kind.frequencies)
     if found is not None:
         facts["errors"] = found.told()
     return facts
