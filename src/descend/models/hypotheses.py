@@ -54,25 +54,45 @@ def wald_test(model: Model, hypothesis: str) -> WaldTest:
     if found is None:
         raise DescendError("there is no covariance to test with: `summary()` says why.")
     names, values = list(model.contrasts), np.array(list(model.contrasts.values()))
-    R, r = equations(hypothesis, names, owners(model, names))
-    if not R.any():
-        raise DescendError(f"{hypothesis!r} says nothing of any coefficient. Write {EXAMPLES}.")
+    R, r = independent(hypothesis, *equations(hypothesis, names, owners(model, names)))
     L = found.about_means(R @ coefficients_of(model.weights, model.encoding))
     if not found.estimable(L).all():
         raise DescendError(
             f"{hypothesis!r} cannot be tested: columns are combinations of each other, and the rows do not tell these "
             "coefficients apart. `summary()` lists them as aliased; leave a column out."
         )
-    U, s, _ = np.linalg.svd((found.root @ L.T).T, full_matrices=False)
-    keep = s > 1e-10 * max(float(s.max(initial=0.0)), 1e-300)
-    constraints, off = int(keep.sum()), U.T @ (R @ values - r)
-    if np.linalg.norm(off[~keep]) > 1e-8 * (1.0 + np.linalg.norm(off)):
-        raise DescendError(f"{hypothesis!r} contradicts itself: its equations cannot hold together.")
-    squares = float(np.sum(np.square(off[keep] / s[keep])))
+    squares, count = _squares(hypothesis, R @ values - r, found.root @ L.T), len(r)
     if found.freedom is None:
-        return WaldTest(hypothesis, squares, constraints, None, float(chdtrc(constraints, squares)))
-    F = squares / constraints
-    return WaldTest(hypothesis, F, constraints, found.freedom, float(fdtrc(constraints, found.freedom, F)))
+        return WaldTest(hypothesis, squares, count, None, float(chdtrc(count, squares)))
+    F = squares / count
+    return WaldTest(hypothesis, F, count, found.freedom, float(fdtrc(count, found.freedom, F)))
+
+
+def _squares(hypothesis: str, off: Float, root: Float) -> float:
+    """`off' C^-1 off` with `C = root' root`; infinity, or NaN for nothing, where errors are zero."""
+    size = np.linalg.norm(root, axis=0)
+    if not size.any():
+        return math.inf if off.any() else math.nan
+    size = np.where(size > 0, size, 1.0)
+    _, s, Vt = np.linalg.svd(root / size, full_matrices=False)
+    if len(s) < len(off) or s[-1] <= 1e-10 * s[0]:
+        raise DescendError(
+            f"{hypothesis!r} asks for more at once than these errors know: there are fewer clusters, or rows that are not "
+            "fitted exactly, than equations."
+        )
+    return float(np.sum(np.square(Vt @ (off / size) / s)))
+
+
+def independent(hypothesis: str, R: Float, r: Float) -> tuple[Float, Float]:
+    """The equations `R b = r` less those that others say already. Raises `DescendError` where they contradict."""
+    if not R.any():
+        raise DescendError(f"{hypothesis!r} says nothing of any coefficient. Write {EXAMPLES}.")
+    U, s, Vt = np.linalg.svd(R, full_matrices=False)
+    keep = s > 1e-12 * s[0]
+    there = U[:, keep].T @ r
+    if np.linalg.norm(r - U[:, keep] @ there) > 1e-9 * np.linalg.norm(r):
+        raise DescendError(f"{hypothesis!r} contradicts itself: its equations cannot hold together.")
+    return Vt[keep], there / s[keep]
 
 
 def owners(model: Model, names: Sequence[str]) -> dict[str, list[str]]:
