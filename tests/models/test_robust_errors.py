@@ -43,6 +43,9 @@ def test_least_squares(kind, weighted, tmp_path):
     run = descend.fit(X, Y, **given)
     np.testing.assert_allclose(errors(run), oracle.bse, rtol=1e-10)
     np.testing.assert_allclose(run.covariance.matrix, oracle.cov_params(), rtol=1e-8)
+    figures = run.summary().figures
+    assert figures["F"] == pytest.approx(float(oracle.fvalue), rel=1e-8)
+    assert figures["p of F"] == pytest.approx(float(oracle.f_pvalue), rel=1e-7)
     p = [e.p_value for e in run.summary().estimates]
     np.testing.assert_allclose(p, oracle.pvalues, rtol=1e-8)
     frame = {f"x{i}": X[:, i] for i in range(3)} | {"y": Y, "s": s, "g": [f"group {g}" for g in GROUP]}

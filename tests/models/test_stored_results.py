@@ -164,6 +164,8 @@ def test_firms_by_cluster(weighted):
     )
     assert run.test("x0, x1").statistic == pytest.approx(stored.F, rel=1e-6)
     assert run.test("x0, x1").freedom == stored.df_r
+    with_intercept = descend.fit(x[:, :2], y, sample_weight=s, cluster=groups)
+    assert with_intercept.summary().figures["F"] == pytest.approx(stored.F, rel=1e-6)
     figures = run.summary().figures
     assert figures["R2"] == pytest.approx(stored.r2, rel=1e-8)
     assert figures["adjusted R2"] == pytest.approx(stored.r2_a, rel=1e-8)

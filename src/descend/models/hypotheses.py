@@ -68,6 +68,24 @@ def wald_test(model: Model, hypothesis: str) -> WaldTest:
     return WaldTest(hypothesis, F, count, found.freedom, float(fdtrc(count, found.freedom, F)))
 
 
+def overall_test(model: Model) -> WaldTest | None:
+    """Wald's test that all coefficients but the intercept are zero, as far as the rows tell them; None without a covariance."""
+    found = model.uncertainty
+    if found is None or model.weights.ndim == 2 or not model.intercept:
+        return None
+    from scipy.special import fdtrc
+
+    p = len(found.mean)
+    _, s, Vt = np.linalg.svd(found.root[:, :p] * found.scale[:p], full_matrices=False)
+    count = found.rank - 1
+    if not count or count > len(s) or s[count - 1] <= 1e-10 * s[0]:
+        return None
+    off = Vt[:count] @ (model.weights[:p] * found.scale[:p])
+    F = float(np.sum(np.square(off / s[:count]))) / count
+    freedom = found.freedom or math.inf
+    return WaldTest("all slopes are zero", F, count, freedom, float(fdtrc(count, freedom, F)))
+
+
 def _squares(hypothesis: str, off: Float, root: Float) -> float:
     """`off' C^-1 off` with `C = root' root`; infinity, or NaN for nothing, where errors are zero."""
     size = np.linalg.norm(root, axis=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from descend.errors import DescendError
 from descend.models.covariance import KINDS, MOST_MOMENTS, MOST_WEIGHTS, Covariance, coefficients_of, reach_of
+from descend.models.hypotheses import overall_test
 from descend.models.model import Model
 from descend.objectives.penalties import described
 
@@ -241,8 +242,6 @@ class _Fit:
         return found
 
     def _squares(self) -> dict[str, float]:
-        from scipy.special import fdtrc
-
         left, total = self.deviance["deviance"], self.deviance["null_deviance"]
         figures: dict[str, float] = {}
         explained = self.rank - self.constant
@@ -250,12 +249,20 @@ class _Fit:
             figures["R2"] = 1.0 - left / total
             if self.freedom > 0 and explained > 0:
                 figures["adjusted R2"] = 1.0 - left / total * (self.rows - self.constant) / self.freedom
-                if left > 0:
-                    figures["F"] = max(total - left, 0.0) / explained / (left / self.freedom)
-                    figures["p of F"] = float(fdtrc(explained, self.freedom, figures["F"]))
+                figures |= self._overall(max(total - left, 0.0) / explained, left / self.freedom, explained)
         if self.freedom > 0:
             figures["residual standard error"] = math.sqrt(left / self.freedom)
         return figures
+
+    def _overall(self, explained: float, left: float, count: int) -> dict[str, float]:
+        """F and its p-value, of mean squares, or by the robust covariance where errors are robust."""
+        from scipy.special import fdtrc
+
+        if (self.model.facts.get("errors") or {}).get("kind", "classical") != "classical":
+            test = overall_test(self.model)
+            return {} if test is None else {"F": test.statistic, "p of F": test.p_value}
+        F = explained / left if left > 0 else math.nan
+        return {"F": F, "p of F": float(fdtrc(count, self.freedom, F))} if left > 0 else {}
 
     def _deviances(self) -> dict[str, float]:
         from scipy.special import chdtrc
