@@ -106,6 +106,8 @@ class Standard:
     """The root mean square of each column, y last, about its mean where there is an intercept; 1 where that is 0."""
     unrefined: bool
     """Whether digits are lost in these cross products that a pass over the rows would give back."""
+    few: bool = False
+    """Whether rows are so few, and so nearly collinear, that the residuals are worth more digits."""
 
     @staticmethod
     def of(moments: Moments, intercept: bool, session: Session) -> Standard:
@@ -119,5 +121,6 @@ class Standard:
         if more and len(scale) <= FACTOR_COLUMNS:
             mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
             R = session.reduce(Triangle(mean, low, scale)) / np.sqrt(moments.weight)
-            return Standard(LeastSquares.from_factor(R), scale, False)
+            few = moments.rows * len(scale) <= FEW_CELLS
+            return Standard(LeastSquares.from_factor(R), scale, False, few)
         return Standard(least, scale, more)

@@ -20,7 +20,11 @@ from descend.objectives.least_squares import Standard, shortest
 from descend.objectives.losses import LOSSES, Loss
 from descend.objectives.objective import CLOSED_FORM, Objective
 from descend.objectives.penalties import L2, Penalty
-from descend.objectives.statistics import LossAndGradient
+from descend.objectives.statistics import LossAndGradient, ResidualSums
+
+
+POLISHES = 2
+"""Steps of refinement by extended residuals, where rows are few."""
 
 
 @dataclass(eq=False)
@@ -74,7 +78,22 @@ class Quadratic(Objective):
         )
         if standard.unrefined:
             quadratic._refine(session, lambda g: least.solve(g / x_scale) / x_scale)
+        elif standard.few:
+            quadratic._polish(session, lambda g: least.solve(g / x_scale) / x_scale)
         return quadratic
+
+    def _polish(self, session: Session, solve: Callable[[Float], Float]) -> None:
+        """Steps of iterative refinement with residuals of more digits, for the last ones of few rows.
+
+        Bjoerck, Numerical Methods for Least Squares Problems (1996), section 2.9.
+        """
+        for _ in range(POLISHES):
+            v = self.solution
+            sums = session.reduce(
+                ResidualSums(), np.append(v, self._mean_residual(v) if self.intercept else 0.0)
+            )
+            g = sums[:-1] - self._mean * sums[-1] if self.intercept else sums[:-1]
+            self.solution = v + solve(np.asarray(g, dtype=np.float64)) / self.weight
 
     def _refine(self, session: Session, solve: Callable[[Float], Float]) -> None:
         """One step of iterative refinement: the gradient at `w*`, summed from the rows, tells what is left.
