@@ -22,7 +22,6 @@ from descend.objectives.objective import CLOSED_FORM, Objective
 from descend.objectives.penalties import L2, Penalty
 from descend.objectives.statistics import LossAndGradient, ResidualSums
 
-
 POLISHES = 2
 """Steps of refinement by extended residuals, where rows are few."""
 
