@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 import pytest
@@ -76,3 +77,29 @@ def test_rows_that_a_fit_does_not_tell_of_have_none():
 def test_what_is_wrong_is_said(how, given, says):
     with pytest.raises(DescendError, match=says):
         descend.fit(X, Y, **how).predict_interval(NEW, **given)
+
+
+@pytest.mark.parametrize("kind", ["line", "table", "poisson", "logistic"])
+def test_the_picture_of_one_feature_has_the_band_of_the_mean(kind):
+    year = X[:, 0]
+    if kind == "line":
+        run = descend.fit(np.column_stack([year, np.ones(90)]), Y)
+        at = np.column_stack([year, np.ones(90)])
+    elif kind == "table":
+        run, at = descend.fit({"year": year, "y": Y}, target="y"), {"year": year}
+    else:
+        y = RNG.poisson(np.exp(0.3 * Y)) if kind == "poisson" else (Y > 0).astype(int)
+        run, at = descend.fit(year[:, None], y, loss=kind, standardize=True), year[:, None]
+    ax = run.plot()
+    (band,) = ax.collections[-1].get_paths()
+    ends = band.vertices[(band.vertices[:, 0] > year.min()) & (band.vertices[:, 0] < year.max())]
+    low, high = run.predict_interval(at).T
+    order = np.argsort(year)
+    middle = np.interp(ends[:, 0], year[order], ((low + high) / 2)[order])
+    for upper, right in ((False, low), (True, high)):
+        side = ends[(ends[:, 1] > middle) == upper]
+        found = np.interp(year[order][5:-5], *side[np.argsort(side[:, 0])].T)
+        np.testing.assert_allclose(found, right[order][5:-5], rtol=0.03, atol=0.03)
+    plt.close(ax.figure)
+    assert not descend.fit(year[:, None], Y, penalty=1.0).plot().collections[1:]
+    plt.close("all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -165,8 +165,16 @@ def _still(x: Float, y: Float, w: Float) -> Film:
     return Film("regression", np.zeros(1), w[None], tuple(map(str, range(len(w)))), sample=sample)
 
 
-def plot_model(film: Film, *, ax: Axes | None = None) -> Axes:
-    """The model's own picture at the film's last frame: the start's beside it where it is a curve.
+class Band(NamedTuple):
+    """Where the mean lies by chance along the one feature of a picture; all of shape (points,)."""
+
+    x: Float
+    low: Float
+    high: Float
+
+
+def plot_model(film: Film, *, ax: Axes | None = None, band: Band | None = None) -> Axes:
+    """The model's own picture at the film's last frame: the start's beside it where it is a curve, a `band` around it.
 
     A regression of several features has its residuals below, on axes that are appended.
     """
@@ -180,6 +188,8 @@ def plot_model(film: Film, *, ax: Axes | None = None) -> Axes:
         panel = PICTURES[film.picture](film, ax, look)
         if isinstance(panel, FitPanel):
             panel.with_residuals(_below(ax))
+        if band is not None:
+            panel.ax.fill_between(*band, color=look.model, alpha=0.18, linewidth=0, zorder=1.5)
         finish(panel, film.frames - 1)
     return ax
 

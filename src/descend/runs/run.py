@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from descend.descent.first_order import Optimizer
 from descend.descent.history import History
 from descend.descent.stopping import Outcome
@@ -27,6 +29,7 @@ from descend.runs.problem import Problem, ProblemOptions
 
 if TYPE_CHECKING:
     from descend.pictures.film import Film
+    from descend.pictures.plots import Band
     from descend.tables.profiles import Profile
 
 
@@ -170,7 +173,8 @@ class Run:
         Regression: the data, the fit and the start's line with one feature, else actual against
         predicted with the residuals below. Two classes: the sigmoid with one feature, the boundary with
         two, else a histogram of probabilities by class; more classes: their regions with two features,
-        else the probability of the true class.
+        else the probability of the true class. With one feature a band holds the mean, or the probability, with 95 % of
+        chance, where there are standard errors.
 
         >>> import descend
         >>> x, y = descend.make_line(100, seed=0)
@@ -181,7 +185,28 @@ class Run:
         """
         from descend.pictures.plots import plot_model
 
-        return plot_model(self.animate(), ax=ax)
+        film = self.animate()
+        return plot_model(film, ax=ax, band=self._band(film))
+
+    def _band(self, film: Film) -> Band | None:
+        """The interval of the mean along the one feature of a picture, None where there is none.
+
+        Nothing but that feature varies from row to row: rows between two of the sample are on the line through both.
+        """
+        from descend.pictures.plots import Band
+
+        shown = film.sample
+        if film.picture not in ("line", "curve", "sigmoid") or self.model.uncertainty is None:
+            return None
+        if shown is None or self.sample is None or len(shown.x) != len(self.sample.y):
+            return None
+        x = shown.x[:, 0]
+        ends = np.array([x.argmin(), x.argmax()])
+        low, high = self.sample.X[ends]
+        t = np.linspace(-0.04, 1.04, 101)
+        X = low + t[:, None] * (high - low)
+        interval = self.model.interval(X, self.model.linear_predictor(X), 0.95)
+        return Band(x[ends[0]] + t * (x[ends[1]] - x[ends[0]]), *interval.T)
 
     def plot_loss(self, *, ax: Any = None) -> Any:
         """The training and the validation loss step by step; drawn on `ax` or new Axes, returns them."""
