@@ -114,6 +114,7 @@ def render(
         undiagnosed=diagnosis is None and run.origin is not None,
         metrics=_metrics(run.metrics),
         coefficients=_coefficients(run),
+        summary=run.summary(),
         confusion=_confusion(run),
         residuals=_residuals(run),
         top=run.top_losses(10),
@@ -320,7 +321,13 @@ def _coefficients(run: Run) -> dict[str, Any]:
         "more": max(0, len(rows) - MAX_COEFFICIENTS),
         "intercept": last,
         "several": several,
+        "errors": {} if several else {k: _error(v) for k, v in (run.standard_errors or {}).items()},
     }
+
+
+def _error(error: float) -> str:
+    """A standard error; in words where the rows do not tell the coefficient from others."""
+    return "aliased" if np.isnan(error) else figure(error)
 
 
 def _confusion(run: Run) -> dict[str, Any] | None:

@@ -47,6 +47,10 @@ def print_run(out: Console, run: Run, label: str, files: Mapping[str, str]) -> N
     out.print()
     print_metrics(out, run.metrics, run.model.classes)
     _print_whole(out, coefficient_table(run.model))
+    summary = run.summary()
+    for line in (", ".join(f"{k} {_figure(v, 5)}" for k, v in summary.figures.items()), *summary.notes):
+        if line:
+            out.print(_escaped(line), soft_wrap=True)
     out.print()
     for what, path in files.items():
         out.print(f"{what:<8} {_escaped(path)}", soft_wrap=True)
@@ -148,6 +152,11 @@ def model_object(model: Model) -> dict[str, Any]:
     result: dict[str, Any] = {"loss_function": model.loss.name, "classes": model.classes, **model.facts}
     if model.sparsity:
         result["sparsity"] = model.sparsity
+    if "details" in model.facts:  # files of older versions know less
+        told = summarise_model(model).to_dict()
+        result["summary"] = {name: told[name] for name in ("figures", "why_not")} | {
+            "notes": told.get("notes", [])
+        }
     if model.encoding is None:
         result["weights"] = model.weights.tolist()
         return result
