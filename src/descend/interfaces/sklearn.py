@@ -37,8 +37,9 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     (exact, or proximal-gradient), exact, newton, lbfgs, gradient-descent, adam, proximal-gradient or one of the
     package's objects; `learning_rate` is that of gradient descent and Adam, a number, a schedule or "auto".
     `fit_intercept` adds an intercept; with `warm_start` a fit begins at the weights of the one before;
-    `random_state` decides which rows are held out and the order of mini-batches. The run ends where the gradient
-    norm is at most `tol`, or after `steps` updates or `epochs` passes where given; `batch_size` makes mini-batches.
+    `random_state` decides which rows are held out and the order of mini-batches. The run ends at the minimum,
+    proven as `fit` proves it, or where the gradient norm is at most a number `tol`, or after `steps` updates or `epochs`
+    passes where given; `batch_size` makes mini-batches.
     `early_stopping` (True, or how many evaluations to wait) watches the loss on `validation_fraction` of the rows,
     or on `eval_set`. `standardize` sets the coordinates of the descent. Of collinear columns without a penalty the
     solution of minimum norm is taken, in the units of the data, as LinearRegression's. `verbose` prints the loss
@@ -69,7 +70,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         steps: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
-        tol: float = 1e-6,
+        tol: float | None = None,
         early_stopping: bool | int = False,
         validation_fraction: float = 0.1,
         fit_intercept: bool = True,
@@ -172,7 +173,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         steps: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
-        tol: float = 1e-6,
+        tol: float | None = None,
         early_stopping: bool | int = False,
         validation_fraction: float = 0.1,
         fit_intercept: bool = True,

@@ -153,8 +153,8 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         self.run_ = replace(run, model=model, problem=None, origin=None, kept=Kept(sample=run.sample))
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
-                f"{type(self).__name__} {run.outcome.value} before the gradient norm fell to `tol` {self.tol:g}. "
-                "Raise `tol`, or use another optimizer.",
+                f"{type(self).__name__} {run.outcome.value} before it had converged. Use another optimizer, or set `tol`, "
+                "the gradient norm that is small enough.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
