@@ -19,6 +19,8 @@ from descend.objectives.objective import Objective
 
 SUFFICIENT, CURVATURE = 1e-4, 0.9
 """The constants of the strong Wolfe conditions that suit quasi-Newton steps."""
+LEAST = 1e-290
+"""Squares of changes of the gradient that are smaller have lost their digits."""
 
 
 class Pairs(NamedTuple):
@@ -79,7 +81,8 @@ class LBFGS(Optimizer):
         if there is None:
             return Update(w, state, 0.0, stalled=True) if not state.moves else Update(w, Pairs(), 0.0)
         move, change = there.weights - w, there.gradient - gradient
-        if float(np.vdot(move, change)) > 1e-16 * float(np.vdot(change, change)):
+        bent = float(np.vdot(change, change))
+        if bent > LEAST and float(np.vdot(move, change)) > 1e-16 * bent:
             keep = self.memory - 1
             moves, changes = state.moves[-keep:] if keep else (), state.changes[-keep:] if keep else ()
             state = Pairs((*moves, move), (*changes, change))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from descend.descent.lbfgs import LBFGS, Pairs
 from descend.engines.matrix import Float
 from descend.objectives.newton_steps import NewtonStep, sampled_step
 from descend.objectives.objective import CLOSED_FORM, GRADIENT, HESSIAN, SMOOTH_PENALTY, Objective
+
+CERTAIN, KNOWN, CHANCE = 1e-10, 1e-8, 1e-6
+"""Shares of a weight that need no further step and that nobody is told of, and what of its error zeros count for."""
+RISE = 1e-12
+"""Losses that differ by no more may be the same: a step for the last digits moves predictions by rounding's size."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,63 @@ def balanced(objective: Objective, move: Float) -> Float:
         free = 0 if objective.penalty.is_zero else len(move) - objective.intercept
         move[free:] -= move[free:].mean(axis=1, keepdims=True)
     return move
+
+
+class Ahead(NamedTuple):
+    """Newton's step for the last digits, by what share of it a weight would change at most, and which weight."""
+
+    move: Float
+    share: float
+    weight: int
+    seen: bool = True
+
+
+def ahead(objective: Objective, w: Float, step: NewtonStep, move: Float) -> Ahead:
+    """A `move` from `w`, its size told in the units of the rows.
+
+    A weight counts for no less than a millionth of what chance makes it vary by, or zeros would have no digits.
+    """
+    move, units = balanced(objective, move), objective.coordinates
+    there, moved = (w, move) if units is None else (units.to_original(w), units.to_original(move))
+    far = objective.deviance(objective.value(w)) / objective.rows
+    least = CHANCE * np.sqrt(far / np.where(step.steep > 0, step.steep, np.inf))
+    size = np.maximum(np.abs(there), least)
+    shares = np.divide(np.abs(moved), size, out=np.zeros(w.shape), where=moved != 0).ravel()
+    worst = int(np.argmax(shares))
+    return Ahead(move, float(shares[worst]), worst, step.seen)
+
+
+def hidden(objective: Objective, w: Float, step: NewtonStep) -> float:
+    """What rounding of the linear predictor may hide of the excess: `(1e-13)**2 w'Hw / 2` and more, digits cancelling."""
+    there = w if objective.coordinates is None else objective.coordinates.to_original(w)
+    return 0.5e-26 * float(np.sum(np.abs(there) * np.sqrt(np.maximum(step.steep, 0.0)))) ** 2
+
+
+def last_digits(objective: Objective, w: Float, at: Float | None, share: float) -> tuple[Ahead, Float | None]:
+    """The step from `w`, which is at the minimum to some digits, and the weights whose curvature it takes.
+
+    The last step took that of the weights `at` and changed a weight by this `share`. Where the same curvature is
+    enough it is taken again, which costs no pass. None in place of the weights where no step is needed, or where
+    rounding makes the steps no shorter.
+    """
+    if at is not None:
+        step = objective.newton_step(at)
+        chord = ahead(objective, w, step, step.chord(w))
+        if chord.share <= CERTAIN:
+            return chord, None
+        if chord.share**2 <= CERTAIN * share:
+            return chord, at if _leads_down(objective, w, chord.move) else None
+    step = objective.newton_step(w)
+    found = ahead(objective, w, step, step.move.copy())
+    if found.share <= CERTAIN or found.share > 0.5 * share or not step.seen:
+        return found, None
+    return found, w if _leads_down(objective, w, found.move) else None
+
+
+def _leads_down(objective: Objective, w: Float, move: Float) -> bool:
+    """Whether the loss is no higher after a `move`, but for rounding; the next look costs nothing then."""
+    loss, value = objective.value(w), objective.value_and_gradient(w + move)[0]
+    return value <= loss + RISE * objective.magnitude(loss)
 
 
 def minimum(objective: Objective, near: Float, steps: int, precision: float = 0.0) -> Float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from descend.descent.backtracking import UNTOLD
 from descend.descent.first_order import Optimizer, Update
-from descend.descent.newton import balanced
+from descend.descent.newton import CERTAIN, Ahead, balanced
 from descend.descent.schedules import Rate, check_rate
 from descend.engines.matrix import Float
 from descend.objectives.coordinates import Coordinates, Rescaled
@@ -218,7 +218,21 @@ def _tried_rate(objective: Objective, w: Float, units: Coordinates | None) -> fl
 
 
 def on_face(objective: Objective, w: Float, units: Coordinates | None) -> Float | None:
-    """The weights after Newton's step on those that are not zero; None where it does not lead closer.
+    """The weights after Newton's step on those that are not zero; None where it does not lead closer."""
+    there = along_face(objective, w, units)
+    return there if there is not None and leads_closer(objective, w, there) else None
+
+
+def leads_closer(objective: Objective, w: Float, there: Float) -> bool:
+    """Whether the loss is lower `there`, or as far as rounding tells the same with half of the subgradient."""
+    (loss, s), (value, new) = objective.value_and_gradient(w), objective.value_and_gradient(there)
+    told = UNTOLD * objective.magnitude(loss)
+    closer = value <= loss + told and np.linalg.norm(new) <= 0.5 * np.linalg.norm(s)
+    return bool(value < loss - told or closer)
+
+
+def along_face(objective: Objective, w: Float, units: Coordinates | None) -> Float | None:
+    """The weights after Newton's step on those that are not zero; None where there is none.
 
     Weights that come to zero on the way stay there. It is that of the penalties whose kinks are at zero.
     """
@@ -232,7 +246,7 @@ def on_face(objective: Objective, w: Float, units: Coordinates | None) -> Float 
     if not 0 < len(rows) * outputs <= MOST_FREE:
         return None
     units = Coordinates.given(p, objective.intercept) if units is None else units
-    loss, s = objective.value_and_gradient(w)
+    s = objective.gradient(w)
     moving, kink = np.ones(w.shape, dtype=bool), np.zeros(w.shape)
     moving[:p], kink[:p] = free, (corners.T / units.scale).T
     moving, kink = moving[rows].ravel(), kink[rows].ravel()
@@ -243,11 +257,24 @@ def on_face(objective: Objective, w: Float, units: Coordinates | None) -> Float 
     move[rows] = step.reshape(len(rows), *w.shape[1:])
     gone = np.zeros(w.shape, dtype=bool)
     gone[rows] = (moving & (kink > 0) & (step == -v)).reshape(len(rows), *w.shape[1:])
-    there = np.where(gone, 0.0, w + balanced(objective, units.to_original(move)))
-    value, new = objective.value_and_gradient(there)
-    told = UNTOLD * objective.magnitude(loss)
-    closer = value <= loss + told and np.linalg.norm(new) <= 0.5 * np.linalg.norm(s)
-    return there if value < loss - told or closer else None
+    return np.where(gone, 0.0, w + balanced(objective, units.to_original(move)))
+
+
+def last_digits_on_face(objective: Objective, w: Float) -> tuple[Ahead, Float | None]:
+    """The step from `w`, which is at the minimum to some digits, and `w` where it leads closer.
+
+    As `newton.last_digits`, on the weights that are not zero.
+    """
+    own = objective.coordinates is None and objective.penalty.separable and len(w) <= MOMENTS_COLUMNS
+    there = along_face(objective, w, Coordinates.of(objective) if own else None)
+    if there is None:
+        return Ahead(np.zeros(w.shape), np.inf, 0, seen=False), None
+    units = objective.coordinates
+    a, b = (w, there) if units is None else (units.to_original(w), units.to_original(there))
+    shares = np.divide(np.abs(b - a), np.abs(a), out=np.zeros(w.shape), where=a != b).ravel()
+    worst = int(np.argmax(shares))
+    found = Ahead(there - w, float(shares[worst]), worst)
+    return found, w if found.share > CERTAIN and leads_closer(objective, w, there) else None
 
 
 def face_step(H: Float, g: Float, v: Float, kink: Float) -> Float:

@@ -17,16 +17,17 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from descend.descent.choose import NEWTON_LIMIT, check, choose
-from descend.descent.first_order import GradientDescent, Optimizer, check_first_order
+from descend.descent.first_order import GradientDescent, Optimizer, Update, check_first_order
 from descend.descent.history import Step
-from descend.descent.newton import minimum
-from descend.descent.stopping import Divergence, Limits, Outcome, Patience, Seen, Walk
+from descend.descent.newton import KNOWN, Newton, ahead, hidden, last_digits, minimum
+from descend.descent.proximal import last_digits_on_face
+from descend.descent.stopping import Divergence, Limits, Outcome, Patience, Polish, Seen, Walk
 from descend.engines.matrix import Float
 from descend.engines.splits import check_seed
 from descend.errors import DescendError, ShapeError, check_whole
 from descend.objectives.batches import Batches, Piece
 from descend.objectives.newton_steps import NEGLIGIBLE
-from descend.objectives.objective import Objective
+from descend.objectives.objective import CLOSED_FORM, Objective
 
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
@@ -55,9 +56,9 @@ def steps(
     the objective allows. `start` holds the first weights, zeros unless given, in the shape of `objective.shape`.
     `limit` updates or `epochs` passes are made; without either the walk ends where the gradient norm is at most
     `tolerance` (1e-6, and then only if the loss is at its minimum to six digits: in raw units a small gradient alone
-    proves little), or after 10,000 steps (10 epochs with `batch_size`, which steps on so many rows at a time, in an
-    order that `seed` decides). `time_limit` is in seconds. Step k holds the weights after k updates and the loss
-    there. `validation` adds its own loss; with `patience` the walk ends when that has not fallen so many evaluations
+    proves little; Newton's steps follow for the last digits of up to 512 weights), or after 10,000 steps (10 epochs
+    with `batch_size`, which steps on so many rows at a time, in an order that `seed` decides). `time_limit` is in
+    seconds. Step k holds the weights after k updates and the loss there. `validation` adds its own loss; with `patience` the walk ends when that has not fallen so many evaluations
     in a row, and the last row holds the best weights.
 
     `resume` is a Step of another such walk, which may have been pickled: this one goes on after it, given the same
@@ -128,6 +129,10 @@ class _Found(NamedTuple):
     seen: Seen
     finite: Float
     """The weights, or the last ones before whose loss was finite."""
+    move: Float | None = None
+    """The step for the last digits that is next."""
+    doubt: tuple[float, int] | None = None
+    """See `Walk`."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +203,13 @@ class _Monitor:
             finite = w
         if math.isnan(seen.start):
             seen = seen._replace(start=loss)
-        proven = True
-        if self.limits.tolerance is not None and norm is not None and norm <= self.limits.tolerance:
+        proven, move, doubt = True, None, None
+        polished, tolerance = seen.polish is not None, self.limits.tolerance
+        if not polished and tolerance is not None and norm is not None and norm <= tolerance:
             proven, seen = self.at_minimum(number, w, loss, norm, seen)
         outcome = self.limits.reached(number, norm if proven else None, self.elapsed)
+        if polished or outcome is Outcome.CONVERGED:
+            outcome, seen, move, doubt = self.polished(w, seen, Outcome.CONVERGED)
         above = 0
         if not loss <= seen.start:
             far = self.objective.deviance
@@ -210,8 +218,8 @@ class _Monitor:
             seen = seen._replace(above=above)
         if self.divergence.is_certain(above, loss):
             outcome = Outcome.DIVERGED
-        elif self.swings:
-            seen = Seen(*seen[:4], (*seen.recent[1 - SWINGS :], (w, loss)))
+        elif self.swings and seen.polish is None:
+            seen = seen._replace(recent=(*seen.recent[1 - SWINGS :], (w, loss)))
             asked = self.limits.tolerance is not None and number % SWING_CHECK == 0
             if (asked or outcome in AT_LIMIT) and self._swings(seen.recent):
                 outcome = Outcome.OSCILLATING
@@ -220,7 +228,7 @@ class _Monitor:
             seen = seen._replace(best=self.patience.after(seen.best, valid, finite))
             if outcome is None and self.patience.is_over(seen.best):
                 outcome = Outcome.EARLY_STOP
-        return _Found(loss, valid, norm, self.elapsed, outcome, seen, finite)
+        return _Found(loss, valid, norm, self.elapsed, outcome, seen, finite, move, doubt)
 
     def at_minimum(self, number: int, w: Float, loss: float, norm: float, seen: Seen) -> tuple[bool, Seen]:
         """Whether a small gradient is that of a minimum: to six digits, or seven where that is an estimate.
@@ -230,10 +238,10 @@ class _Monitor:
         `norm**2 / (2 alpha)` above the minimum. Not known, and so taken for granted, of very many weights
         without a penalty.
         """
-        objective, far = self.objective, self.objective.deviance(loss)
-        rounding = 1e-13 * objective.magnitude(seen.start)
         if not self.verified:
             return True, seen
+        objective, far = self.objective, self.objective.deviance(loss)
+        rounding = 1e-13 * objective.magnitude(loss)
         raw = objective.session.source.as_given
         if not objective.penalty.is_zero and not raw:
             alpha = float(objective.penalty.curvature(objective.penalised(w)).min(initial=np.inf))
@@ -243,8 +251,50 @@ class _Monitor:
             return raw or objective.penalty.is_zero, seen
         if number < seen.check_at:
             return False, seen
-        proven = objective.excess(w) <= 0.1 * NEGLIGIBLE * far + rounding
+        excess = objective.excess(w)
+        proven = excess <= 0.1 * NEGLIGIBLE * far + rounding
+        if not proven and excess < math.inf and objective.penalty.smooth:
+            step = objective.newton_step(w)
+            proven = (
+                excess <= hidden(objective, w, step)
+                or ahead(objective, w, step, step.move.copy()).share <= KNOWN
+            )
         return proven, seen._replace(check_at=number + 1 + number // 10)
+
+    def polished(
+        self, w: Float, seen: Seen, outcome: Outcome
+    ) -> tuple[Outcome | None, Seen, Float | None, tuple[float, int] | None]:
+        """The outcome of a walk at its minimum, or the step for the last digits that is next; and what is in doubt."""
+        done, objective = seen.polish, self.objective
+        if not self.polishes:
+            return outcome, seen, None, None
+        if objective.penalty.smooth:
+            found, at = last_digits(objective, w, *((None, math.inf) if done is None else done[1:]))
+        else:
+            found, at = last_digits_on_face(objective, w)
+            at = None if done is not None and found.share > 0.5 * done.share else at
+        outcome = outcome if done is None else done.outcome
+        doubt = (found.share if found.seen else math.inf, found.weight)
+        if at is None or self.late:
+            return outcome, seen, None, doubt
+        return None, seen._replace(polish=Polish(outcome, at, found.share)), found.move, None
+
+    @property
+    def polishes(self) -> bool:
+        """Whether a walk that has come to its minimum goes on for the last digits."""
+        if not self.verified or self.limits.tolerance is None or self.in_batches:
+            return False
+        few = int(np.prod(self.objective.shape)) <= NEWTON_LIMIT or isinstance(self.optimizer, Newton)
+        return few or CLOSED_FORM in self.objective.offers or not self.objective.penalty.smooth
+
+    def stalled(self, number: int, w: Float, found: _Found) -> _Found:
+        """What is found where no step lowers the loss: this is a minimum, the end or not yet, or it is not."""
+        at = found.seen._replace(check_at=number)
+        done, _ = self.at_minimum(number, w, found.loss, found.norm or 0.0, at)
+        if not done:
+            return found._replace(outcome=Outcome.STALLED)
+        outcome, seen, move, doubt = self.polished(w, found.seen, Outcome.PRECISION)
+        return found._replace(outcome=outcome, seen=seen, move=move, doubt=doubt)
 
     def _swings(self, recent: tuple[tuple[Float, float], ...]) -> bool:
         """Whether losses rise or moves turn round, at a rate above what the curvature in their midst allows."""
@@ -263,14 +313,16 @@ class _Monitor:
     def last(self, found: _Found, at: _Place, epoch: float) -> Step:
         """The last row: at the best weights where patience has kept any."""
         loss, valid, norm, w = found.loss, found.validation_loss, found.norm, found.finite
-        best = found.seen.best
+        best, outcome = found.seen.best, found.outcome
         if best.weights is not None and found.outcome is not Outcome.DIVERGED:
+            if found.outcome and found.outcome.converged and not np.array_equal(best.weights, w):
+                outcome = Outcome.EARLY_STOP
             loss, gradient = self.objective.value_and_gradient(best.weights)
             norm, valid, w = float(np.linalg.norm(gradient)), best.loss, best.weights
         walk = at.walk if w is at.weights else at.walk._replace(weights=at.weights)
         return Step(
-            at.number, epoch, loss, None, valid, norm, None, found.seconds, at.rows_seen, w, found.outcome,
-            at.state, walk,
+            at.number, epoch, loss, None, valid, norm, None, found.seconds, at.rows_seen, w, outcome,
+            at.state, walk._replace(doubt=found.doubt),
         )  # fmt: skip
 
 
@@ -312,7 +364,7 @@ class _Place(NamedTuple):
                 f"`resume` has weights of shape {w.shape}, but those of this objective have shape {objective.shape}."
             )
         finite = step.weights if known.finite is None else known.finite
-        walk = known._replace(weights=None)
+        walk = known._replace(weights=None, doubt=None)
         return _Place(step.number, step.rows_seen or 0, w, finite, step.state, walk, step.number)
 
 
@@ -343,20 +395,18 @@ def _whole(monitor: _Monitor, optimizer: Optimizer, at: _Place) -> Iterator[Step
             if found.outcome:
                 yield monitor.last(found, _Place(number, rows_seen, w, finite, state, walk), number)
                 return
-            update = optimizer.step(objective, w, state)
-        outcome = None
-        if update.stalled:
-            seen = found.seen._replace(check_at=number)
-            done, _ = monitor.at_minimum(number, w, found.loss, found.norm or 0.0, seen)
-            outcome = Outcome.PRECISION if done else Outcome.STALLED
-        if outcome or number > told:
+            update = Update(w, state) if found.move is not None else optimizer.step(objective, w, state)
+            found = monitor.stalled(number, w, found) if update.stalled else found
+        if found.outcome:
+            yield monitor.last(found, _Place(number, rows_seen, w, finite, state, walk), number)
+            return
+        move, rate = found.move, update.learning_rate
+        if number > told:
             yield Step(
                 number, number, found.loss, None, found.validation_loss, found.norm,
-                None if outcome else update.learning_rate, found.seconds, rows_seen, w, outcome, state, walk,
+                None if move is not None else rate, found.seconds, rows_seen, w, None, state, walk,
             )  # fmt: skip
-        if outcome:
-            return
-        w, state, finite = update.weights, update.state, found.finite
+        w, state, finite = update.weights if move is None else w + move, update.state, found.finite
         if found.seen is not walk.seen:
             walk = Walk(walk.optimizer, seen=found.seen)
 

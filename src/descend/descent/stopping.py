@@ -147,6 +147,17 @@ class Divergence:
         return not math.isfinite(loss) or above >= self.PATIENCE
 
 
+class Polish(NamedTuple):
+    """Newton's steps at the end of a walk, which has come to a minimum, for the last digits of its weights."""
+
+    outcome: Outcome
+    """What the walk ends with."""
+    at: Float
+    """The weights whose curvature the last one took."""
+    share: float
+    """The largest change of a weight that it made, as a share of the weight."""
+
+
 class Seen(NamedTuple):
     """What a walk has seen on its way, as far as that may end it."""
 
@@ -159,6 +170,8 @@ class Seen(NamedTuple):
     best: Best = Best()
     recent: tuple[tuple[Float, float], ...] = ()
     """The last weights and losses of a walk that may swing."""
+    polish: Polish | None = None
+    """The step that led here, where it was one for the last digits."""
 
 
 class Walk(NamedTuple):
@@ -178,3 +191,5 @@ class Walk(NamedTuple):
     """The last weights whose loss over all rows was finite, where they are not those of the step."""
     weights: Float | None = None
     """Where the walk is, where the step holds other weights: the best ones, or the last finite ones."""
+    doubt: tuple[float, int] | None = None
+    """Of the last step of a walk that has converged: by what share of it a weight may be off, and which weight."""

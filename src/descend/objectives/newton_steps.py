@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from descend.engines import matrix
 from descend.engines.blocks import Block
-from descend.engines.matrix import Float
+from descend.engines.matrix import Array, Float
 from descend.engines.moments import triangular_factor
 from descend.objectives.curvatures import FLAT
 from descend.objectives.losses import Loss
@@ -36,13 +36,14 @@ class CentredDerivatives:
 
     Far from zero a column and the intercept are the same to many digits; less its mean it is not. Where it is
     `rooted`, an `R` with `R' R = H` takes the place of `H`: summed by QR as in `Triangle`, it has but the root of
-    its condition number.
+    its condition number. Unless `curved` there is no `H`.
     """
 
     loss: Loss
     mean: Float
     intercept: bool
     rooted: bool
+    curved: bool = True
 
     def of(self, block: Block, params: Float) -> tuple[Float, Float]:
         w = params.copy()
@@ -57,13 +58,13 @@ class CentredDerivatives:
             parts += [] if sparse is None else [sparse.toarray()]
             centred = replace(rows, X=np.hstack(parts) - self.mean)
             g = LossAndGradient(self.loss, self.intercept).of(centred, w)[3:]
-            second = (
-                self._root(centred, w)
-                if self.rooted
-                else HessianSum(self.loss, self.intercept).of(centred, w)
-            )
-            found.append((g, second))
+            found.append((g, self._second(centred, w)))
         return reduce(self.merge, found)
+
+    def _second(self, block: Block, w: Float) -> Float:
+        if not self.curved:
+            return np.zeros((0, w.size))
+        return self._root(block, w) if self.rooted else HessianSum(self.loss, self.intercept).of(block, w)
 
     def _root(self, block: Block, w: Float) -> Float:
         """The factor of rows `x B`, with `B B'` the curvature of each row.
@@ -80,8 +81,8 @@ class CentredDerivatives:
         return triangular_factor(Z.reshape(-1, w.size))
 
     def merge(self, a: tuple[Float, Float], b: tuple[Float, Float]) -> tuple[Float, Float]:
-        second = triangular_factor(np.vstack([a[1], b[1]])) if self.rooted else a[1] + b[1]
-        return a[0] + b[0], second
+        rooted = self.rooted and self.curved
+        return a[0] + b[0], triangular_factor(np.vstack([a[1], b[1]])) if rooted else a[1] + b[1]
 
 
 class NewtonStep(NamedTuple):
@@ -90,6 +91,10 @@ class NewtonStep(NamedTuple):
     move: Float
     slope: float
     seen: bool
+    steep: Float
+    """The curvature along each weight, shaped as the weights, in the units of the rows."""
+    chord: Callable[[Float], Float]
+    """The step at other weights, by the curvature at these: it costs the gradient there alone."""
 
 
 def newton_steps(objective: Objective, w: Float) -> Iterator[NewtonStep]:
@@ -101,6 +106,7 @@ def newton_steps(objective: Objective, w: Float) -> Iterator[NewtonStep]:
     """
     H = objective.hessian(w)
     found = [_solved(H, objective.gradient(w).ravel())]
+    found[0] = found[0]._replace(solve=partial(_as_given, objective, found[0].solve))
     if found[0].share < ILL or found[0].rank < w.size:
         expected = _expected_rank(objective)
         for rooted in _ways(objective, w):
@@ -113,16 +119,25 @@ def newton_steps(objective: Objective, w: Float) -> Iterator[NewtonStep]:
     else:
         expected = w.size
     for solved in reversed(found):
-        yield NewtonStep(solved.move.reshape(w.shape), solved.slope, solved.rank >= expected)
+        move, steep = solved.move.reshape(w.shape), H.diagonal().reshape(w.shape)
+        yield NewtonStep(move, solved.slope, solved.rank >= expected, steep, solved.solve)
 
 
 def sampled_step(objective: Objective, w: Float) -> NewtonStep | None:
     """The step whose Hessian is that of a sample of very many rows; None where it has to be that of all."""
     if objective.sample is None:
         return None
-    found = _solved(objective.sample.hessian(w), objective.gradient(w).ravel())
+    H = objective.sample.hessian(w)
+    found = _solved(H, objective.gradient(w).ravel())
     seen = found.share >= ILL and (found.rank == w.size or found.rank >= _expected_rank(objective))
-    return NewtonStep(found.move.reshape(w.shape), found.slope, True) if seen else None
+    chord = partial(_as_given, objective, found.solve)
+    steep = H.diagonal().reshape(w.shape)
+    return NewtonStep(found.move.reshape(w.shape), found.slope, True, steep, chord) if seen else None
+
+
+def _as_given(objective: Objective, solve: Callable[[Float], Float], w: Float) -> Float:
+    """The chord's step at `w`, from the gradient as it is."""
+    return solve(objective.gradient(w).ravel()).reshape(w.shape)
 
 
 def _expected_rank(objective: Objective) -> int:
@@ -140,6 +155,8 @@ class _Solved(NamedTuple):
     slope: float
     share: float
     rank: int
+    solve: Callable[[Float], Float]
+    """`-H^-1` of another gradient."""
 
 
 def _solved(H: Float, g: Float) -> _Solved:
@@ -151,7 +168,12 @@ def _solved(H: Float, g: Float) -> _Solved:
     if found is None:
         values, V = np.linalg.eigh(scaled)
         found = _along(np.maximum(values, 0.0), V, slopes, 1e-13)
-    return found._replace(move=np.where(diagonal > 0, found.move / scale, 0.0))
+    solve = partial(_in_scale, found.solve, scale, diagonal > 0)
+    return found._replace(move=np.where(diagonal > 0, found.move / scale, 0.0), solve=solve)
+
+
+def _in_scale(solve: Callable[[Float], Float], scale: Float, curved: Array, g: Float) -> Float:
+    return np.where(curved, solve(g / scale) / scale, 0.0)
 
 
 def _factored(H: Float, g: Float) -> _Solved | None:
@@ -164,18 +186,31 @@ def _factored(H: Float, g: Float) -> _Solved | None:
     share, _ = lapack.dpocon(factor, np.linalg.norm(H, 1), uplo="L")
     if share < ILL:
         return None
+    move = _by_factor(factor, g)
+    return _Solved(move, float(move @ g), share, len(g), partial(_by_factor, factor))
+
+
+def _by_factor(factor: Float, g: Float) -> Float:
+    from scipy.linalg import lapack
+
     solved, _ = lapack.dpotrs(factor, g, lower=1)
-    return _Solved(-solved, -float(solved @ g), share, len(g))
+    return np.asarray(-solved)
 
 
 def _along(values: Float, V: Float, g: Float, least: float) -> _Solved:
     """From eigenvalues and eigenvectors; those below a share of `least` count as zero."""
     largest = max(float(values.max()), 1e-300)
     keep = values > largest * least * len(values)
+    counted = np.where(keep, values, np.inf)
     along = V.T @ g
-    solved = np.where(keep, along / np.where(keep, values, 1.0), 0.0)
     share = float(values[keep].min(initial=largest)) / largest
-    return _Solved(-(V @ solved), -float(solved @ along), share, int(keep.sum()))
+    slope = -float((along / counted) @ along)
+    solve = partial(_by_directions, counted, V)
+    return _Solved(solve(g), slope, share, int(keep.sum()), solve)
+
+
+def _by_directions(values: Float, V: Float, g: Float) -> Float:
+    return -(V @ ((V.T @ g) / values))
 
 
 def _ways(objective: Objective, w: Float) -> list[bool]:
@@ -192,23 +227,43 @@ def _centred(objective: Objective, w: Float, H: Float, rooted: bool) -> _Solved:
     """By the Hessian with respect to the weights of `X - mean`, or by the singular values of its root."""
     mean = _curvature_mean(objective, w, H)
     statistic = CentredDerivatives(objective.loss, mean, objective.intercept, rooted)
-    g, second = objective.session.reduce(statistic, w)
-    g = g.reshape(w.shape) / objective.weight
-    objective.add_penalty(w, g)
+    g, second = _about_means(objective, statistic, w)
     ridge = objective.penalty_curvature(w)
     if rooted:
         A = np.vstack([second / np.sqrt(objective.weight), np.diag(np.sqrt(ridge))])
         scale = np.linalg.norm(A, axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         _, s, Vt = np.linalg.svd(A / scale, full_matrices=False)
-        found = _along(np.square(s), Vt.T, g.ravel() / scale, FLAT)
-        found = found._replace(move=found.move / scale)
+        found = _along(np.square(s), Vt.T, g / scale, FLAT)
+        solve = partial(_in_scale, found.solve, scale, scale > 0)
+        found = found._replace(move=found.move / scale, solve=solve)
     else:
-        found = _solved(second / objective.weight + np.diag(ridge), g.ravel())
-    move = found.move.reshape(w.shape)
+        found = _solved(second / objective.weight + np.diag(ridge), g)
+    chord = partial(_chord_about_means, objective, found.solve, replace(statistic, curved=False))
+    return found._replace(move=_of_all(objective, found.move.reshape(w.shape), mean), solve=chord)
+
+
+def _about_means(objective: Objective, statistic: CentredDerivatives, w: Float) -> tuple[Float, Float]:
+    """The gradient of the objective, raveled, and the second derivatives of the sum of losses, about the means."""
+    g, second = objective.session.reduce(statistic, w)
+    g = g.reshape(w.shape) / objective.weight
+    objective.add_penalty(w, g)
+    return g.ravel(), second
+
+
+def _chord_about_means(
+    objective: Objective, solve: Callable[[Float], Float], statistic: CentredDerivatives, w: Float
+) -> Float:
+    """The chord's step at `w`, from the gradient about the means, which has more digits."""
+    g, _ = _about_means(objective, statistic, w)
+    return _of_all(objective, solve(g).reshape(w.shape), statistic.mean)
+
+
+def _of_all(objective: Objective, move: Float, mean: Float) -> Float:
+    """A move of the weights of `X`, from that of those of `X - mean`, in place."""
     if objective.intercept:
         move[-1] -= mean @ move[:-1]
-    return found._replace(move=move)
+    return move
 
 
 def _curvature_mean(objective: Objective, w: Float, H: Float) -> Float:
@@ -258,7 +313,7 @@ def newton_decrement(objective: Objective, w: Float) -> float:
     factor of up to `exp(|change of z|)`, so that rows far away may make a plateau that is no minimum. Bach,
     Self-concordant analysis for logistic regression (2010), section 2.
     """
-    step = next(objective.newton_steps(w))
+    step = objective.newton_step(w)
     gain = -0.5 * step.slope
     negligible = NEGLIGIBLE * objective.deviance(objective.value(w))
     certain = step.seen and (gain > negligible or _is_short(objective, w, step))

@@ -10,9 +10,9 @@ every evaluation (`Summed`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -110,6 +110,7 @@ class Objective(ABC):
     """Those that the weights are in, None where they are in the units of the rows."""
     _last: tuple[Float, float, Float] | None = None
     _last_value: tuple[Float, float] | None = None
+    _last_step: tuple[Float, NewtonStep] | None = None
 
     @staticmethod
     def of(
@@ -317,6 +318,12 @@ class Objective(ABC):
     def newton_steps(self, w: Float) -> Iterator[NewtonStep]:
         """Steps of Newton's method at `w`, the most precise first, of minimum norm in units of curvature."""
         return newton_steps(self, w)
+
+    def newton_step(self, w: Float) -> NewtonStep:
+        """The most precise of them; asked again at the same `w`, from no pass."""
+        if self._last_step is None or not np.array_equal(self._last_step[0], w):
+            self._last_step = (w.copy(), next(self.newton_steps(w)))
+        return self._last_step[1]
 
     def excess(self, w: Float) -> float:
         """How far `F(w)` is above its minimum: exact in closed form, else the Newton decrement.
@@ -678,7 +685,8 @@ class Standardised(Objective):
     def newton_steps(self, w: Float) -> Iterator[NewtonStep]:
         """Those in the units of the rows: a step is the same in any coordinates."""
         for step in self.inner.newton_steps(self.coordinates.to_original(w)):
-            yield step._replace(move=self.coordinates.to_descent(step.move))
+            chord = partial(_chord_there, step.chord, self.coordinates)
+            yield step._replace(move=self.coordinates.to_descent(step.move), chord=chord)
 
     def curvatures_in(self, w: Float, several: Sequence[Coordinates]) -> list[Curvatures]:
         if w.ndim == 2:
@@ -709,6 +717,11 @@ class Standardised(Objective):
     @property
     def weight(self) -> float:  # type: ignore[override]
         return self.inner.weight
+
+
+def _chord_there(chord: Callable[[Float], Float], units: Coordinates, w: Float) -> Float:
+    """The step of a chord in these coordinates."""
+    return units.to_descent(chord(units.to_original(w)))
 
 
 def _largest_eigenvalue(m: Moments, intercept: bool) -> float:

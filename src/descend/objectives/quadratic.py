@@ -18,6 +18,7 @@ from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.curvatures import Information, Root
 from descend.objectives.least_squares import Standard, shortest
 from descend.objectives.losses import LOSSES, Loss
+from descend.objectives.newton_steps import NewtonStep
 from descend.objectives.objective import CLOSED_FORM, Objective
 from descend.objectives.penalties import L2, Penalty
 from descend.objectives.statistics import LossAndGradient, ResidualSums
@@ -190,6 +191,24 @@ class Quadratic(Objective):
             b = np.concatenate([self.factor @ v, np.zeros(v.size)])
             v = np.linalg.lstsq(A, b, rcond=None)[0]
         return np.append(v, self._mean_residual(v)) if self.intercept else v
+
+    def newton_step(self, w: Float) -> NewtonStep:
+        if CLOSED_FORM not in self.offers:
+            return super().newton_step(w)
+        move, columns = self._way_to_minimum(w), self.solution.size
+        m, steep = self._mean if self.intercept else np.zeros(columns), np.full(w.shape, 2.0)
+        steep[:columns] = 2.0 * (self._cross.diagonal() + m * m) + self.penalty_curvature(w)[:columns]
+        if self.coordinates is not None:
+            steep[:columns] *= self.coordinates.scale**2
+        return NewtonStep(move, float(self.gradient(w) @ move), True, steep, self._way_to_minimum)
+
+    def _way_to_minimum(self, w: Float) -> Float:
+        """From `w` to the nearest of the weights that fit best, in these units."""
+        move, columns = self.minimum() - w, self.solution.size
+        if self.penalty.is_zero and self.rank != columns and self.rank is not None and move.any():
+            v = shortest(self.factor, self.rank, move[:columns])
+            move = np.append(v, self._mean_residual(w[:columns] + v) - w[-1]) if self.intercept else v
+        return move
 
     def excess(self, w: Float) -> float:
         if CLOSED_FORM not in self.offers:

@@ -9,7 +9,7 @@ import numpy as np
 from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
 from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
-from descend.descent.newton import minimum
+from descend.descent.newton import KNOWN, minimum
 from descend.descent.schedules import Constant
 from descend.descent.steps import limit_at_minimum
 from descend.descent.stopping import Outcome
@@ -18,12 +18,19 @@ from descend.engines.matrix import Float
 from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import CLOSED_FORM, MOMENTS_COLUMNS, Objective
 
+CONVERGED = (Outcome.CONVERGED, Outcome.PRECISION)
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
+CLOSE = 1e-8
+"""A share of the deviance that nobody is told of."""
 NEWTON_STEPS = 3
 """From where a run has ended to the minimum, as near as is worth a pass each."""
 UNSEEN = (
     "How far the loss is above the best cannot be told: too many digits are lost along some direction, or rows far "
     "from the others hide it. Standardise the columns (`standardize=True`), look at the largest values, or give a `penalty`."
+)
+
+MANY = (
+    f"How far the loss is above the best is not looked at where there are more than {NEWTON_LIMIT} weights."
 )
 
 
@@ -60,9 +67,26 @@ def explain(
             f"The learning rate {rate:.6g} is too large near the minimum, where about {limit:.4g} is the most. "
             f"{_remedies(objective, optimizer, min(limit, safe_limit(objective, optimizer) or limit))}"
         )
-    if outcome in LIMITS or outcome is Outcome.CONVERGED:
+    doubt = None if last.walk is None else last.walk.doubt
+    if doubt is not None and outcome in CONVERGED:
+        return _digits(*doubt, names, last.weights.size // len(last.weights))
+    if outcome in LIMITS or outcome in CONVERGED:
         return _remaining(objective, optimizer, history, last, rate, in_batches)
     return ""
+
+
+def _digits(share: float, weight: int, names: Sequence[str], outputs: int) -> str:
+    """How many digits of the weight that is worst off are right, where that is less than eight."""
+    if share <= KNOWN:
+        return ""
+    if share == np.inf:
+        return "The loss is the best there is, to six digits; how many digits of the weights are right is not known."
+    digits = max(int(-np.log10(share)), 0)
+    known = f"about {digits} digit{'s' * (digits != 1)}" if digits else "no digit"
+    return (
+        f"Rounding leaves {known} of the weight of `{names[weight // outputs]}`; the loss is the best there is. "
+        "Columns that nearly follow from others do that, and weights of rows that differ by many orders."
+    )
 
 
 def _diverged(
@@ -125,17 +149,17 @@ def _remaining(
     in_batches: bool,
 ) -> str:
     """How far the loss still is above the best, and the steps that are missing."""
-    if last.loss is None or not np.isfinite(last.loss) or last.weights.size > NEWTON_LIMIT:
+    if last.loss is None or not np.isfinite(last.loss):
         return ""
+    quadratic, reached = CLOSED_FORM in objective.offers, last.outcome in CONVERGED
+    if not quadratic and in_batches:
+        return ""  # batches are for data whose passes are dear, and this would cost two
+    if last.weights.size > NEWTON_LIMIT:
+        return MANY if reached and not quadratic else ""
     if not objective.penalty.smooth:
         return _with_kinks(objective, last)
-    quadratic = CLOSED_FORM in objective.offers
-    if not quadratic and (in_batches or last.outcome is Outcome.CONVERGED):
-        return ""  # batches are for data whose passes are dear, and this would cost two
-    if quadratic and last.outcome is Outcome.CONVERGED:
-        best = objective.value(objective.minimum())
-        if last.loss - best <= NEGLIGIBLE * best:
-            return ""
+    if reached and objective.excess(last.weights) <= CLOSE * objective.deviance(last.loss):
+        return ""
     state = _state(objective, last)
     excess = (
         float(state.excess([0])[0]) if quadratic else max(last.loss - objective.best_loss - state.best, 0.0)
@@ -143,10 +167,10 @@ def _remaining(
     if not np.isfinite(excess):
         return UNSEEN
     about = "" if quadratic else "about "
-    if excess <= NEGLIGIBLE * state.best and last.outcome not in (Outcome.STALLED, Outcome.CONVERGED):
+    if excess <= NEGLIGIBLE * state.best and last.outcome not in (Outcome.STALLED, *CONVERGED):
         return "The loss is the best there is, to six digits."
     far = f"The {_measure(objective)} is {about}{above(state.best, excess)}"
-    if last.outcome is Outcome.CONVERGED:
+    if reached:
         return f"{far}: lower `tolerance` (`--tolerance`), or standardise the columns."
     if rate is None or in_batches or not isinstance(optimizer, GradientDescent):
         return f"{far}."
@@ -166,10 +190,10 @@ def _remaining(
 
 def _with_kinks(objective: Objective, last: Step) -> str:
     """How far the loss is above the best at most, where the penalty has kinks: its subgradients tell."""
-    if last.loss is None or last.outcome is Outcome.CONVERGED:
+    far, whole = objective.excess(last.weights), objective.deviance(last.loss or 0.0)
+    if last.outcome in CONVERGED and far <= CLOSE * whole:
         return ""
-    far, whole = objective.excess(last.weights), objective.deviance(last.loss)
-    if far <= NEGLIGIBLE * whole:
+    if far <= NEGLIGIBLE * whole and last.outcome not in CONVERGED:
         return "The loss is the best there is, to six digits."
     return f"The {_measure(objective)} is at most {above(whole - far, far)}." if far < whole else ""
 
@@ -185,7 +209,10 @@ def _state(objective: Objective, last: Step) -> Recurrence:
     The best loss, measured from the best that the rows allow, is minus infinity where it cannot be told.
     """
     optimum = minimum(objective, last.weights, NEWTON_STEPS)
-    best = objective.value(optimum) - objective.best_loss - objective.excess(optimum)
+    best, excess = objective.value(optimum) - objective.best_loss, objective.excess(optimum)
+    best -= (
+        excess if excess < 0.5 * abs(best) or excess == np.inf else 0.0
+    )  # a quadratic far off tells too much
     curvatures = objective.curvatures(optimum)
     distance = curvatures.directions.T @ np.ravel(last.weights - optimum)
     return Recurrence(curvatures, distance, best, GradientDescent(), 0.0)
@@ -215,6 +242,8 @@ def above(best: float, excess: float) -> str:
     >>> above(2.0, 0.062), above(0.0, 0.5), above(1.0, 250.0)
     ('3.1 % above the best', '0.5 above the best, which is 0', '251 times the best')
     """
+    if best < 0:
+        return f"{excess:.3g} above the best, which is {best:.6g}"
     if best <= 1e-12 * (best + excess):
         return f"{excess:.3g} above the best, which is 0"
     share = excess / best

@@ -73,8 +73,9 @@ def fit(
     `optimizer` is "auto", which takes what the objective allows, "exact", "newton", "lbfgs", "gradient-descent",
     "adam", "local-steps" or an object such as `GradientDescent(0.1)`. `start` holds the first weights, zeros unless
     given: one per feature, the intercept last. `steps` updates or `epochs` passes are made; without either the run
-    ends where the gradient norm is at most `tolerance` (1e-6), or after 10,000 steps, and in any case after
-    `time_limit` seconds, or when the loss of the rows held out has not fallen `patience` times in a row.
+    ends where the gradient norm is at most `tolerance`, or without one where the loss is at its minimum and eight
+    digits of the weights are right, or after 10,000 steps, and in any case after `time_limit` seconds, or when the loss
+    of the rows held out has not fallen `patience` times in a row.
     `batch_size` makes a first-order optimizer step on so many rows at a time, in an order that `seed` decides.
     `every` prints the loss every so many steps; `progress` shows a live line; `watch` is a generator that the steps
     go through.
