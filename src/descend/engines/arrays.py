@@ -17,8 +17,12 @@ from descend.errors import DataError, ShapeError
 MOST_RANGES = 4_096  # an array is sent to other processes in at most so many runs
 
 
-HUGE = 1e150
-"""Numbers beyond this have squares that are infinite."""
+HUGE, TINY = 1e150, 1e-140
+"""Numbers beyond this have squares that are infinite; the squares of those below have lost their digits."""
+FIRST_ROWS = 64
+"""A column without a larger number among so many is looked at as a whole."""
+WHOLE = 2**53
+"""From here on whole numbers are rounded as float64."""
 
 
 FILL = "Drop or fill those rows, or pass a DataFrame, where missing cells are filled and flagged."
@@ -192,7 +196,31 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
     if 0 in array.shape:
         raise ShapeError(f"`{name}` must have at least one row and one feature, got shape {array.shape}.")
     _check_values(array.data if matrix.is_sparse(array) else array, name, FILL)
+    if not matrix.is_sparse(array):
+        check_tiny(array, name)
     return array
+
+
+def check_tiny(array: Array, name: str) -> None:
+    """Raise `DataError` where all numbers of a column are so small that their squares vanish, and not all are zero."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 8:
+        return
+    columns = array.reshape(len(array), -1)
+    for j in np.flatnonzero(np.abs(columns[:FIRST_ROWS]).max(axis=0, initial=0.0) < TINY):
+        if 0.0 < (largest := float(np.abs(columns[:, j]).max())) < TINY:
+            which = f"column {j} of `{name}`" if array.ndim == 2 else f"`{name}`"
+            raise DataError(
+                f"{which} holds no number as large as {TINY:g}, {largest:.3g} at most: their squares vanish. Multiply it by 1e150."
+            )
+
+
+def rounded_numbers(array: Any) -> list[int]:
+    """The columns of whole numbers some of which float64 cannot hold; 0 stands for a single one."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+        return []
+    columns = array.reshape(len(array), -1)
+    low, high = columns.min(axis=0), columns.max(axis=0)
+    return [j for j in range(columns.shape[1]) if int(high[j]) > WHOLE or int(low[j]) < -WHOLE]
 
 
 def _check_tensor(x: Any, name: str) -> Any:

@@ -15,6 +15,8 @@ from descend.engines.arrays import (
     check_matrix,
     check_offset,
     check_sample_weight,
+    check_tiny,
+    rounded_numbers,
 )
 from descend.engines.matrix import Array
 from descend.errors import DataError, DescendError, ShapeError
@@ -36,7 +38,9 @@ def from_arrays(x: Any, y: Any, beside: Beside, options: Options) -> Prepared:
     """`x` of shape (rows, features), the others (rows,); squared error and no penalty unless asked."""
     loss, (sample_weight, offset, cluster) = options.loss or as_loss("squared-error"), beside
     x = check_matrix(x)
-    y, classes = encode_target(check_column(y, "y", x.shape[0]), loss)
+    y, classes = encode_target(given := check_column(y, "y", x.shape[0]), loss)
+    if classes is None:
+        check_tiny(y, "y")
     check_weighted(loss, sample_weight)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, x.shape[0])
@@ -68,9 +72,19 @@ def from_arrays(x: Any, y: Any, beside: Beside, options: Options) -> Prepared:
         },
         classes,
         tuple(notes),
+        tuple(_rounded(x, given if classes is None else None)),
         offset=None if offset is None else "offset",
         errors=options.errors,
     )
+
+
+def _rounded(x: Any, y: Any) -> list[str]:
+    """A sentence on each column of whole numbers that float64 cannot hold."""
+    found = [f"column {j} of `x`" for j in rounded_numbers(x)] + ["`y`" for _ in rounded_numbers(y)]
+    return [
+        f"{which} holds whole numbers beyond 2^53, which are rounded: subtract a constant to keep them"
+        for which in found
+    ]
 
 
 def _sources(

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from descend.engines.arrays import HUGE, TINY
 from descend.engines.matrix import Float
 from descend.errors import DataError, DescendError
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.runs.prepared import MAX_CLASSES, Columns, check_target
 from descend.tables.encoding import MAX_LEVELS, Target, label_text
-from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile, is_usable
+from descend.tables.profiles import NumberProfile, Profile, TextProfile, is_usable
 from descend.tables.profiling import ProfileRequest, Profiling
 from descend.tables.table import Table
 
@@ -138,6 +139,10 @@ def infer_target(name: str, profile: Profile, loss: Loss | None, notes: list[str
         raise DataError(
             f"target `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
             "leave those rows out."
+        )
+    if 0 < max(-profile.low, profile.high) < TINY:
+        raise DataError(
+            f"target `{name}` holds no number as large as {TINY:g} but zeros: their squares vanish. Multiply it by 1e150."
         )
     check_target(loss, np.array([profile.low, profile.high]), f"target `{name}`")
     return loss, Target(name)

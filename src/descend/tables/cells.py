@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
+from descend.engines.arrays import HUGE
 from descend.engines.matrix import Array, Float
 from descend.engines.splits import AnySplit, Split
 from descend.errors import DataError
@@ -86,13 +87,14 @@ def as_texts(series: pl.Series) -> pl.Series:
 
 
 def weights_of(piece: Slice, name: str) -> Float:
-    """The sample weight of each row. Raises `DataError` where one is missing, negative or infinite."""
+    """The sample weight of each row. Raises `DataError` where one is missing, negative, infinite or about to be."""
     weights = as_numbers(piece.frame[name])
-    strange = ~(np.isfinite(weights) & (weights >= 0))
+    strange = ~((weights <= HUGE) & (weights >= 0))
     if strange.any():
         row = int(strange.argmax())
+        huge = bool(np.isfinite(weights[row]) and weights[row] > 0)
         raise DataError(
-            f"the weight column `{name}` must hold finite numbers of at least 0, "
+            f"the weight column `{name}` must hold finite numbers of at least 0{f' and at most {HUGE:g}' if huge else ''}, "
             f"got {piece.frame[name][row]!r} in row {piece.start + row + 1}."
         )
     return weights

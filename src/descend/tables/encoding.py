@@ -16,10 +16,11 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import polars as pl
 
+from descend.engines.arrays import HUGE, TINY
 from descend.engines.matrix import Array, Float, Matrix, Mixed
 from descend.errors import DataError
 from descend.tables.cells import Unknowns, as_numbers, as_texts, strange
-from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile
+from descend.tables.profiles import NumberProfile, Profile, TextProfile
 from descend.tables.table import Table, open_table
 
 MAX_LEVELS = 1_000
@@ -49,6 +50,11 @@ class Number:
                 f"column `{name}` holds {profile.infinite} number(s) that are infinite, or beyond {HUGE:g}: "
                 f"replace them, or --drop {name}."
             )
+        if 0 < max(-profile.low, profile.high) < TINY:
+            raise DataError(
+                f"column `{name}` holds no number as large as {TINY:g} but zeros: their squares vanish. Multiply it by 1e150, "
+                f"or --drop {name}."
+            )
         share = profile.missing / max(profile.count + profile.missing, 1)
         centre = profile.mean if centred else 0.0
         return Number(name, profile.mean, profile.scale, centre, profile.missing > 0, share, profile.dated)
@@ -57,6 +63,11 @@ class Number:
         """Fill one column of `X`; return the mask of missing cells where there are any."""
         x = as_numbers(series, self.dated)
         absent = np.isnan(x)
+        if (
+            not np.isfinite(x @ x) and (huge := np.abs(x) > HUGE).any()
+        ):  # in rows that nothing was learned from
+            unknowns.add("number", self.name, int(huge.sum()), f"{x[huge][0]:g}")
+            absent |= huge
         if series.dtype == pl.String:
             unknowns.add("number", self.name, *strange(series, ~absent))
         np.subtract(x, self.centre, out=out)

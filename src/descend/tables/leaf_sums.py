@@ -18,11 +18,12 @@ import polars as pl
 from polars.selectors import by_name
 
 from descend.engines import matrix
+from descend.engines.arrays import HUGE
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import Moments
 from descend.tables.cells import as_numbers, complete, is_plain
 from descend.tables.encoding import MISSING_LEVEL
-from descend.tables.profiles import HUGE, NumberProfile, Profile, TextProfile, whole_numbers
+from descend.tables.profiles import NumberProfile, Profile, TextProfile, whole_numbers
 from descend.tables.raw_moments import FLAG, MOST_LABELS, MOST_LEVELS, RawMoments
 
 if TYPE_CHECKING:

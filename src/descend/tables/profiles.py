@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from descend.engines.arrays import HUGE
 from descend.engines.matrix import Float
 from descend.tables.cells import as_numbers, as_texts
 
@@ -19,8 +20,6 @@ LEVELS_KEPT = 100_000
 """Distinct texts counted per column; past that the rarest are forgotten, so memory is bounded."""
 
 DISTINCT_NUMBERS = 100
-HUGE = 1e150
-"""Numbers beyond this count as infinite: their squares are."""
 _IDENTIFIER = re.compile(
     r"^$|^(unnamed.*|row_?(names?|number|id)|id|index|key|uuid|guid)$|[ _-]id$", re.IGNORECASE
 )

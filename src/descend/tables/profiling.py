@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
+from descend.engines.arrays import HUGE
 from descend.engines.blocks import Source, leaf_rows
 from descend.engines.engine import Engine
 from descend.engines.matrix import Float
@@ -22,7 +23,7 @@ from descend.errors import DataError
 from descend.machine import memory_budget
 from descend.tables.cells import as_numbers, held_out_of, weights_of
 from descend.tables.leaf_sums import Cells
-from descend.tables.profiles import HUGE, Profile, is_text
+from descend.tables.profiles import Profile, is_text
 from descend.tables.raw_moments import RawMoments
 from descend.tables.retained import RetainedRows, SpooledRows, retain
 from descend.tables.table import RangeHandle, RowRange, Slice, Table, first_leaves, row_runs, unit_rows
