@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,3 +173,40 @@ def test_where_all_is_flat_the_condition_is_infinite_and_no_rate_too_high():
     found = Curvatures.of_root(np.zeros((1, 2)))
     assert (found.flat, found.largest, found.smallest, found.condition) == (2, 0.0, 0.0, float("inf"))
     assert GradientDescent().rate_limit(found.largest) > 1e300
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.1])
+@pytest.mark.parametrize("far", [0.0, 1e3, 1e6, 1e9])
+def test_curvatures_of_classes_far_from_zero(far, penalty):
+    """Beside the eigenvalues of the Hessian with 60 digits, in the units of the data and in standardised ones."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2)) + np.array([0.0, far])
+    y = np.argmax(np.column_stack([0 * x[:, 0], x[:, 0], far - x[:, 1]]) + rng.gumbel(size=(60, 3)), 1)
+    objective = Objective.of(x, y, loss="cross-entropy", penalty=penalty)
+    w = rng.normal(size=(3, 3))
+    w[2] -= far * w[1]
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    units = Coordinates(-mean / std, 1.0 / std, True)
+    given, standard = objective.curvatures_in(w, [Coordinates.given(2), units])
+    with mpmath.workdps(60):
+        sides = [(standard, mean.tolist(), std.tolist()), (given, [0, 0], [1, 1])]
+        for found, centre, scale in sides[
+            : 2 if far < 1e8 else 1
+        ]:  # beyond, 1e36 of condition have no digits left
+            H = mpmath.zeros(9)
+            for row in x.tolist():
+                z = [sum(mpmath.mpf(v) * w[j, k] for j, v in enumerate([*row, 1.0])) for k in range(3)]
+                top = [mpmath.exp(v - max(z)) for v in z]
+                p = [v / sum(top) for v in top]
+                u = [(mpmath.mpf(v) - c) / s for v, c, s in zip(row, centre, scale, strict=True)] + [
+                    mpmath.mpf(1)
+                ]
+                for i, j, k, m in itertools.product(range(3), repeat=4):
+                    H[3 * i + k, 3 * j + m] += u[i] * u[j] * (p[k] * (k == m) - p[k] * p[m]) / 60
+            for i, s in enumerate(scale):
+                for k in range(3):
+                    H[3 * i + k, 3 * i + k] += mpmath.mpf(penalty) / mpmath.mpf(s) ** 2
+            right = sorted(float(v) for v in mpmath.eigsy(H, eigvals_only=True))[::-1]
+            flat = 1 if penalty else 3
+            np.testing.assert_allclose(found.values[: 9 - flat], right[: 9 - flat], rtol=1e-5)
+            assert penalty or found.flat == flat

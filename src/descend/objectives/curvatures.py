@@ -144,21 +144,25 @@ class Root:
         return Curvatures.of_root(np.vstack([rows, np.diag(root)]))
 
 
-def of_classes(H: Float, shape: tuple[int, ...], to: Coordinates) -> Curvatures:
-    """From the Hessian of several outputs; the direction common to all classes is flat without a penalty."""
-    p, K = shape
-    columns = len(to.scale)
-    H = H.reshape(p, K, p, K)
-    B = np.eye(p)
-    B[:columns, :columns] = np.diag(to.scale)
+def of_outputs(
+    A: Float, mean: Float, shape: tuple[int, ...], to: Coordinates, ridge: Float | None
+) -> Curvatures:
+    """From a root `A` of the Hessian of several outputs, by the weights of `X - mean`, raveled; `ridge` as there.
+
+    Without a penalty the directions that change nothing are flat: those common to all classes, and of collinear columns.
+    """
+    (p, K), columns = shape, len(to.scale)
+    flat = A.shape[1] - Information.of_root(A, mean).rank if ridge is None else None
+    rows = A.reshape(len(A), p, K).copy()
+    rows[:, :columns] *= to.scale[:, None]
     if p > columns:
-        B[-1, :columns] = to.centre
-    H = np.einsum("ia,ikjl,jb->akbl", B, H, B, optimize=True).reshape(p * K, p * K)
-    scale = np.sqrt(np.maximum(H.diagonal(), 1e-300))
-    values, V = np.linalg.eigh(H / np.outer(scale, scale))
-    keep = values > 1e-12 * values[-1]
-    root = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T * scale
-    return Curvatures.of_root(root, int(np.count_nonzero(~keep)))
+        rows[:, :columns] += (to.centre + to.scale * mean)[:, None] * rows[:, -1:]
+    whole: Float = rows.reshape(len(A), p * K)
+    if ridge is not None:
+        root = np.sqrt(ridge).reshape(p, K).copy()
+        root[:columns] *= to.scale[:, None]
+        whole = np.vstack([whole, np.diag(root.ravel())])
+    return Curvatures.of_root(whole, flat)
 
 
 def bound_in(objective: Objective, moments: Moments, to: Coordinates) -> float:

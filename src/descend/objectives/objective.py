@@ -24,7 +24,7 @@ from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError, DescendError, ShapeError
 from descend.objectives.coordinates import ColumnSums, Coordinates, InCoordinates, Rescaled
-from descend.objectives.curvatures import CurvatureMoments, Curvatures, Information, Root, of_classes
+from descend.objectives.curvatures import CurvatureMoments, Curvatures, Information, Root, of_outputs
 from descend.objectives.least_squares import Standard, spans_constant
 from descend.objectives.losses import Loss, as_loss, check_shifted, check_weighted
 from descend.objectives.newton_steps import (
@@ -374,10 +374,11 @@ class Objective(ABC):
         They are the eigenvalues of the Hessian there, found from a root of it, which keeps the digits of small ones.
         One pass, of squared error none.
         """
+        ridge = None if self.penalty.is_zero else self.penalty_curvature(w)
         if w.ndim == 2:
-            H = self.hessian(w)
-            return [of_classes(H, self.shape, to) for to in several]
-        root, ridge = self._root(w), None if self.penalty.is_zero else self.penalty_curvature(w)
+            A, mean = root_about_means(self if self.penalty.is_zero else self.unpenalised, w)
+            return [of_outputs(A / np.sqrt(self.weight), mean, self.shape, to, ridge) for to in several]
+        root = self._root(w)
         return [root.curvatures(to, ridge) for to in several]
 
     def _root(self, w: Float) -> Root:

@@ -63,9 +63,9 @@ class Number:
         """Fill one column of `X`; return the mask of missing cells where there are any."""
         x = as_numbers(series, self.dated)
         absent = np.isnan(x)
-        if (
-            not np.isfinite(x @ x) and (huge := np.abs(x) > HUGE).any()
-        ):  # in rows that nothing was learned from
+        with np.errstate(over="ignore"):
+            squares = x @ x
+        if not np.isfinite(squares) and (huge := np.abs(x) > HUGE).any():  # where nothing was learned from
             unknowns.add("number", self.name, int(huge.sum()), f"{x[huge][0]:g}")
             absent |= huge
         if series.dtype == pl.String:
