@@ -21,7 +21,8 @@ from descend.descent.first_order import GradientDescent, Optimizer, Update, chec
 from descend.descent.history import Step
 from descend.descent.newton import KNOWN, Newton, ahead, hidden, last_digits, minimum
 from descend.descent.proximal import last_digits_on_face
-from descend.descent.stopping import Divergence, Limits, Outcome, Patience, Polish, Seen, Walk
+from descend.descent.schedules import Constant
+from descend.descent.stopping import Divergence, Limits, Outcome, Patience, Polish, Seen, Stretch, Walk
 from descend.engines.matrix import Float
 from descend.engines.splits import check_seed
 from descend.errors import DescendError, ShapeError, check_whole
@@ -32,6 +33,8 @@ from descend.objectives.objective import CLOSED_FORM, Objective
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
 """Weights that are looked back on to tell whether they swing, and how often a walk without a limit asks."""
+STRETCH, STRETCHES = 200, 5
+"""Steps that are looked at as one, and how many of these tell whether a walk comes nearer."""
 AT_LIMIT = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT)
 
 
@@ -168,7 +171,10 @@ class _Monitor:
     ) -> _Monitor:
         """The monitor of a walk that has gone on for some `seconds` already."""
         descends = isinstance(optimizer, GradientDescent) and not in_batches
-        bounded = descends and _is_bounded(objective, optimizer)
+        bounded, stable = (
+            descends and _is_bounded(objective, optimizer),
+            descends and _is_stable(objective, optimizer),
+        )
         return _Monitor(
             objective,
             validation,
@@ -177,8 +183,8 @@ class _Monitor:
             optimizer,
             limits,
             verified,
-            Divergence(lambda: objective.deviance(objective.constant_loss), bounded),
-            bounded,
+            Divergence(lambda: objective.deviance(objective.constant_loss), bounded or stable),
+            bounded and not stable,
             time.perf_counter() - seconds,
         )
 
@@ -219,9 +225,9 @@ class _Monitor:
         if self.divergence.is_certain(above, loss):
             outcome = Outcome.DIVERGED
         elif self.swings and seen.polish is None:
-            seen = seen._replace(recent=(*seen.recent[1 - SWINGS :], (w, loss)))
+            seen = self._swung(number, w, loss, seen)
             asked = self.limits.tolerance is not None and number % SWING_CHECK == 0
-            if (asked or outcome in AT_LIMIT) and self._swings(seen.recent):
+            if (asked or outcome in AT_LIMIT) and (self._swings(seen.recent) or self._cycles(seen)):
                 outcome = Outcome.OSCILLATING
         valid = None if self.validation is None else self.validation.value(finite)
         if self.patience is not None and valid is not None:
@@ -295,6 +301,28 @@ class _Monitor:
             return found._replace(outcome=Outcome.STALLED)
         outcome, seen, move, doubt = self.polished(w, found.seen, Outcome.PRECISION)
         return found._replace(outcome=outcome, seen=seen, move=move, doubt=doubt)
+
+    def _swung(self, number: int, w: Float, loss: float, seen: Seen) -> Seen:
+        """What was seen, and these weights and their loss."""
+        far, stretches = self.objective.deviance(loss), seen.stretches or (Stretch(),)
+        if stretches[-1].steps == STRETCH:
+            stretches = (*stretches[1 - STRETCHES :], Stretch())
+        stretches = (*stretches[:-1], stretches[-1].after(far))
+        return seen._replace(recent=(*seen.recent[1 - SWINGS :], (w, loss)), stretches=stretches)
+
+    def _cycles(self, seen: Seen) -> bool:
+        """Whether momentum has it go round the minimum for ever: up and down, far above it, and for long no nearer."""
+        assert isinstance(self.optimizer, GradientDescent)
+        means, recent = [stretch.mean for stretch in seen.stretches], seen.recent
+        losses = np.array([loss for _, loss in recent])
+        if not self.optimizer.momentum or len(means) < STRETCHES or np.mean(np.diff(losses) > 0) < 0.2:
+            return False
+        if np.all(np.diff(means) < 0) or recent[0][0].size > NEWTON_LIMIT:
+            return False
+        middle = np.mean([w for w, _ in recent], axis=0)
+        best = minimum(self.objective, middle, NEWTON_STEPS, precision=1e-6)
+        lowest = min(stretch.lowest for stretch in seen.stretches)
+        return lowest > 1.01 * self.objective.deviance(self.objective.value(best))
 
     def _swings(self, recent: tuple[tuple[Float, float], ...]) -> bool:
         """Whether losses rise or moves turn round, at a rate above what the curvature in their midst allows."""
@@ -382,6 +410,14 @@ def _is_bounded(objective: Objective, optimizer: Optimizer) -> bool:
         return bounded
     rate, curvature = optimizer.schedule.rate, float(objective.penalty_curvature(objective.zeros()).max())
     return isinstance(rate, str) or rate < optimizer.rate_limit(curvature)
+
+
+def _is_stable(objective: Objective, optimizer: Optimizer) -> bool:
+    """Whether the constant curvature decides that gradient descent converges, however high it climbs before."""
+    assert isinstance(optimizer, GradientDescent)
+    if not (CLOSED_FORM in objective.offers and isinstance(optimizer.schedule, Constant)):
+        return False
+    return optimizer.rate(objective) < optimizer.rate_limit(objective.curvature_bound)
 
 
 def _whole(monitor: _Monitor, optimizer: Optimizer, at: _Place) -> Iterator[Step]:

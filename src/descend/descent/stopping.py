@@ -158,6 +158,22 @@ class Polish(NamedTuple):
     """The largest change of a weight that it made, as a share of the weight."""
 
 
+class Stretch(NamedTuple):
+    """So many steps in a row: the sum of the losses, above the best that the rows allow, and the lowest of them."""
+
+    steps: int = 0
+    total: float = 0.0
+    lowest: float = math.inf
+
+    def after(self, loss: float) -> Stretch:
+        """With one step more."""
+        return Stretch(self.steps + 1, self.total + loss, min(self.lowest, loss))
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.steps
+
+
 class Seen(NamedTuple):
     """What a walk has seen on its way, as far as that may end it."""
 
@@ -170,6 +186,8 @@ class Seen(NamedTuple):
     best: Best = Best()
     recent: tuple[tuple[Float, float], ...] = ()
     """The last weights and losses of a walk that may swing."""
+    stretches: tuple[Stretch, ...] = ()
+    """The last stretches of a walk that may swing."""
     polish: Polish | None = None
     """The step that led here, where it was one for the last digits."""
 

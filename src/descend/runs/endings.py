@@ -63,6 +63,12 @@ def explain(
         return _diverged(objective, optimizer, rate, history, last, names, in_batches)
     if outcome is Outcome.OSCILLATING and rate is not None and isinstance(optimizer, GradientDescent):
         limit = limit_at_minimum(objective, optimizer, last.weights)
+        if rate <= limit:
+            lower = min(0.5 * rate, safe_limit(objective, optimizer) or rate)
+            return (
+                f"The learning rate {rate:.6g} is below {limit:.4g}, which small swings about the minimum would bear, but with "
+                f"momentum {optimizer.momentum:g} it goes round the minimum in wide ones. {_remedies(objective, optimizer, lower)}"
+            )
         return (
             f"The learning rate {rate:.6g} is too large near the minimum, where about {limit:.4g} is the most. "
             f"{_remedies(objective, optimizer, min(limit, safe_limit(objective, optimizer) or limit))}"
