@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 from own_losses import SquaredHinge
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
-from sklearn.metrics import r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -405,3 +406,20 @@ def test_a_classifier_without_probabilities():
 def test_counts_must_be_counts():
     with pytest.raises(DescendError, match="`y` must hold finite numbers of at least 0"):
         LinearRegressor(loss="poisson").fit(diabetes_X, -diabetes_y)
+
+
+@pytest.mark.parametrize("kind", [LinearRegressor, LinearClassifier])
+def test_scores_take_an_offset_and_instalments_refuse_one(kind):
+    random = np.random.default_rng(0)
+    x, offset = random.normal(size=(90, 2)), random.normal(size=90)
+    z = x @ [1.0, -1.0] + 2 * offset
+    y = z + random.normal(size=90) if kind is LinearRegressor else (z > 0).astype(int)
+    model = kind().fit(x, y, offset=offset)
+    metric = r2_score if kind is LinearRegressor else accuracy_score
+    assert model.score(x, y, offset=offset) == metric(y, model.predict(x, offset))
+    with pytest.raises(DescendError, match="`partial_fit` takes no `offset`"):
+        model.partial_fit(x, y)
+    with config_context(enable_metadata_routing=True):
+        routed = kind().set_fit_request(offset=True).set_score_request(offset=True)
+        found = cross_val_score(routed, x, y, params={"offset": offset}, error_score="raise")
+    assert np.isfinite(found).all()

@@ -95,6 +95,35 @@ def test_classes_without_probabilities():
     assert not [name for name in found.columns if name.startswith("probability")]
 
 
+@pytest.mark.parametrize("loss", ["squared-error", "poisson", "logistic", "cross-entropy"])
+def test_a_missing_cell_that_the_model_has_no_value_for_makes_a_missing_prediction(loss):
+    duckdb = pytest.importorskip("duckdb")
+    pytest.importorskip("torch")
+    random = np.random.default_rng(1)
+    x, offset = random.normal(size=(80, 2)), random.normal(size=80)
+    y = random.integers(0, 3 if loss == "cross-entropy" else 2, 80)
+    several = loss == "cross-entropy"  # whose classes an offset does not move
+    model = descend.fit(x, y, loss=loss, penalty=0.1, offset=None if several else offset).model
+    cells = [(1.0, 0.0, -3.0), (None, 0.0, 0.0), (None, 0.0, 0.0) if several else (1.0, 0.0, None)]
+    rows = [dict(zip(("x0", "x1", "offset"), row, strict=True)) for row in cells]
+    made = load(descend.export(model, "python"))
+    assert ("probabilities" in made) == (model.classes is not None)
+    there = load(descend.export(model, "torch"))["Linear"]().predict(rows)
+    connection = duckdb.connect()
+    connection.register("data", pl.DataFrame(rows).to_arrow())
+    found = connection.sql(descend.export(model, "sql")).pl().drop("x0", "x1", "offset")
+    missing = [None, None] if model.classes is not None else pytest.approx([np.nan, np.nan], nan_ok=True)
+    for predicted in ([made["predict"](row) for row in rows], there):
+        assert predicted[1:] == missing
+        assert predicted[0] == pytest.approx(
+            model.predict([[1.0, 0.0]], offset=None if several else [-3.0])[0]
+        )
+    for name in found.columns:
+        if not name.startswith("descend_z"):
+            assert found[name][0] is not None
+            assert found[name].to_list()[1:] == [None, None], name
+
+
 @pytest.mark.parametrize("z", [-1000.0, -720.0, 0.0, 2.5, 709.0])
 def test_means_by_a_log_link_far_out(z):
     duckdb = pytest.importorskip("duckdb")

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.optimize import minimize
 
 import descend
 from descend.models.summary import summarise_model
@@ -182,3 +183,24 @@ def test_columns_that_make_up_for_an_intercept_count_as_one(ones):
     assert figures["F"] == pytest.approx(oracle.fvalue, rel=1e-9)
     without = descend.fit(X, y, intercept=False).summary().figures
     assert without["R2"] == pytest.approx(sm.OLS(y, X).fit().rsquared, rel=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs", "adam"])
+def test_a_loss_that_is_not_convex_has_a_minimum_and_robust_errors(optimizer):
+    """Cauchy's loss, beside scipy's minimum and the sandwich written out."""
+    torch = pytest.importorskip("torch")
+    x = RNG.normal(size=(200, 2))
+    y = x @ [1.0, -2.0] + 0.5 * RNG.standard_t(2, 200)
+    run = descend.fit(x, y, loss=lambda z, t: torch.log1p(((z - t) / 0.3) ** 2), optimizer=optimizer)
+    ones = np.column_stack([x, np.ones(200)])
+
+    def value(w):
+        return np.log1p(((ones @ w - y) / 0.3) ** 2).mean()
+
+    found = minimize(value, [1.0, -2.0, 0.0], method="BFGS", options={"gtol": 1e-10})
+    np.testing.assert_allclose(run.weights, found.x, atol=1e-5)
+    e = (ones @ run.weights - y) / 0.3
+    g, d = 2 * e / (1 + e**2) / 0.3, 2 * (1 - e**2) / (1 + e**2) ** 2 / 0.09
+    B = np.linalg.inv((ones.T * d) @ ones)
+    right = np.sqrt(np.diag(B @ (ones.T * g**2) @ ones @ B))
+    np.testing.assert_allclose(list(run.standard_errors.values()), right, rtol=1e-5)

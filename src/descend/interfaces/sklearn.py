@@ -17,6 +17,7 @@ from descend.objectives.links import LOGIT
 
 try:
     from sklearn.base import ClassifierMixin, RegressorMixin
+    from sklearn.metrics import accuracy_score, r2_score
     from sklearn.utils.multiclass import check_classification_targets
 except ImportError as error:
     raise MissingExtraError("the estimators need scikit-learn: pip install 'descend[sklearn]'.") from error
@@ -116,6 +117,10 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         `offset` is what `fit` was given for its rows, where it was.
         """
         return self._loss().link.inverse(self._predictor(X, offset))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> float:
+        """R² of the predictions for the rows of `X`, beside `y`, (rows,); `sample_weight` and `offset` as in `fit`."""
+        return float(r2_score(y, self.predict(X, offset), sample_weight=sample_weight))
 
     def _loss(self) -> Loss:
         loss = as_loss(self.loss)
@@ -252,6 +257,10 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         z = self.decision_function(X, offset)
         codes = (z > 0).astype(int) if z.ndim == 1 else z.argmax(axis=1)
         return np.asarray(self.classes_[codes])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> float:
+        """The share of rows of `X` whose label `y`, (rows,), is predicted; `sample_weight` and `offset` as in `fit`."""
+        return float(accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight))
 
     def predict_proba(self, X: Any, offset: Any = None) -> Float:
         """One probability per class for each row of `X`, shape (rows, classes), in the order of `classes_`.

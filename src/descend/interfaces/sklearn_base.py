@@ -160,6 +160,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             )
 
     def _partial(self, X: Matrix, y: Array, s: Float | None, loss: Loss, outputs: int | None) -> Any:
+        if getattr(self, "offset_", False):
+            raise DescendError(
+                "`partial_fit` takes no `offset`, and the fit that it would go on from had one: use `fit` on all rows."
+            )
         if self.early_stopping:
             raise DescendError(
                 "`early_stopping` does not go with `partial_fit`, which makes one pass and watches no rows: "

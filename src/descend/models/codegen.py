@@ -80,10 +80,12 @@ def scores(row):
 
 
 {shares}def predict(row):
-    """A number, or the most probable class."""
+    """A number, or the most probable class; NaN, or None, where a cell is missing that the model has no value for."""
     z = scores(row)
     if CLASSES is None:
         return {mean}
+    if any(math.isnan(value) for value in z):
+        return None
     return CLASSES[int(z[0] > 0) if len(z) == 1 else z.index(max(z))]
 '''
 )
@@ -172,7 +174,8 @@ class Linear(torch.nn.Module):
         if CLASSES is None:
             return {mean}.tolist()
         codes = (z[:, 0] > 0).long() if z.shape[1] == 1 else z.argmax(1)
-        return [CLASSES[code] for code in codes.tolist()]
+        known = ~z.isnan().any(1)
+        return [CLASSES[code] if there else None for code, there in zip(codes.tolist(), known.tolist())]
 '''
 )
 
@@ -233,7 +236,7 @@ def _module(formula: Formula, template: str, z: str, link: str) -> str:
 
 def _shares(formula: Formula, mean: str) -> str:
     """The function of the probabilities in Python: none where the classes have none."""
-    if formula.classes is not None and not formula.probabilities:
+    if formula.classes is None or not formula.probabilities:
         return ""
     if formula.link in ("identity", "logit", "softmax"):
         return SOFTMAX_SHARES
@@ -264,14 +267,14 @@ def _columns_sql(formula: Formula, names: list[str]) -> list[str]:
         return [f"{mean.format(z=z)} AS prediction"]
     labels = [_literal(label) for label in formula.classes]
     if formula.outputs == 1:
-        choice = f"CASE WHEN {z} > 0 THEN {labels[1]} ELSE {labels[0]} END"
+        choice = f"CASE WHEN {z} > 0 THEN {labels[1]} WHEN {z} <= 0 THEN {labels[0]} END"
         second = mean.format(z=z)
         shares = [f"1e0 - {second}", second]
     else:
         best = f"GREATEST({', '.join(names)})"
         whens = " ".join(f"WHEN {z} = {best} THEN {label}" for z, label in zip(names, labels, strict=True))
         choice = f"CASE {whens} END"
-        odds = [f"EXP(GREATEST({z} - {best}, -700e0))" for z in names]
+        odds = [f"EXP(CASE WHEN {z} - {best} < -700e0 THEN -700e0 ELSE {z} - {best} END)" for z in names]
         shares = [f"{share} / ({' + '.join(odds)})" for share in odds]
     listed = [
         f"{share} AS {_name(f'probability:{label}')}"

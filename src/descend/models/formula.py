@@ -34,7 +34,7 @@ class Spelling:
 SPELLINGS = {
     "identity": Spelling(),
     "log": Spelling(
-        "math.exp({z}) if {z} < 709.78 else math.inf",
+        "math.inf if {z} > 709.78 else math.exp({z})",
         "{z}.exp()",
         "CASE WHEN {z} < -700e0 THEN 0e0 ELSE EXP({z}) END",
         ("Exp",),
@@ -42,8 +42,8 @@ SPELLINGS = {
     "logit": Spelling(
         "0.5 + 0.5 * math.tanh(0.5 * {z})",
         "{z}.sigmoid()",
-        "CASE WHEN {z} >= 0 THEN 1e0 ELSE EXP(-LEAST(ABS({z}), 700e0)) END"
-        " / (1e0 + EXP(-LEAST(ABS({z}), 700e0)))",
+        "CASE WHEN {z} < -700e0 THEN 0e0 WHEN {z} < 0 THEN EXP({z}) / (1e0 + EXP({z}))"
+        " WHEN {z} > 700e0 THEN 1e0 ELSE 1e0 / (1e0 + EXP(-{z})) END",
         ("Sigmoid",),
     ),
 }

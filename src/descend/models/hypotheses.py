@@ -124,6 +124,9 @@ def owners(model: Model, names: Sequence[str]) -> dict[str, list[str]]:
     return {column: several for column, several in found.items() if column not in names}
 
 
+SIDE = r"[+-]?TERM([+-]TERM)*".replace("TERM", r"(u\*?n|n(\*u)?|u)")
+EQUATION = re.compile(f"{SIDE}(={SIDE})?")
+"""Kinds of tokens by a letter: n is a name, u a number."""
 TOKEN = re.compile(r"\s*(?:`([^`]*)`|(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|([-+*=,]))")
 
 
@@ -217,4 +220,10 @@ def _equation(
                 )
             side = -1.0 if text == "=" else side
     add()
+    if not EQUATION.fullmatch(
+        "".join(text if kind == "sign" else {"name": "n", "number": "u"}[kind] for kind, text in clause)
+    ):
+        raise DescendError(
+            f"{hypothesis!r} cannot be read: a sign, a number or a name is missing. Write {EXAMPLES}."
+        )
     return row, constant

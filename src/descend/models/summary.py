@@ -173,7 +173,7 @@ def _notes(model: Model, found: _Fit, estimates: tuple[Estimate, ...]) -> tuple[
         listed = ", ".join(f"`{name}`" for name in aliased[:8]) + (" and others" if len(aliased) > 8 else "")
         notes.append(
             f"Aliased: {listed}. Columns are combinations of each other: the rows tell how these act together, not "
-            "each by itself, and of all weights that fit alike the smallest were taken. Leave one out."
+            "each by itself. Leave one out."
         )
     return tuple(notes)
 
@@ -289,7 +289,7 @@ def _why_not(model: Model, found: _Fit) -> str:
             does = "chooses among the coefficients, those that are not zero too, by the rows themselves"
         return (
             f"the {penalty.words('penalty')} {does}, so their usual errors do not hold. "
-            "Fit with `penalty=0` (`--l2 0`)."
+            f"Fit with `penalty=0` ({'without `--l1`' if penalty.kinked else '`--l2 0`'})."
         )
     if not str(facts["outcome"]).startswith("converged"):
         return 'the run ended short of the minimum. Let it converge: `optimizer="auto"` (`--optimizer auto`), no `steps`.'

@@ -81,14 +81,15 @@ class Curvatures:
 class CurvatureMoments:
     """The statistic of the moments whose weights are each row's curvature of the loss, at weights `params`.
 
-    The Hessian in any coordinates follows from them without cancellation.
+    The Hessian in any coordinates follows from them without cancellation. A curvature below zero, of a loss that is not
+    convex, counts as none.
     """
 
     loss: Loss
     intercept: bool
 
     def of(self, block: Block, params: Float) -> Moments:
-        d = self.loss.curvature(linear_predictor(block, params, self.intercept), block.y)
+        d = np.maximum(self.loss.curvature(linear_predictor(block, params, self.intercept), block.y), 0.0)
         if block.sample_weight is not None:
             d = d * block.sample_weight
         return Moments.of(Block(block.X, block.y, d))

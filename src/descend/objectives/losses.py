@@ -100,7 +100,7 @@ class Loss(ABC):
         """A `B` with `B B'` the curvature of each row times its weight `s`, shaped as `curvature`."""
         d = self.curvature(z, y)
         if d.ndim == 1:
-            return np.sqrt(s * d)
+            return np.sqrt(s * np.maximum(d, 0.0))
         values, V = np.linalg.eigh(d)
         return np.asarray(V * np.sqrt(s[:, None] * np.maximum(values, 0.0))[:, None, :])
 

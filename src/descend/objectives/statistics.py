@@ -312,7 +312,8 @@ class DevianceSum(_Additive):
     def of(self, block: Block, params: Float) -> Float:
         z = linear_predictor(block, params, self.intercept)
         mean = self.loss.link.inverse(z)
-        pearson = np.square(block.y - mean) / self.loss.variance(mean)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # where a mean is 0 or infinite
+            pearson = np.square(block.y - mean) / self.loss.variance(mean)
         s = np.ones(block.rows) if block.sample_weight is None else block.sample_weight
         likelihood = self.loss.log_base_measure(block.y) - self.loss.value(z, block.y)
         return np.array([s @ self.loss.unit_deviance(z, block.y), s @ pearson, s @ likelihood])
