@@ -46,25 +46,37 @@ def has_small_kernels() -> bool:
 
 
 class SingleThreaded:
-    """BLAS held to one thread while somebody needs it so, and given back by the last who did."""
+    """BLAS of the whole process held to one thread while somebody needs it so, and given back by the last who did.
+
+    Whichever thread asks: threadpoolctl 3.8 lets but one thread at a time set OpenBLAS, and takes no notice of others.
+    """
 
     def __init__(self) -> None:
-        self.lock, self.holders, self.limit = threading.Lock(), 0, None
+        self.lock, self.holders = threading.Lock(), 0
+        self.before: list[tuple[Any, int]] = []
 
     def hold(self) -> None:
         """Hold it, until `release` has been called as often."""
         with self.lock:
             self.holders += 1
             if self.holders == 1:
-                self.limit = _controller().limit(limits=1, user_api="blas")
+                libraries = [each for each in _controller().lib_controllers if each.user_api == "blas"]
+                self.before = [(each, each.num_threads) for each in libraries]
+                for library in libraries:
+                    _set_threads(library, 1)
 
     def release(self) -> None:
         """The counterpart of `hold`."""
         with self.lock:
             self.holders -= 1
-            if self.holders == 0 and self.limit is not None:
-                self.limit.restore_original_limits()
-                self.limit = None
+            if self.holders == 0:
+                for library, count in self.before:
+                    _set_threads(library, count)
+
+
+def _set_threads(library: Any, count: int) -> None:
+    """Set the threads of a BLAS library, past the rule of threadpoolctl 3.8 for OpenBLAS."""
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
 
 
 single_threaded = SingleThreaded()
