@@ -289,3 +289,22 @@ def test_patience_that_kept_other_weights_says_so():
     )
     with pytest.raises(DescendError, match="patience"):
         descend.fit(x, y, loss="logistic", patience=5)
+
+
+def test_weights_that_are_all_zero_have_their_digits():
+    """Balanced classes and a penalty that leaves nothing: the intercepts are zero too."""
+    x = np.random.default_rng(0).normal(size=(45, 1))
+    run = descend.fit(x, np.arange(45) % 3, loss="cross-entropy", penalty=L1(10.0))
+    assert run.outcome.converged
+    np.testing.assert_allclose(run.weights, 0.0, atol=1e-12)
+
+
+def test_steps_for_the_last_digits_are_shortened_where_the_curvature_jumps():
+    """Of Huber's loss a full step may cross many kinks, and lead up."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(40, 3)) * [1.0, 1e2, 1e-2]
+        y = x @ [1.0, 0.01, 100.0] + rng.standard_t(1, 40)
+        run = descend.fit(x, y, loss="huber", standardize=True)
+        assert run.outcome.converged
+        assert max(off_by("huber", x, y, np.ones(40), np.zeros(40), 0, run.weights)) <= ENOUGH

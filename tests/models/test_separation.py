@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
-from descend import Objective
+import descend
+from descend import DescendWarning, Objective, Outcome
 from descend.engines import blocks
 from descend.engines.blocks import Block
-from descend.models.separation import Margins, separation
+from descend.models.separation import separation
+from descend.objectives.statistics import Margins
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(400, 3))
@@ -81,7 +86,11 @@ def test_margins_are_counted_row_by_row_and_merged_in_parts(data, classes, inter
     expected = margins(x, y, w, intercept)
     statistic = Margins(intercept)
     parts = [statistic.of(Block(x[at], y[at]), w) for at in (slice(cut), slice(cut, None))]
-    counted = [expected.min(), expected.max(), np.count_nonzero(expected <= 0), 12]
+    z = (with_ones(x) if intercept else x) @ w
+    largest = expected.max()
+    if z.ndim == 2:
+        largest = max((row[k] - np.delete(row, k)).max() for row, k in zip(z, y.astype(int), strict=True))
+    counted = [expected.min(), largest, np.count_nonzero(expected <= 0), 12]
     assert statistic.merge(*parts).tolist() == statistic.merge(*parts[::-1]).tolist() == counted
 
 
@@ -162,3 +171,162 @@ def test_first_leaves_of_one_class_do_not_mislead(monkeypatch):
     x = np.random.default_rng(0).normal(size=(8_000, 1))
     assert found(x, np.arange(8_000) >= 6_000) is None
     assert found(np.sort(x, axis=0), np.arange(8_000) >= 6_000).kind == "perfect"
+
+
+def with_a_level(rows, columns, outputs, seed):
+    """Small rows of numbers, half of them with the dummies of a level that has no event, and the truth of two programs."""
+    rng = np.random.default_rng(seed)
+    x, g = rng.normal(size=(rows, columns)), rng.choice(4, rows, p=[0.4, 0.3, 0.2, 0.1])
+    g[:4] = range(4)
+    score = x @ rng.normal(size=columns) * rng.choice([0.5, 1, 3])
+    if outputs == 1:
+        y = (score + rng.logistic(size=rows) * rng.choice([0.1, 1, 1]) > 0).astype(int)
+    else:
+        y = np.argmax(np.column_stack([0 * score, score, -score]) + rng.gumbel(size=(rows, 3)), axis=1)
+    if seed % 2:
+        x = np.column_stack([x, g[:, None] == [1, 2, 3]])
+        level = g == rng.integers(0, 4)
+        y = np.where(level, 0, y) if outputs == 1 else np.where(level & (y == 1), 0, y)
+    y[-max(outputs, 2) :] = range(max(outputs, 2))
+    return x, y
+
+
+def pairs(x, y, outputs):
+    """The vectors `a` that have `a'd >= 0` for every direction `d` that separates, raveled, one a row and other class."""
+    A = with_ones(x)
+    if outputs == 1:
+        return A * np.where(y > 0.5, 1.0, -1.0)[:, None]
+    found = np.zeros((len(x), outputs, A.shape[1], outputs))
+    for i, k in np.ndindex(len(x), outputs):
+        found[i, k, :, y[i]] += A[i]
+        found[i, k, :, k] -= A[i]
+    return found.reshape(-1, A.shape[1] * outputs)[
+        np.arange(len(x) * outputs) % outputs != np.repeat(y, outputs)
+    ]
+
+
+def apart(P):
+    """What a linear program says, and the pairs that no direction tells apart."""
+    m = P.shape[1]
+    if linprog(-P.sum(axis=0), A_ub=-P, b_ub=np.zeros(len(P)), bounds=(-1, 1)).fun > -1e-7:
+        return None, np.ones(len(P), dtype=bool)
+    gap = linprog(
+        np.append(np.zeros(m), -1.0),
+        A_ub=np.column_stack([-P, np.ones(len(P))]),
+        b_ub=np.zeros(len(P)),
+        bounds=[(-1, 1)] * m + [(None, None)],
+    )
+    ahead = [linprog(-a, A_ub=-P, b_ub=np.zeros(len(P)), bounds=(-1, 1)).fun < -1e-6 for a in P]
+    return "perfect" if gap.fun < -1e-7 else "partial", ~np.array(ahead)
+
+
+def limits(x, y):
+    """Newton's weights of rows that are not told apart, and which of them these rows decide."""
+    A, w = with_ones(x), np.zeros(x.shape[1] + 1)
+    for _ in range(50):
+        p = 1.0 / (1.0 + np.exp(-(A @ w)))
+        w -= np.linalg.pinv((A.T * (p * (1.0 - p))) @ A, rcond=1e-11, hermitian=True) @ (A.T @ (p - y))
+    flat = np.linalg.svd(A)[2][np.linalg.matrix_rank(A) :]
+    return w, np.abs(flat).max(axis=0, initial=0.0) < 1e-7
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("way", ["newton", "lbfgs", "standardised", "tolerance"])
+def test_a_fit_says_what_a_linear_program_says_and_has_the_limits_of_the_others(way, outputs):
+    how = {"standardised": {"standardize": True}, "tolerance": {"tolerance": 1e-5}}.get(
+        way, {"optimizer": way}
+    )
+    kinds = []
+    for seed in range(24):
+        x, y = with_a_level(20 + 2 * seed, 2, outputs, seed)
+        kind, tied = apart(pairs(x, y, outputs))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if kind is None else "ignore", DescendWarning)
+            run = descend.fit(x, y, loss="logistic" if outputs == 1 else "cross-entropy", **how)
+        told = run.model.facts.get("separation", {"kind": None})
+        assert (told["kind"], run.outcome is Outcome.SEPARATED) == (kind, kind is not None), (
+            seed,
+            run.message,
+        )
+        kinds.append(kind)
+        if kind == "partial":
+            assert set(told["names"]) <= set(told["endless"])
+            assert "penalty=0.01" in run.details
+        if kind == "partial" and outputs == 1:
+            expected, decided = limits(x[tied], y[tied])
+            names = np.array([*(f"x{i}" for i in range(x.shape[1])), "(intercept)"])
+            assert set(told["endless"]) == set(names[~decided])
+            np.testing.assert_allclose(run.weights[decided], expected[decided], rtol=1e-7)
+    assert {None, "partial"} <= set(kinds)
+
+
+LEVELS = np.random.default_rng(3).choice(list("abcd"), 300, p=[0.4, 0.3, 0.2, 0.1])
+NUMBERS = 20.0 + 5.0 * np.random.default_rng(4).normal(size=300)
+MIXED = (0.2 * (NUMBERS - 20.0) + np.random.default_rng(5).logistic(size=300) > 0).astype(int)
+
+
+@pytest.mark.filterwarnings("ignore:the classes are separated")
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs"])
+@pytest.mark.parametrize(("level", "answer"), [("d", 0), ("d", 1), ("a", 1)])
+def test_a_level_without_events_is_named_and_the_rest_is_that_of_the_other_rows(level, answer, optimizer):
+    """Level a has no column of its own: then all the others run away, and it is named all the same."""
+    y = np.where(level == LEVELS, answer, MIXED)
+    run = descend.fit({"x": NUMBERS, "g": LEVELS, "y": y}, target="y", penalty=0, optimizer=optimizer)
+    assert run.outcome is Outcome.SEPARATED
+    assert run.model.facts["separation"]["names"] == [f"g={level}"]
+    assert f"`g={level}`" in run.message
+    assert "merge the level" in run.message
+    rest = level != LEVELS
+    others = [name for name in "abcd" if name != level]
+    dummies = [(name == LEVELS)[rest].astype(float) for name in others]
+    right = sm.Logit(y[rest], np.column_stack([NUMBERS[rest], *dummies])).fit(disp=0, tol=1e-14).params
+    told = run.coefficients | {"g=a": 0.0}
+    found = [told[f"g={name}"] + told["(intercept)"] for name in others]
+    np.testing.assert_allclose([told["x"], *found], right, rtol=1e-7)
+    assert "run to infinity" in str(run.summary())
+
+
+@pytest.mark.filterwarnings("ignore:the classes are separated")
+def test_a_class_that_a_level_never_has_separates_in_part():
+    y = np.digitize(NUMBERS + np.random.default_rng(6).logistic(size=300, scale=3), [17, 22])
+    y = np.where((LEVELS == "d") & (y == 2), 0, y)
+    run = descend.fit({"x": NUMBERS, "g": LEVELS, "y": y.astype(str)}, target="y", penalty=0)
+    assert run.outcome is Outcome.SEPARATED
+    assert run.model.facts["separation"]["names"] == ["g=d"]
+    assert run.model.facts["separation"]["endless"] == ["g=d"]
+
+
+@pytest.mark.filterwarnings("ignore:the classes are separated")
+def test_columns_that_tell_all_rows_apart_are_named_and_nothing_converges():
+    y = (NUMBERS > 20).astype(int)
+    table = {"x": NUMBERS, "g": LEVELS, "y": y}
+    for run in (
+        descend.fit(table, target="y", penalty=0),
+        descend.LinearClassifier(alpha=0).fit(np.column_stack([NUMBERS, MIXED]), y).run_,
+        descend.fit(NUMBERS[:, None], y, loss="logistic", optimizer="gradient-descent", standardize=True),
+    ):
+        assert run.outcome is Outcome.SEPARATED
+        assert not run.outcome.converged
+        assert len(run.model.facts["separation"]["names"]) == 1
+        assert "tells the classes apart without a mistake" in run.message
+    limited = descend.fit(NUMBERS[:, None], y, loss="logistic", steps=3)
+    assert limited.outcome is Outcome.STEP_LIMIT
+    assert descend.fit(table, target="y", penalty=0.01).outcome.converged
+
+
+def test_rows_of_weight_zero_separate_nothing_and_hide_no_separation():
+    y, weight = (X[:, 0] > 0).astype(float), np.ones(400)
+    y[:3], weight[:3] = 1 - y[:3], 0.0
+    assert found(X, y, sample_weight=weight).kind == "perfect"
+    assert found(X, y) is None or found(X, y).kind == "near"
+
+
+def test_rows_far_from_others_make_no_separation():
+    """Next to their margins those of all others are nothing, but they are on the wrong side."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(100, 2))
+    y = (x[:, 0] + rng.logistic(size=100) > 0).astype(float)
+    x[0], y[0] = [1e9, 0.0], 1.0
+    assert found(x, y) is None
+    run = descend.fit(x, y, loss="logistic")
+    assert run.outcome is not Outcome.SEPARATED

@@ -16,8 +16,8 @@ from descend.objectives.objective import CLOSED_FORM, GRADIENT, HESSIAN, SMOOTH_
 
 CERTAIN, KNOWN, CHANCE = 1e-10, 1e-8, 1e-6
 """Shares of a weight that need no further step and that nobody is told of, and what of its error zeros count for."""
-RISE = 1e-12
-"""Losses that differ by no more may be the same: a step for the last digits moves predictions by rounding's size."""
+RISE, ROUGH = 1e-12, 1e-6
+"""Losses that differ by no more may be the same, of steps for the last digits; and a share of a weight that none is due to."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Newton(Optimizer):
         sampled = sampled_step(objective, w) if state else None
         if sampled is not None:
             before = np.linalg.norm(objective.gradient(w))
-            update = self._search(objective, w, sampled)
+            update = self.shortened(objective, w, sampled)
             if (
                 update.learning_rate == 1.0
                 and np.linalg.norm(objective.gradient(update.weights)) <= 0.5 * before
@@ -64,7 +64,7 @@ class Newton(Optimizer):
                 return update._replace(state=True)
         update = Update(w, None, 0.0, stalled=True)
         for step in objective.newton_steps(w):
-            update = self._search(objective, w, step._replace(move=balanced(objective, step.move)))
+            update = self.shortened(objective, w, step._replace(move=balanced(objective, step.move)))
             if not update.stalled:
                 return update
         return update if objective.loss.curved else self._downhill(objective, w)
@@ -74,7 +74,7 @@ class Newton(Optimizer):
         update = LBFGS(1).step(objective, w, Pairs())
         return update._replace(state=None)
 
-    def _search(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
+    def shortened(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
         """As far along the step as lowers the loss."""
         loss, gradient = objective.value_and_gradient(w)
         t, untold = 1.0, UNTOLD * objective.magnitude(loss)
@@ -150,9 +150,15 @@ def last_digits(objective: Objective, w: Float, at: Float | None, share: float) 
             return chord, at if _leads_down(objective, w, chord.move) else None
     step = objective.newton_step(w)
     found = ahead(objective, w, step, step.move.copy())
-    if found.share <= CERTAIN or found.share > 0.5 * share or not step.seen:
+    if found.share <= CERTAIN or not step.seen:
         return found, None
-    return found, w if _leads_down(objective, w, found.move) else None
+    if found.share <= 0.5 * share and _leads_down(objective, w, found.move):
+        return found, w
+    if found.share > ROUGH:  # of a loss whose curvature jumps
+        update = Newton().shortened(objective, w, step._replace(move=found.move))
+        if not update.stalled:
+            return found._replace(move=update.weights - w, share=np.inf), w
+    return found, None
 
 
 def _leads_down(objective: Objective, w: Float, move: Float) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from descend.descent.backtracking import UNTOLD
 from descend.descent.first_order import Optimizer, Update
-from descend.descent.newton import CERTAIN, Ahead, balanced
+from descend.descent.newton import CERTAIN, CHANCE, Ahead, balanced
 from descend.descent.schedules import Rate, check_rate
 from descend.engines.matrix import Float
 from descend.objectives.coordinates import Coordinates, Rescaled
@@ -271,7 +271,9 @@ def last_digits_on_face(objective: Objective, w: Float) -> tuple[Ahead, Float | 
         return Ahead(np.zeros(w.shape), np.inf, 0, seen=False), None
     units = objective.coordinates
     a, b = (w, there) if units is None else (units.to_original(w), units.to_original(there))
-    shares = np.divide(np.abs(b - a), np.abs(a), out=np.zeros(w.shape), where=a != b).ravel()
+    far = objective.deviance(objective.value(w)) / objective.rows
+    size = np.maximum(np.abs(a), CHANCE * np.sqrt(far / objective.row_curvature))
+    shares = np.divide(np.abs(b - a), size, out=np.zeros(w.shape), where=a != b).ravel()
     worst = int(np.argmax(shares))
     found = Ahead(there - w, float(shares[worst]), worst)
     return found, w if found.share > CERTAIN and leads_closer(objective, w, there) else None

@@ -19,7 +19,7 @@ import numpy as np
 from descend.descent.choose import NEWTON_LIMIT, check, choose
 from descend.descent.first_order import GradientDescent, Optimizer, Update, check_first_order
 from descend.descent.history import Step
-from descend.descent.newton import KNOWN, Newton, ahead, hidden, last_digits, minimum
+from descend.descent.newton import KNOWN, Newton, ahead, balanced, hidden, last_digits, minimum
 from descend.descent.proximal import last_digits_on_face
 from descend.descent.schedules import Constant
 from descend.descent.stopping import Divergence, Limits, Outcome, Patience, Polish, Seen, Stretch, Walk
@@ -27,8 +27,10 @@ from descend.engines.matrix import Float
 from descend.engines.splits import check_seed
 from descend.errors import DescendError, ShapeError, check_whole
 from descend.objectives.batches import Batches, Piece
+from descend.objectives.curvatures import Receding
 from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import CLOSED_FORM, Objective
+from descend.objectives.statistics import Margins
 
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
@@ -214,6 +216,8 @@ class _Monitor:
         if not polished and tolerance is not None and norm is not None and norm <= tolerance:
             proven, seen = self.at_minimum(number, w, loss, norm, seen)
         outcome = self.limits.reached(number, norm if proven else None, self.elapsed)
+        if not proven and seen.check_at == number + 1 + number // 10 and self.runs_away(w):
+            outcome = Outcome.SEPARATED
         if polished or outcome is Outcome.CONVERGED:
             outcome, seen, move, doubt = self.polished(w, seen, Outcome.CONVERGED)
         above = 0
@@ -254,6 +258,8 @@ class _Monitor:
             if norm * norm <= 2.0 * alpha * (NEGLIGIBLE * far + rounding):
                 return True, seen
         if w.size > NEWTON_LIMIT and not objective.exact and objective.penalty.smooth:
+            if objective.penalty.is_zero and self.runs_away(w):
+                return False, seen._replace(check_at=number + 1 + number // 10)
             return raw or objective.penalty.is_zero, seen
         if number < seen.check_at:
             return False, seen
@@ -266,6 +272,20 @@ class _Monitor:
                 or ahead(objective, w, step, step.move.copy()).share <= KNOWN
             )
         return proven, seen._replace(check_at=number + 1 + number // 10)
+
+    def runs_away(self, w: Float) -> bool:
+        """Whether the weights run to infinity: themselves or their Newton step tell the classes of all rows apart."""
+        objective = self.objective
+        if not objective.may_separate:
+            return False
+        units = objective.coordinates
+        there = w if units is None else units.to_original(w)
+        if objective.session.reduce(Margins(objective.intercept), there)[0] > 0:
+            return True
+        if w.size > NEWTON_LIMIT:
+            return False
+        move = balanced(objective, objective.newton_step(w).move.copy())
+        return Receding.along(objective, move if units is None else units.to_original(move)) is not None
 
     def polished(
         self, w: Float, seen: Seen, outcome: Outcome
@@ -298,7 +318,8 @@ class _Monitor:
         at = found.seen._replace(check_at=number)
         done, _ = self.at_minimum(number, w, found.loss, found.norm or 0.0, at)
         if not done:
-            return found._replace(outcome=Outcome.STALLED)
+            away = self.verified and self.runs_away(w)
+            return found._replace(outcome=Outcome.SEPARATED if away else Outcome.STALLED)
         outcome, seen, move, doubt = self.polished(w, found.seen, Outcome.PRECISION)
         return found._replace(outcome=outcome, seen=seen, move=move, doubt=doubt)
 

@@ -396,10 +396,10 @@ def _stem(paths: Sequence[str]) -> str:
 
 
 def _exit_code(run: Run, how: DescentOptions) -> int:
-    """1 where no answer was reached: diverged, or short of a tolerance that was in force."""
+    """1 where no answer was reached: diverged, without a minimum, or short of a tolerance that was in force."""
     from descend.descent.stopping import Outcome
 
-    if run.outcome in (Outcome.DIVERGED, Outcome.OSCILLATING, Outcome.LOST):
+    if run.outcome in (Outcome.DIVERGED, Outcome.OSCILLATING, Outcome.LOST, Outcome.SEPARATED):
         return 1
     asked = how.tolerance is not None or (how.steps is None and how.epochs is None and how.batch_size is None)
     return int(run.outcome in (Outcome.STEP_LIMIT, Outcome.STALLED) and asked)

@@ -8,21 +8,31 @@ On the Existence of Maximum Likelihood Estimates in Logistic Regression Models (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from descend.descent.choose import NEWTON_LIMIT
-from descend.descent.newton import Newton
-from descend.engines.blocks import Block
+from descend.descent.newton import CERTAIN, RISE, Newton, ahead, balanced
 from descend.engines.engine import Session, SomeLeaves
 from descend.engines.matrix import Float
+from descend.objectives.curvatures import Receding
+from descend.objectives.newton_steps import SHORT
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2
-from descend.objectives.statistics import linear_predictor
+from descend.objectives.statistics import Extremes, LargestMove, Margins
 
-STEPS, SAMPLED_LEAVES = 25, 4
+if TYPE_CHECKING:
+    from descend.tables.encoding import Encoding
+
+STEPS, MORE, SAMPLED_LEAVES = 40, 20, 4
 NEAR = 0.005
+FIRST_LOOK = 12
+"""The step from which on the next one is looked at."""
+PART, FAR, MOST_CLASSES = 1e-6, 80.0, 100
+"""The least part in a direction that counts, the margin from which on a row's loss does not, and classes compared."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +46,64 @@ class Separation:
     """Rows on the wrong side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """`[least margin, largest margin, rows on the wrong side, rows]`; a margin is how far a row is on its class's side."""
+def settled(objective: Objective, way: Receding, w: Float) -> Float:
+    """The weights far along a direction in which some rows are separated, where the others have come to their limits.
 
-    intercept: bool
-    """Whether the last weight is the intercept."""
+    The rows that are separated then count for nothing: the others are fitted as if those were left out.
+    """
+    w = way.others(w) + FAR / way.least * way.direction
+    for _ in range(STEPS):
+        step = objective.newton_step(w)
+        found = ahead(objective, w, step, way.others(step.move))
+        if found.share <= CERTAIN or not objective.value(w + found.move) <= objective.value(w) * (1.0 + RISE):
+            break
+        w = w + found.move
+    return w
 
-    def of(self, block: Block, params: Float) -> Float:
-        z = linear_predictor(Block(block.X, block.y), params, self.intercept)
-        if z.ndim == 1:
-            margins = np.where(block.y > 0.5, z, -z)
-        else:
-            rows, own = np.arange(len(z)), block.y.astype(np.intp)
-            mine = z[rows, own]
-            z[rows, own] = -np.inf
-            margins = mine - z.max(axis=1)
-        return np.array([margins.min(), margins.max(), np.count_nonzero(margins <= 0), len(margins)])
 
-    def merge(self, a: Float, b: Float) -> Float:
-        return np.array([min(a[0], b[0]), max(a[1], b[1]), a[2] + b[2], a[3] + b[3]])
+def splitting(objective: Objective) -> list[int]:
+    """The dense columns that tell all classes apart by themselves: their values do not overlap."""
+    K = objective.shape[1] if len(objective.shape) == 2 else 2
+    if K > MOST_CLASSES:
+        return []
+    extremes = objective.session.reduce(Extremes(K))
+    low, high = np.sort(-extremes[:, 0], axis=0), np.sort(extremes[:, 1], axis=0)
+    return np.flatnonzero((high[:-1] < low[1:]).all(axis=0)).tolist()
+
+
+def separators(
+    part: Float, names: Sequence[str], encoding: Encoding | None, intercept: bool
+) -> tuple[str, ...]:
+    """The columns, and of a table the levels, that have a part in a direction: those with the largest first."""
+    size = np.abs(part).reshape(len(part), -1).max(axis=1)
+    least = PART * float(size.max())
+    columns = size[: len(names)]
+    if encoding is None:
+        return tuple(names[i] for i in np.argsort(-columns, kind="stable") if columns[i] > least)
+    dense = len(names) - sum(len(c.dummies) for c in encoding.categories)
+    found = [(columns[i], names[i]) for i in range(dense) if columns[i] > least]
+    effects, at, several = part.reshape(len(part), -1), dense, []
+    for category in encoding.categories:
+        own = np.zeros((len(category.levels), effects.shape[1]))
+        own[[level in category.dummies for level in category.levels]] = effects[
+            at : at + len(category.dummies)
+        ]
+        at += len(category.dummies)
+        if np.abs(own).max(initial=0.0) > least:
+            several.append((category, own))
+    for category, own in several:
+        same = np.abs(own[:, None] - own).max(axis=2) <= least
+        base = own[np.argmax(same @ np.array(category.shares))]  # that of most rows
+        if intercept and not found and len(several) == 1:
+            alone = np.abs(own + effects[-1]).max(axis=1) <= least  # rows that are not told apart
+            base = -effects[-1] if alone.any() else base
+        far = np.abs(own - base).max(axis=1)
+        found += [
+            (float(size), f"{category.name}={level}")
+            for level, size in zip(category.levels, far, strict=True)
+            if size > least
+        ]
+    return tuple(name for _, name in sorted(found, key=lambda pair: -pair[0]))
 
 
 def separation(objective: Objective) -> Separation | None:
@@ -69,12 +117,32 @@ def separation(objective: Objective) -> Separation | None:
         part, sampled = session, False  # the first leaves hold no row
     found, w = _search(objective, part)
     if sampled and found is not None:
-        whole = _certified(session, found.direction, objective.intercept)
-        found, w = (whole, w) if whole is not None else _search(objective, session)
+        whole = Receding.along(objective, found.direction)
+        found, w = _search(objective, session) if whole is None else (replace(found, kind=whole.kind), w)
     if found is not None:
         return found
     wrong, rows = session.reduce(Margins(objective.intercept), w)[2:]
     return Separation("near", w, int(wrong)) if wrong <= NEAR * rows else None
+
+
+def receding(objective: Objective, w: Float, evenly: bool) -> Receding | None:
+    """The direction in which weights `w` run to infinity, where a walk has ended; None where there is none.
+
+    A walk that goes `evenly`, as Newton's does, shows every weight that runs in its next step; of another, which may be
+    far gone in one direction, the others may not be seen, and Newton's method goes there again.
+    """
+    if objective.session.reduce(Margins(objective.intercept), w)[0] > 0:
+        return Receding.along(objective, w)
+    way = _next(objective, w) if w.size <= NEWTON_LIMIT else None
+    if way is not None and evenly:
+        return way
+    found = separation(objective)
+    return way if found is None or found.kind == "near" else Receding.along(objective, found.direction)
+
+
+def _next(objective: Objective, w: Float) -> Receding | None:
+    """The direction of the Newton step at `w`."""
+    return Receding.along(objective, balanced(objective, objective.newton_step(w).move.copy()))
 
 
 def _search(objective: Objective, session: Session) -> tuple[Separation | None, Float]:
@@ -86,24 +154,20 @@ def _search(objective: Objective, session: Session) -> tuple[Separation | None, 
     newton, w, before = Newton(), free.zeros(), np.inf
     for number in range(STEPS):
         update = newton.step(free, w, None)
-        move, gain = update.weights - w, free.value(w) - free.value(update.weights)
+        gain = free.value(w) - free.value(update.weights)
         w = update.weights
         if update.stalled or gain <= 1e-14 or (gain < 1e-3 * before and gain < 1e-8):
             break
         before = gain
-        if number >= 2:
-            found = _certified(session, w, objective.intercept)
-            if found is not None and found.kind == "perfect":
-                return found, w
-    else:
-        return _certified(session, move, objective.intercept), w
+        if number >= 2 and session.reduce(Margins(objective.intercept), w)[0] > 0:
+            return Separation("perfect", w, 0), w
+        if number >= FIRST_LOOK and (number - FIRST_LOOK) % 4 == 0 and (way := _next(free, w)) is not None:
+            return Separation(way.kind, way.direction, 0), w
+    for _ in range(MORE):  # where losses no longer tell how long a step should be
+        move = balanced(free, free.newton_step(w).move.copy())
+        if (way := Receding.along(free, move)) is not None:
+            return Separation(way.kind, way.direction, 0), w
+        if session.reduce(LargestMove(objective.intercept), move)[0] <= SHORT:
+            break
+        w = w + move
     return None, w
-
-
-def _certified(session: Session, direction: Float, intercept: bool) -> Separation | None:
-    least, most = session.reduce(Margins(intercept), direction)[:2]
-    if least > 0:
-        return Separation("perfect", direction, 0)
-    if most > 0 and least >= -1e-6 * most:
-        return Separation("partial", direction, 0)
-    return None

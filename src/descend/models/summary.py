@@ -291,6 +291,8 @@ def _why_not(model: Model, found: _Fit) -> str:
             f"the {penalty.words('penalty')} {does}, so their usual errors do not hold. "
             f"Fit with `penalty=0` ({'without `--l1`' if penalty.kinked else '`--l2 0`'})."
         )
+    if facts.get("separation"):
+        return "the classes are separated: some weights run to infinity. Fit with a penalty (`penalty=0.01`, `--l2 0.01`)."
     if not str(facts["outcome"]).startswith("converged"):
         return 'the run ended short of the minimum. Let it converge: `optimizer="auto"` (`--optimizer auto`), no `steps`.'
     if found.freedom <= 0:

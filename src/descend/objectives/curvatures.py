@@ -8,21 +8,23 @@ squared singular values of a root `A` with `A' A = H`, which keeps the digits of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from descend.engines.blocks import Block
-from descend.engines.matrix import Float
+from descend.engines.matrix import Array, Float
 from descend.engines.moments import Moments
+from descend.objectives.coordinates import Coordinates, InCoordinates
 from descend.objectives.least_squares import LeastSquares
 from descend.objectives.losses import Loss
-from descend.objectives.statistics import linear_predictor
+from descend.objectives.statistics import LeastMargin, Margins, Ties, linear_predictor
 
 if TYPE_CHECKING:
-    from descend.objectives.coordinates import Coordinates
     from descend.objectives.objective import Objective
 
+TIED, LEAST = 1e-6, 1e-3
+"""A margin, next to the step of 1 that Newton's makes for the row nearest to others, that is none; a move that is one."""
 FLAT = 1e-26
 """Below this share of the largest a curvature is rounding: the direction is flat."""
 
@@ -75,6 +77,94 @@ class Curvatures:
     def condition(self) -> float:
         """Largest over smallest: the number of steps of gradient descent is in proportion to it."""
         return self.largest / self.smallest if self.smallest > 0 else float("inf")
+
+
+@dataclass(frozen=True)
+class Receding:
+    """A direction in which the loss of classes falls for ever: no row's class falls behind another, some get ahead.
+
+    Albert and Anderson, On the Existence of Maximum Likelihood Estimates in Logistic Regression Models (1984).
+    """
+
+    kind: str
+    """ "perfect" where every row gets ahead of all other classes, "partial" where some do."""
+    direction: Float
+    """Shaped as the weights."""
+    part: Float
+    """The same in standard deviations of the columns, and of classes their differences."""
+    endless: Float
+    """A mask of the rows of the weights: those that the rest of the rows leaves without a value."""
+    least: float
+    """The smallest margin of those that get ahead."""
+    free: Float
+    """In columns the directions about which the rest of the rows says nothing, of unit length in these `units`, scaled."""
+    scale: Float
+    units: Coordinates
+
+    def others(self, move: Float) -> Float:
+        """A move of the weights less its part in the directions about which the rest of the rows says nothing."""
+        v = self.units.to_descent(move).ravel() * self.scale
+        v -= self.free @ (self.free.T @ v)
+        return self.units.to_original((v / self.scale).reshape(move.shape))
+
+    @staticmethod
+    def along(objective: Objective, move: Float) -> Receding | None:
+        """That of a Newton step, or of weights, which are known to some digits; None where there is none.
+
+        It is made exact: rows that stay behind by next to nothing are not told apart at all, so that what is left
+        of the `move` changes no prediction of theirs.
+        """
+        session, intercept = objective.session, objective.intercept
+        least, most = session.reduce(Margins(intercept), move)[:2]
+        tied = TIED * min(most, 1.0)
+        if not (most > 0 and least >= -tied):
+            return None
+        dense = session.source.as_given and not session.source.sparse
+        units = Coordinates.of(objective) if dense else Coordinates.given(len(move) - intercept, intercept)
+        kind, direction, free, scale = (
+            "perfect",
+            units.to_descent(move),
+            np.eye(move.size),
+            np.ones(move.size),
+        )
+        if least <= 0:
+            ties: Any = Ties(objective.loss, intercept, tied)
+            G = session.reduce(InCoordinates(ties, units) if dense else ties, direction)
+            free, scale = _flat(G)
+            kind, direction = "partial", (free @ (free.T @ (direction.ravel() * scale)) / scale)
+            direction = direction.reshape(move.shape)
+            move = units.to_original(direction)
+            behind, ahead = session.reduce(Margins(intercept), move)[:2]
+            if not (ahead > 0.1 * most and behind >= -1e-9 * ahead):
+                return None
+        first = float(session.reduce(LeastMargin(intercept, tied), move)[0])
+        ways = [(way / scale).reshape(move.shape) for way in free.T]
+        endless = np.any([_moved(units, way) for way in ways], axis=0)
+        return Receding(kind, move, _apart(direction), endless, first, free, scale, units)
+
+
+def _flat(G: Float) -> tuple[Float, Float]:
+    """The directions along which `G` is flat, in units of its diagonal, and those units."""
+    scale = np.sqrt(np.where(G.diagonal() > 0, G.diagonal(), 1.0))
+    values, V = np.linalg.eigh(G / np.outer(scale, scale))
+    return V[:, values <= 1e-12 * max(float(values[-1]), 1.0) * len(values)], scale
+
+
+def _apart(d: Float) -> Float:
+    """A direction less an equal change of all classes, which changes no probability."""
+    return d if d.ndim == 1 else d - d.mean(axis=1, keepdims=True)
+
+
+def _moved(units: Coordinates, way: Float) -> Array:
+    """Which weights, in original units, a direction changes."""
+    size: Float = np.abs(_apart(way)).reshape(len(way), -1).max(axis=1)
+    p = len(units.scale)
+    there: Array = size > TIED * max(float(size.max()), LEAST)
+    if units.intercept:
+        last = np.abs(_apart(units.to_original(way))[-1]).max()
+        summed = float(size[-1]) + float(np.abs(units.centre / units.scale) @ size[:p])
+        there[-1] = last > TIED * max(summed, LEAST)
+    return there
 
 
 @dataclass(frozen=True, slots=True)

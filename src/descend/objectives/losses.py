@@ -292,11 +292,14 @@ class CrossEntropy(Loss):
         xp = functions_of(z)
         rows, classes = xp.arange(len(z)), xp.asarray(y, dtype=xp.intp)
         shifted = z - xp.max(z, axis=1, keepdims=True)
-        p = xp.exp(shifted)
-        total = p.sum(axis=1)
-        value = xp.log(total) - shifted[rows, classes]
+        p, mine = xp.exp(shifted), shifted[rows, classes]
+        own = p[rows, classes]
+        p[rows, classes] = 0.0
+        others = p.sum(axis=1)
+        total = own + others
+        value = xp.where(mine == 0.0, xp.log1p(others), xp.log(total) - mine)
         p /= total[:, None]
-        p[rows, classes] -= 1.0
+        p[rows, classes] = -others / total
         return value, p
 
     def curvature(self, z: Float, y: Array) -> Float:

@@ -248,6 +248,12 @@ class Objective(ABC):
         return self.loss.curvature_bound == inf
 
     @property
+    def may_separate(self) -> bool:
+        """Whether classes that can be told apart would leave it without a minimum: a likelihood without a penalty."""
+        loss = self.loss
+        return loss.has_classes and loss.likelihood and self.penalty.is_zero and self.session.has_rows
+
+    @property
     def row_curvature(self) -> float:
         """The largest curvature of a row that a learning rate is made for.
 

@@ -169,6 +169,58 @@ class LargestMove:
 
 
 @dataclass(frozen=True, slots=True)
+class Margins:
+    """`[least margin, largest margin, rows on the wrong side, rows]`, of rows of positive weight.
+
+    A margin is how far the linear predictor of a row's class is ahead of that of another, offsets left out.
+    """
+
+    intercept: bool
+    """Whether the last weight is the intercept."""
+
+    def of(self, block: Block, params: Float) -> Float:
+        ahead = margins(block, params, self.intercept)
+        least, most = ahead.min(axis=1, initial=np.inf), ahead.max(initial=-np.inf)
+        return np.array([least.min(initial=np.inf), most, np.count_nonzero(least <= 0), len(ahead)])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.array([min(a[0], b[0]), max(a[1], b[1]), a[2] + b[2], a[3] + b[3]])
+
+
+@dataclass(frozen=True, slots=True)
+class LeastMargin:
+    """The smallest margin above `beyond`; infinity where there is none."""
+
+    intercept: bool
+    beyond: float
+
+    def of(self, block: Block, params: Float) -> Float:
+        ahead = margins(block, params, self.intercept)
+        return np.array([ahead[ahead > self.beyond].min(initial=np.inf)])
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return np.minimum(a, b)
+
+
+def alike(block: Block) -> Block:
+    """The rows of positive weight, all alike, without offset."""
+    s, rows = block.sample_weight, Block(block.X, block.y)
+    return rows if s is None or bool((s > 0).all()) else rows.take(s > 0)
+
+
+def margins(block: Block, w: Float, intercept: bool) -> Float:
+    """How far the class of each row is ahead of each of the others, shape (rows, classes - 1)."""
+    block = alike(block)
+    z = linear_predictor(block, w, intercept)
+    if z.ndim == 1:
+        return np.where(block.y > 0.5, z, -z)[:, None]
+    rows, own = np.arange(len(z)), block.y.astype(np.intp)
+    others = np.ones(z.shape, dtype=bool)
+    others[rows, own] = False
+    return (z[rows, own][:, None] - z)[others].reshape(len(z), -1)
+
+
+@dataclass(frozen=True, slots=True)
 class LargestCurvature:
     """The largest curvature of a row of positive weight, at weights `params` that end in an intercept."""
 
@@ -278,8 +330,7 @@ class HessianSum(_Additive):
     intercept: bool
 
     def of(self, block: Block, params: Float) -> Float:
-        z = linear_predictor(block, params, self.intercept)
-        d = self.loss.curvature(z, block.y)
+        d = self.between(linear_predictor(block, params, self.intercept), block.y)
         if block.sample_weight is not None:
             d = d * block.sample_weight.reshape(-1, *[1] * (d.ndim - 1))
         if d.ndim == 1:
@@ -291,11 +342,40 @@ class HessianSum(_Additive):
                 out[:, a, :, b] = out[:, b, :, a] = self._bordered_gram(block, d[:, a, b])
         return out.reshape(p * K, p * K)
 
+    def between(self, z: Float, y: Array) -> Float:
+        """What stands between `X'` and `X` for each row."""
+        return self.loss.curvature(z, y)
+
     def _bordered_gram(self, block: Block, d: Float) -> Float:
         G, border = matrix.gram_and_sums(block.X, d)
         if not self.intercept:
             return G
         return np.block([[G, border[:, None]], [border[None, :], np.array([[d.sum()]])]])
+
+
+@dataclass(frozen=True, slots=True)
+class Ties(HessianSum):
+    """The sum of `x x'` over rows, and pairs of classes, that a direction `params` does not tell apart.
+
+    Their margins are up to `within`.
+    """
+
+    within: float = 0.0
+
+    def of(self, block: Block, params: Float) -> Float:
+        return HessianSum.of(self, alike(block), params)
+
+    def between(self, z: Float, y: Array) -> Float:
+        if z.ndim == 1:
+            return (np.abs(z) <= self.within).astype(np.float64)
+        rows, own = np.arange(len(z)), y.astype(np.intp)
+        tied = (np.abs(z[rows, own][:, None] - z) <= self.within).astype(np.float64)
+        tied[rows, own] = 0.0
+        out = tied[:, :, None] * np.eye(z.shape[1])
+        out[rows, own] -= tied
+        out[rows, :, own] -= tied
+        out[rows, own, own] = tied.sum(axis=1)
+        return out
 
 
 @dataclass(frozen=True, slots=True)

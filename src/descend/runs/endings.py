@@ -17,9 +17,15 @@ from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Float
 from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import CLOSED_FORM, MOMENTS_COLUMNS, Objective
+from descend.objectives.statistics import LargestMove
 
 CONVERGED = (Outcome.CONVERGED, Outcome.PRECISION)
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
+SEPARATED = (
+    "the classes are separated: without a penalty no weights are the best, larger ones are always better."
+)
+UNSETTLED, LARGE, LISTED = 1e-4, 8.0, 5
+"""Of weights on their way to infinity: what a step changes them by at least, predictions, and names that are told."""
 CLOSE = 1e-8
 """A share of the deviance that nobody is told of."""
 NEWTON_STEPS = 3
@@ -92,6 +98,49 @@ def _digits(share: float, weight: int, names: Sequence[str], outputs: int) -> st
     return (
         f"Rounding leaves {known} of the weight of `{names[weight // outputs]}`; the loss is the best there is. "
         "Columns that nearly follow from others do that, and weights of rows that differ by many orders."
+    )
+
+
+def may_be_separated(objective: Objective, last: Step, in_batches: bool) -> bool:
+    """Whether an ending looks like that of weights on their way to infinity; an ordinary one tells at no cost.
+
+    Of one at its limit the predictions are looked at, of one with a tolerance of its own what a step would gain.
+    """
+    w, outcome, walk = last.weights, last.outcome, last.walk
+    if not objective.may_separate or last.loss is None or not np.isfinite(last.loss) or in_batches:
+        return False
+    if outcome in CONVERGED and walk is not None and walk.doubt is not None:
+        return walk.doubt[0] > UNSETTLED
+    if outcome in (Outcome.SEPARATED, Outcome.STALLED):
+        return True
+    if w.size > NEWTON_LIMIT:
+        return False
+    if outcome in CONVERGED:
+        return not objective.excess(w) <= CLOSE * objective.deviance(last.loss)
+    units = objective.coordinates
+    z = LargestMove(objective.intercept), w if units is None else units.to_original(w)
+    at_limit = outcome in (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT)
+    return at_limit and float(objective.session.reduce(*z)[0]) > LARGE
+
+
+def separated(kind: str, names: Sequence[str]) -> str:
+    """What tells the classes apart, and what to do."""
+    listed = ", ".join(f"`{name}`" for name in names[:LISTED])
+    listed = f"{listed} and {len(names) - LISTED} more" if len(names) > LISTED else listed
+    several = len(names) > 1
+    if not names:
+        told = "All rows are of one class"
+    elif kind == "perfect":
+        told = f"{listed} {'tell' if several else 'tells'} the classes apart without a mistake"
+    else:
+        told = (
+            f"{listed} {'tell' if several else 'tells'} of some rows for certain what class they are of, or are not, and "
+            f"{'are' if several else 'is'} wrong in none; the other weights are at their limits"
+        )
+    levels = any("=" in name for name in names)
+    return (
+        f"{told}. Give a `penalty`, 0.01 for example (`penalty=0.01`, `--l2 0.01`), or leave "
+        f"{'these columns' if several else 'the column'} out{', or merge the level with another' * levels}."
     )
 
 

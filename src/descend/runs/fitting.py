@@ -7,7 +7,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -24,10 +24,11 @@ from descend.machine import processor
 from descend.models.covariance import Uncertainty, counted, standard_errors, uncertainty
 from descend.models.metrics import Metrics, goodness
 from descend.models.model import Model
+from descend.models.separation import receding, separators, settled, splitting
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import Objective
 from descend.objectives.sampled import sample_of
-from descend.runs.endings import announce, explain
+from descend.runs.endings import SEPARATED, announce, explain, may_be_separated, separated
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.progress import watched
 from descend.runs.run import Kept, Origin, Run
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
 
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
-
-SEPARATED = (
-    "the classes are separated: without a penalty no weights are the best, larger ones are always better. "
-    "Give a `penalty`, 0.01 for example (--l2 0.01)"
-)
 
 
 def fit(
@@ -126,7 +122,8 @@ def fit(
         walk = walk if watch is None else watch(walk)
         walk = watched(walk, steps, time_limit) if progress else walk
         history, last, lost = recorded(walk, made.weight_names, every)
-        ended = Ended(history, last, chosen, (*said, *lost), standardises=units is not None)
+        limited = steps is not None or epochs is not None
+        ended = Ended(history, last, chosen, (*said, *lost), "", units is not None, limited)
         return _explained(made, ended, objective, units, in_batches, Origin(data, y, problem))
     finally:
         made.close()
@@ -187,6 +184,10 @@ class Ended:
     """What the ending means."""
     standardises: bool = False
     """Whether arrays were standardised for the descent."""
+    limited: bool = False
+    """Whether the number of steps was given."""
+    separation: dict[str, Any] = field(default_factory=dict)
+    """Of weights that run to infinity: the kind, the direction, the names that lead there, the weights without a limit."""
 
     @property
     def outcome(self) -> Outcome:
@@ -207,11 +208,45 @@ def _explained(
     last = ended.last
     there = last if units is None else last._replace(weights=units.to_descent(last.weights))
     try:
-        details = explain(objective, ended.optimizer, ended.history, there, made.weight_names, in_batches)
-        return finished(made, replace(ended, details=details), origin)
+        if not ended.limited and may_be_separated(objective, there, in_batches):
+            ended = separated_end(made, ended)
+        if not ended.separation:
+            details = explain(objective, ended.optimizer, ended.history, there, made.weight_names, in_batches)
+            ended = replace(ended, details=details)
+        return finished(made, ended, origin)
     except EngineLostError as error:  # the walk is over: what needs no rows is still there
         lost = last._replace(outcome=Outcome.LOST)
         return finished(made, replace(ended, last=lost, warnings=(*ended.warnings, str(error))), origin)
+
+
+def separated_end(problem: Problem, ended: Ended) -> Ended:
+    """How a walk has ended whose weights run to infinity, if they do: which columns lead there, the others at their limits."""
+    objective, last = problem.objective, ended.last
+    way = receding(objective, last.weights, ended.optimizer.name == "newton")
+    if way is None:
+        outcome = Outcome.STALLED if ended.outcome is Outcome.SEPARATED else ended.outcome
+        return replace(ended, last=last._replace(outcome=outcome))
+    names = separators(way.part, problem.feature_names, problem.encoding, objective.intercept)
+    if way.kind == "perfect" and (alone := splitting(objective)):
+        names = tuple(problem.feature_names[i] for i in alone)
+    told = separated(way.kind, names)
+    facts = {
+        "kind": way.kind,
+        "direction": way.direction.tolist(),
+        "names": list(names),
+        "endless": [name for name, free in zip(problem.weight_names, way.endless, strict=True) if free],
+    }
+    if ended.outcome is Outcome.TIME_LIMIT:
+        return replace(ended, details=f"{SEPARATED[0].upper()}{SEPARATED[1:]} {told}", separation=facts)
+    last = last._replace(outcome=Outcome.SEPARATED)
+    if way.kind == "partial":
+        w = settled(objective, way, last.weights)
+        loss, gradient = objective.value_and_gradient(w)
+        norm = float(np.linalg.norm(gradient))
+        number = last.number + 1
+        last = last._replace(number=number, epoch=number, loss=loss, gradient_norm=norm, weights=w)
+        ended.history.add(last)
+    return replace(ended, last=last, details=told, separation=facts)
 
 
 def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Run:
@@ -228,9 +263,14 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
         facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
         rows = rows | {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
         kept = _kept(problem, encoding, metrics, rows["training"])
-    if _separated(problem, last, None if kept is None else kept.metrics):
-        said.append(SEPARATED)
-        warnings.warn(SEPARATED, DescendWarning, stacklevel=4)
+    if ended.separation:
+        facts["separation"] = ended.separation
+        separated = [f"{SEPARATED} {ended.details.removeprefix(SEPARATED.capitalize()).strip()}"]
+    else:
+        separated = [SEPARATED] * _separated(problem, last, None if kept is None else kept.metrics)
+    for sentence in separated:
+        said.append(sentence)
+        warnings.warn(sentence, DescendWarning, stacklevel=4)
     return Run(
         model_of(problem, ended, rows, said, facts, found),
         ended.history,
