@@ -56,7 +56,7 @@ class Newton(Optimizer):
         sampled = sampled_step(objective, w) if state else None
         if sampled is not None:
             before = np.linalg.norm(objective.gradient(w))
-            update = self.shortened(objective, w, sampled)
+            update = self._shortened(objective, w, sampled)
             if (
                 update.learning_rate == 1.0
                 and np.linalg.norm(objective.gradient(update.weights)) <= 0.5 * before
@@ -64,7 +64,7 @@ class Newton(Optimizer):
                 return update._replace(state=True)
         update = Update(w, None, 0.0, stalled=True)
         for step in objective.newton_steps(w):
-            update = self.shortened(objective, w, step._replace(move=balanced(objective, step.move)))
+            update = self._shortened(objective, w, step._replace(move=balanced(objective, step.move)))
             if not update.stalled:
                 return update
         return update if objective.loss.curved else self._downhill(objective, w)
@@ -74,7 +74,7 @@ class Newton(Optimizer):
         update = LBFGS(1).step(objective, w, Pairs())
         return update._replace(state=None)
 
-    def shortened(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
+    def _shortened(self, objective: Objective, w: Float, step: NewtonStep) -> Update:
         """As far along the step as lowers the loss."""
         loss, gradient = objective.value_and_gradient(w)
         t, untold = 1.0, UNTOLD * objective.magnitude(loss)
@@ -155,7 +155,7 @@ def last_digits(objective: Objective, w: Float, at: Float | None, share: float) 
     if found.share <= 0.5 * share and _leads_down(objective, w, found.move):
         return found, w
     if found.share > ROUGH:  # of a loss whose curvature jumps
-        update = Newton().shortened(objective, w, step._replace(move=found.move))
+        update = Newton()._shortened(objective, w, step._replace(move=found.move))
         if not update.stalled:
             return found._replace(move=update.weights - w, share=np.inf), w
     return found, None
