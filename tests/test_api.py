@@ -90,7 +90,7 @@ COMMANDS = {
         *("--batch-size", "--steps", "--epochs", "--tolerance", "--time-limit", "--patience", "--valid"),
         *("--group", "--weight", "--seed", "--memory", "--features", "--drop", "--categorical"),
         *("--numeric", "--reference", "--missing", "--encoding", "--no-report", "--cluster"),
-        *("--engine", "--offset", "--errors", "--weight-kind"),
+        *("--engine", "--offset", "--errors", "--weight-kind", "--penalise"),
         "--diagnose",
     },
     "diagnose": {
@@ -100,6 +100,7 @@ COMMANDS = {
             "--l2",
             "--l1",
             "--l1-ratio",
+            "--penalise",
             "--class-weight",
             "--steps",
             "--memory",

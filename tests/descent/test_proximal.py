@@ -154,10 +154,10 @@ def test_sparse_rows_with_more_columns_than_the_moments_are_for(loss):
     assert 0 < np.count_nonzero(run.weights) < 150
 
 
-def test_a_table_is_penalised_in_its_own_coordinates(tmp_path):
+def test_a_table_is_penalised_in_standardised_coordinates(tmp_path):
     frame = pl.DataFrame({"a": X[:, 0], "b": X[:, 9], "c": X[:, 5], "y": NUMBER})
     frame.write_csv(tmp_path / "rows.csv")
-    run = descend.fit(tmp_path / "rows.csv", target="y", penalty=L1(0.4), **TIGHT)
+    run = descend.fit(tmp_path / "rows.csv", target="y", penalty=L1(0.4), penalise="standardised", **TIGHT)
     x = frame.select("a", "b", "c").to_numpy()
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     oracle = linear_model.Lasso(0.2, tol=1e-14, max_iter=10**6).fit(x, NUMBER)

@@ -271,12 +271,12 @@ def test_a_table_steps_as_the_array_of_its_encoded_columns(case):
     target, how = case
     frame = table(target)
     how = {"penalty": 0.001, **how}
-    problem = Problem.of(frame, target="y", penalty=how["penalty"])
+    problem = Problem.of(frame, target="y", penalty=how["penalty"], penalise="standardised")
     X, _ = problem.encoding.transform(pl.from_pandas(frame))
     problem.close()
     dense = np.hstack([X.dense, X.sparse.toarray()])
     as_array = descend.fit(dense, CODES[target], loss=LOSSES[target], **how)
-    as_table = descend.fit(frame, target="y", **how)
+    as_table = descend.fit(frame, target="y", penalise="standardised", **how)
     for name in ("loss", "batch_loss", "weights"):
         one, other = getattr(as_array.history, name), getattr(as_table.history, name)
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)

@@ -345,7 +345,9 @@ def test_a_smooth_penalty_that_is_no_sum_of_squares_goes_to_newton(loss):
     e = RNG.normal(size=w.shape) * 1e-5
     slope = (objective.value(w + e) - objective.value(w - e)) / 2
     assert np.vdot(objective.gradient(w), e) == pytest.approx(slope, rel=1e-5)
-    assert run.summary().why_not.startswith("the pseudo huber penalty 0.4 chooses")
+    assert run.summary().why_not.startswith(
+        "the pseudo huber penalty 0.4 on coefficients in the units of the data chooses"
+    )
     if loss == "squared-error":
         with pytest.raises(
             DescendError, match=r"exact needs .* but `penalty` pseudo-huber is no sum of squares"

@@ -127,7 +127,7 @@ def test_predictions_are_those_of_a_scikit_learn_pipeline(target, penalty):
     held_out = Split(0.25, seed=3).held_out(0, 0, ROWS)
     data = table(target)
     training, validation = data[~held_out], data[held_out]
-    run = fit(data, target, penalty=penalty, valid=0.25, seed=3)
+    run = fit(data, target, penalty=penalty, penalise="standardised", valid=0.25, seed=3)
     free = penalty == 0 or (target == "price" and penalty is None)
     features = encoder("first" if free else None)
     X, Z = features.fit_transform(training), features.transform(validation)
@@ -510,7 +510,9 @@ def test_the_loss_follows_from_the_target(y, loss, classes, note):
         assert not said
     else:
         assert run.model.facts["penalty"]["alpha"] == 1 / known
-        assert said == [f"L2 penalty alpha = 1/{known} (one over the training rows; --l2 0 turns it off)"]
+        assert said == [
+            f"L2 penalty alpha = 1/{known} (one over the training rows; --l2 0 turns it off), acts on standardised coefficients"
+        ]
 
 
 OVERRIDDEN = {

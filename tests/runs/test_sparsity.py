@@ -45,7 +45,9 @@ def test_zeros_are_counted_without_the_intercept(mass, species):
 def test_a_summary_says_why_there_are_no_standard_errors(mass, species):
     for run, words in ((mass, "L1 penalty 50"), (species, "elastic net penalty 0.05, l1 ratio 0.7")):
         summary = run.summary()
-        assert summary.why_not.startswith(f"the {words} chooses among the coefficients")
+        assert summary.why_not.startswith(
+            f"the {words} on coefficients in the units of the data chooses among the coefficients"
+        )
         assert f"{run.model.sparsity}." in str(summary).splitlines()
         assert summary.to_dict()["sparsity"] == run.model.sparsity
         assert summary.estimates == ()
@@ -83,7 +85,7 @@ def test_a_diagnosis_plans_no_steps_of_gradient_descent(mass):
 @pytest.mark.parametrize("kind", ["array", "table"])
 def test_a_penalty_of_ones_own_is_told_and_kept(kind, tmp_path):
     data = (X, Y) if kind == "array" else ({**{f"x{i}": X[:, i] for i in range(8)}, "y": Y},)
-    how = {} if kind == "array" else {"target": "y"}
+    how = {} if kind == "array" else {"target": "y", "penalise": "standardised"}
     for penalty in (Lasso(0.5), GroupLasso(0.8, ((0, 1, 2, 3), (4, 5, 6, 7)))):
         run = descend.fit(*data, penalty=penalty, **how)
         assert run.outcome.converged

@@ -210,7 +210,7 @@ def _nearly_collinear(s: ColumnStatistics, dependent: set[str]) -> list[Finding]
 def _apart(s: ColumnStatistics, name: str) -> str:
     """What to do about a column that others nearly determine."""
     way = s.left_out([name])
-    give = "`--l2 0.01`" if s.table else "`penalty=0.01`"
+    give = "`--l2 0.01 --penalise standardised`" if s.table else "`penalty=0.01`"
     first = f"leave it out first, {way}" if way else f"give a penalty, {give}, which shares the weight out"
     return f"To predict there is nothing to do. To read weights one by one, {first}; predictions get a little worse."
 
@@ -333,7 +333,7 @@ def too_few_rows(s: ColumnStatistics) -> list[Finding]:
             "too few rows",
             (),
             f"{s.moments.rows:,} rows cannot determine {weights:,} weights: a perfect fit would mean nothing",
-            f"Find more rows, use fewer columns, or give a penalty, {'`--l2 0.1`' if s.table else '`penalty=0.1`'}, "
+            f"Find more rows, use fewer columns, or give a penalty, {'`--l2 0.1 --penalise standardised`' if s.table else '`penalty=0.1`'}, "
             "and judge by rows held out.",
         )
     ]
@@ -364,7 +364,7 @@ def separated_classes(
     }[apart.kind]
     then = "weights grow very large" if near else "without a penalty the weights run to infinity"
     ask = "And ask whether these columns are known before the answer is."
-    do = f"Give a penalty, {'`--l2 0.01`' if s.table else '`penalty=0.01`'}, so that the weights have a place to stop."
+    do = f"Give a penalty, {'`--l2 0.01 --penalise standardised`' if s.table else '`penalty=0.01`'}, so that the weights have a place to stop."
     if penalised:
         do = "Keep the penalty: it gives the weights a place to stop."
     return [

@@ -23,6 +23,7 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.files import replacing
 from descend.models.metrics import FIGURES, Metrics
+from descend.models.summary import UNITS
 from descend.objectives.losses import Loss
 from descend.objectives.penalties import described
 from descend.pictures import page
@@ -219,7 +220,12 @@ def _asked(run: Run, label: str) -> list[tuple[str, str]]:
     asked = [
         ("data", label or "arrays"),
         ("loss", _words(run.model.loss)),
-        ("penalty", penalty.words("with alpha", figure) if penalty else "none"),
+        (
+            "penalty",
+            penalty.words("with alpha", figure) + UNITS.get(facts.get("penalise", ""), "")
+            if penalty
+            else "none",
+        ),
         ("optimizer", ", ".join([optimizer.name.replace("-", " "), *settings])),
         ("intercept", "fitted" if run.model.intercept else "none"),
     ]

@@ -105,7 +105,7 @@ def _what_to_do(d: Diagnosis) -> Section:
 def _first(d: Diagnosis) -> str:
     gap, way = d.gap, _option("optimizer", d.gap.way, d.table)
     if d.unbounded:
-        give = "`--l2 0.01`" if d.table else "`penalty=0.01`"
+        give = "`--l2 0.01 --penalise standardised`" if d.table else "`penalty=0.01`"
         return f"Give a penalty, {give}: the classes can be told apart, and without one the weights grow for ever."
     if d.ran and _arrived(gap):
         return "Nothing: your run is at the best loss that these columns reach."
@@ -114,7 +114,9 @@ def _first(d: Diagnosis) -> str:
         return words if way in words or not gap.reached else f"{words} {way} is there at once."
     if not gap.reached:
         other = (
-            "give a penalty, `--l2 0.01`" if d.table else "`standardize=True`, or a penalty, `penalty=0.01`"
+            "give a penalty, `--l2 0.01 --penalise standardised`"
+            if d.table
+            else "`standardize=True`, or a penalty, `penalty=0.01`"
         )
         return f"Not even {way} arrived at the best loss: {other}, makes the way there shorter."
     tuned = "has no learning rate to tune" if d.descends else "finds its learning rate by itself"
@@ -351,7 +353,7 @@ def _in_python(parts: Sequence[Section]) -> Section:
     known = {
         "--optimizer": '`--optimizer NAME` is `optimizer="NAME"`',
         "--momentum": "`--momentum 0.9 --nesterov` is `optimizer=descend.GradientDescent(momentum=0.9, nesterov=True)`",
-        "--l2": "`--l2 0.01` is `penalty=0.01`",
+        "--l2": '`--l2 0.01 --penalise standardised` is `penalty=0.01, penalise="standardised"`',
         "--drop": '`--drop A B` is `columns=descend.Columns(drop=["A", "B"])`',
         "--features": '`--features A B` is `columns=descend.Columns(features=["A", "B"])`',
         "--class-weight": '`--class-weight balanced` is `class_weight="balanced"`',

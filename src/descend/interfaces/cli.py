@@ -364,6 +364,7 @@ def _fit(
             columns=columns_of(which, how),
             errors=errors_of(how.errors)[0],
             weight_kind=how.weight_kind,
+            penalise=how.penalise,
             optimizer=optimizer_of(how),
             steps=how.steps,
             epochs=how.epochs,
@@ -422,6 +423,7 @@ def diagnose(
     l2: float | None = None,
     l1: float | None = None,
     l1_ratio: float | None = None,
+    penalise: str | None = None,
     class_weight: str | None = None,
     valid: str = "0",
     seed: int = 0,
@@ -452,6 +454,8 @@ def diagnose(
         Strength of the L1 penalty, as for `descend fit`.
     l1_ratio
         Share of --l1 that is L1, as for `descend fit`.
+    penalise
+        What a penalty acts on, original or standardised coefficients, as for `descend fit`.
     class_weight
         balanced: classes count alike, however many rows they have.
     valid
@@ -476,6 +480,7 @@ def diagnose(
         target=target,
         loss=loss,
         penalty=penalty_of(l2, l1, l1_ratio),
+        penalise=penalise,
         class_weight=class_weight,
         valid=validation_of(valid),
         seed=seed,

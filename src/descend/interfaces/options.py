@@ -81,6 +81,8 @@ class DescentOptions:
     "Strength of the L1 penalty alpha |w|, which makes weights zero; with --l2 both are added."
     l1_ratio: float | None = None
     "Share of --l1 that is L1, the rest being L2: the elastic net of glmnet and scikit-learn."
+    penalise: str | None = None
+    "What a penalty acts on: original coefficients, in the units of the data, or standardised ones, as glmnet's does."
     valid: str = "0.2"
     "Share of rows to hold out, last:0.2 for the last fifth in order, or a file to validate on; 0 for none."
     seed: int = 0

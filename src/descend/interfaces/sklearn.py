@@ -34,7 +34,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     for counts, an object such as `HuberLoss(0.3)` or a function of torch tensors. `predict` gives the mean, of counts
     `exp(X @ w + b)`; `score` is R², as of scikit-learn's regressors, whatever the loss. `penalty` is "l2", "l1",
     which makes coefficients zero, "elastic-net", both as `l1_ratio` says, None or an object such as `L1(0.1)`; `alpha`
-    is its strength ("auto" is 0 here, and must be a number where coefficients are to be zero). `optimizer` is "auto"
+    is its strength ("auto" is 0 here, and must be a number where coefficients are to be zero). `penalise` says what it acts
+    on: "original" coefficients, in the units of the data as scikit-learn's, or "standardised" ones, as glmnet's. `optimizer` is "auto"
     (exact, or proximal-gradient), exact, newton, lbfgs, gradient-descent, adam, proximal-gradient or one of the
     package's objects; `learning_rate` is that of gradient descent and Adam, a number, a schedule or "auto".
     `fit_intercept` adds an intercept; with `warm_start` a fit begins at the weights of the one before;
@@ -66,6 +67,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         penalty: Any = "l2",
         alpha: Any = "auto",
         l1_ratio: float = 0.5,
+        penalise: str = "original",
         optimizer: Any = "auto",
         learning_rate: Any = "auto",
         steps: int | None = None,
@@ -81,6 +83,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         verbose: int = 0,
     ) -> None:
         self.loss, self.penalty, self.alpha, self.l1_ratio = loss, penalty, alpha, l1_ratio
+        self.penalise = penalise
         self.optimizer, self.learning_rate = optimizer, learning_rate
         self.steps, self.epochs, self.batch_size, self.tol = steps, epochs, batch_size, tol
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
@@ -173,6 +176,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         penalty: Any = "l2",
         alpha: Any = "auto",
         l1_ratio: float = 0.5,
+        penalise: str = "original",
         optimizer: Any = "auto",
         learning_rate: Any = "auto",
         steps: int | None = None,
@@ -189,6 +193,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         verbose: int = 0,
     ) -> None:
         self.loss, self.penalty, self.alpha, self.l1_ratio = loss, penalty, alpha, l1_ratio
+        self.penalise = penalise
         self.optimizer, self.learning_rate = optimizer, learning_rate
         self.steps, self.epochs, self.batch_size, self.tol = steps, epochs, batch_size, tol
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction

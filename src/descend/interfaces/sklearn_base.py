@@ -118,6 +118,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             sample_weight=s,
             offset=offset,
             errors=self._errors,
+            penalise=self.penalise,
             valid=valid,
             seed=seed,
             optimizer=optimizer_of(self.optimizer, self.learning_rate),
@@ -150,7 +151,12 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         names, classes = tuple(getattr(self, "feature_names_in_", run.model.feature_names)), self._labels()
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
         model = replace(run.model, weights=w, feature_names=names, classes=classes)
-        self.run_ = replace(run, model=model, problem=None, origin=None, kept=Kept(sample=run.sample))
+        kept = (
+            Kept(sample=run.sample)
+            if objective is None
+            else Kept(sample=run.sample, penalty=objective.penalty)
+        )
+        self.run_ = replace(run, model=model, problem=None, origin=None, kept=kept)
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
                 f"{type(self).__name__} {run.outcome.value} before it had converged. Use another optimizer, or set `tol`, "
@@ -168,6 +174,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             raise DescendError(
                 "`early_stopping` does not go with `partial_fit`, which makes one pass and watches no rows: "
                 "leave it at False."
+            )
+        if self.penalise != "original":
+            raise DescendError(
+                '`partial_fit` knows but the rows so far, so that it cannot standardise: leave `penalise` at "original".'
             )
         learner = self._instalments
         if learner is None:

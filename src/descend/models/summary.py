@@ -149,6 +149,11 @@ def estimates_of(
     return tuple(estimates)
 
 
+UNITS = {
+    "original": " on coefficients in the units of the data",
+    "standardised": " on standardised coefficients",
+}
+"""What a penalty acts on, in words."""
 TOO_FEW_OR_MANY = (0.67, 1.5)
 """Between these a dispersion is taken for 1."""
 
@@ -288,7 +293,7 @@ def _why_not(model: Model, found: _Fit) -> str:
         if penalty.kinked:
             does = "chooses among the coefficients, those that are not zero too, by the rows themselves"
         return (
-            f"the {penalty.words('penalty')} {does}, so their usual errors do not hold. "
+            f"the {penalty.words('penalty')}{UNITS.get(facts.get('penalise', ''), '')} {does}, so their usual errors do not hold. "
             f"Fit with `penalty=0` ({'without `--l1`' if penalty.kinked else '`--l2 0`'})."
         )
     if facts.get("separation"):

@@ -26,7 +26,7 @@ from descend.engines.splits import check_seed
 from descend.errors import DescendError, check_whole
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import HESSIAN, Objective
-from descend.objectives.penalties import Penalty
+from descend.objectives.penalties import L2, Penalty
 from descend.objectives.statistics import RowNorms, shifted
 
 T = TypeVar("T")
@@ -79,7 +79,10 @@ class Batch(Objective):
 
     @property
     def unpenalised(self) -> Batch:
-        batches = replace(self.batches, objective=self.batches.objective.unpenalised)
+        return self.with_penalty(L2(0.0))
+
+    def with_penalty(self, penalty: Penalty) -> Batch:
+        batches = replace(self.batches, objective=self.batches.objective.with_penalty(penalty))
         return Batch(batches, self.X, self.y, self.s, self.z, self.offset)
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:

@@ -155,7 +155,7 @@ class InCoordinates:
 
 @dataclass(frozen=True)
 class Rescaled(Penalty):
-    """A penalty of `v / scale`: it acts in the units of the data whatever the coordinates of the descent.
+    """A penalty of `v / scale`, of weights in other units than those of the descent: of the data, or standardised ones.
 
     Raises `DescendError` for one with kinks whose prox does not take the units of each weight.
     """
@@ -166,13 +166,17 @@ class Rescaled(Penalty):
     def __post_init__(self) -> None:
         if not (self.smooth or self.separable):
             raise DescendError(
-                f"`standardize` changes the units of each weight by itself, and `penalty` {self.name} does not say "
-                "that it is `separable`: set `standardize=False`, or scale the columns before."
+                f"each weight has units of its own here, and `penalty` {self.name} does not say that it is `separable`: set "
+                '`standardize=False`, of a table `penalise="standardised"`, or scale the columns before.'
             )
 
     @property
     def name(self) -> str:  # type: ignore[override]
         return self.inner.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """That of the inner one: which units it acts in is said beside it."""
+        return self.inner.to_dict()
 
     @property
     def closed_form(self) -> bool:  # type: ignore[override]

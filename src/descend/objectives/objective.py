@@ -179,6 +179,10 @@ class Objective(ABC):
     def unpenalised(self) -> Objective:
         """The mean loss alone, over the same rows."""
 
+    @abstractmethod
+    def with_penalty(self, penalty: Penalty) -> Objective:
+        """The same mean loss over the same rows, with another `penalty`, of the weights of the descent."""
+
     def value(self, w: Float) -> float:
         """`F(w)` at `w`, of shape `shape`; at the weights of the last evaluation it costs nothing."""
         w = self._as_weights(w)
@@ -537,7 +541,13 @@ class Summed(Objective):
 
     @cached_property
     def unpenalised(self) -> Summed:
-        return Summed(self.session, self.loss, L2(0.0), self.intercept, self.shape)
+        return self.with_penalty(L2(0.0))
+
+    def with_penalty(self, penalty: Penalty) -> Summed:
+        made = Summed(self.session, self.loss, penalty, self.intercept, self.shape)
+        if "moments" in self.__dict__:
+            made.moments = self.moments
+        return made
 
     @cached_property
     def sample(self) -> Summed | None:  # type: ignore[override]
@@ -638,6 +648,9 @@ class Standardised(Objective):
     @cached_property
     def unpenalised(self) -> Standardised:
         return Standardised(self.inner.unpenalised, self.coordinates)
+
+    def with_penalty(self, penalty: Penalty) -> Standardised:
+        return Standardised(self.inner.with_penalty(penalty), self.coordinates)
 
     def _value(self, w: Float) -> float:
         return self.inner.value(self.coordinates.to_original(w))

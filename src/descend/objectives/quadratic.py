@@ -115,8 +115,11 @@ class Quadratic(Objective):
 
     @cached_property
     def unpenalised(self) -> Quadratic:
+        return self.with_penalty(L2(0.0))
+
+    def with_penalty(self, penalty: Penalty) -> Quadratic:
         made = copy.copy(self)
-        made.penalty, made._last, made._last_value = L2(0.0), None, None
+        made.penalty, made._last, made._last_value = penalty, None, None
         for known in ("expected_curvature", "_minimum"):
             made.__dict__.pop(known, None)
         return made

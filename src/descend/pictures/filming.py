@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from descend.models.model import Model
 from descend.objectives.links import IDENTITY, LINKS
 from descend.objectives.losses import Loss, as_loss
 from descend.objectives.objective import MOMENTS_COLUMNS
-from descend.objectives.penalties import L2, as_penalty, penalty_from_dict
+from descend.objectives.penalties import L2, Penalty, as_penalty
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Around, Sample, Sampled, sample_of
 from descend.pictures.film import LINK_OF, MAX_FRAMES, Film, FilmSample
@@ -104,6 +104,8 @@ class Shown:
     """Some of the rows."""
     quadratic: Quadratic | None = None
     """The loss without its rows, where it is squared error."""
+    penalty: Penalty = field(default_factory=lambda: L2(0.0))
+    """Of the weights of the descent."""
 
     @property
     def around(self) -> Around | None:
@@ -111,9 +113,8 @@ class Shown:
         if self.quadratic is not None or self.sample is None:
             return self.quadratic
         model = self.model
-        penalty = penalty_from_dict(model.facts["penalty"]) or L2(0.0)  # of one's own it is not known here
         return Sampled(
-            self.sample, model.loss, penalty, model.intercept, model.weights, self.loss, self.converged
+            self.sample, model.loss, self.penalty, model.intercept, model.weights, self.loss, self.converged
         )
 
 

@@ -321,7 +321,7 @@ def _kept(problem: Problem, encoding: Encoding, metrics: dict[str, Metrics], row
     columns = () if quadratic is None else encoding.numbers
     source = problem.sampled.get("training", problem.session).source
     profiles = {column.name: problem.profiles[column.name] for column in columns}
-    return Kept(metrics, sample_of(source, rows), quadratic, profiles)
+    return Kept(metrics, sample_of(source, rows), quadratic, profiles, problem.objective.penalty)
 
 
 def _separated(problem: Problem, last: Step, metrics: dict[str, Metrics] | None) -> bool:
@@ -355,6 +355,7 @@ def model_of(
         "outcome": ended.outcome.value,
         "optimizer": ended.optimizer.name,
         "penalty": penalty.to_dict(),
+        **({} if penalty.is_zero else {"penalise": problem.penalise}),
         "steps": last.number,
         "loss": last.loss if last.loss is not None and math.isfinite(last.loss) else None,
         "seconds": last.seconds,

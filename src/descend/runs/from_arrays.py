@@ -75,6 +75,7 @@ def from_arrays(x: Any, y: Any, beside: Beside, options: Options) -> Prepared:
         tuple(_rounded(x, given if classes is None else None)),
         offset=None if offset is None else "offset",
         errors=options.errors,
+        penalise=options.penalise,
     )
 
 

@@ -69,7 +69,7 @@ def _prepared(table: Table, target: str, columns: Columns, options: Options, ope
     warnings += [*dropped, *(hint for name, hint in read.hints.items() if name in used or name == target)]
     warnings += rounded_numbers(used, read.narrow)
     encoding = Encoding.learn(used, goal, columns.reference, options.intercept)
-    penalty = chosen_penalty(options.penalty, loss, read.profiling, notes)
+    penalty = chosen_penalty(options, loss, read.profiling, notes)
     if penalty.is_zero:
         encoding = encoding.dropping_references()
     sides = _sides(read, loss, encoding, opened, notes)
@@ -91,6 +91,7 @@ def _prepared(table: Table, target: str, columns: Columns, options: Options, ope
         sides.moments,
         sides.sampled,
         options.errors,
+        options.penalise,
         opened.pop_all(),
     )
 

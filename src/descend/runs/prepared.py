@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from descend.tables.profiles import Profile
 
 
+UNITS = ("original", "standardised")
+"""Of the weights that a penalty acts on: those of the data, or of columns over their standard deviations."""
 WEIGHT_KINDS = ("precisions", "frequencies")
 
 
@@ -50,6 +52,8 @@ class Options:
     """Bytes of a table's blocks that may stay in memory."""
     errors: ErrorKind
     """Which standard errors are wanted."""
+    penalise: str
+    """The coordinates that the penalty acts in: one of `UNITS`."""
 
     @staticmethod
     def of(
@@ -65,6 +69,7 @@ class Options:
         engine: Engine | None = None,
         errors: str | None = None,
         weight_kind: str = "precisions",
+        penalise: str | None = None,
     ) -> Options:
         """From the arguments of `Problem.of`. Raises `DescendError` for what is none of them.
 
@@ -91,8 +96,14 @@ class Options:
                 f'`weight_kind` must be "precisions" or "frequencies", got {weight_kind!r}: whether a sample weight says '
                 "how precise a row is, or how many rows it stands for."
             )
+        if penalise not in (None, *UNITS):
+            raise DescendError(
+                f'`penalise` must be "original" or "standardised", got {penalise!r}: whether a penalty acts on the '
+                "coefficients in the units of the data, or per standard deviation of each column."
+            )
+        units = penalise or ("standardised" if penalty is None else "original")
         kind = ErrorKind(errors, weight_kind == "frequencies", balanced)
-        return Options(loss, penalty, intercept, valid, seed, engine, balanced, budget, kind)
+        return Options(loss, penalty, intercept, valid, seed, engine, balanced, budget, kind, units)
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,8 @@ class Prepared:
     """Some rows of each side, where the rest would have to be read once more for the metrics."""
     errors: ErrorKind = field(default_factory=ErrorKind)
     """Which standard errors are wanted."""
+    penalise: str = "original"
+    """The coordinates that the penalty acts in."""
     resources: ExitStack = field(default_factory=ExitStack)
     """Files, spools and workers, to be closed with the problem."""
 

@@ -20,6 +20,7 @@ from descend.engines.matrix import Float
 from descend.errors import DescendError
 from descend.models.covariance import ErrorKind
 from descend.models.metrics import Metrics, evaluate
+from descend.objectives.coordinates import Rescaled
 from descend.objectives.losses import Loss
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2, Penalty
@@ -51,6 +52,7 @@ class ProblemOptions(TypedDict, total=False):
     errors: str | None
     cluster: Any
     weight_kind: str
+    penalise: str | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Problem:
     """Sessions over some rows of each side, where the rest would have to be read once more for the metrics."""
     errors: ErrorKind = field(default_factory=ErrorKind)
     """Which standard errors are wanted."""
+    penalise: str = "original"
+    """The coordinates that the penalty acts in: "original" ones of the data, or "standardised" ones."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
     """Spools and temporary files, deleted when the problem is closed."""
 
@@ -115,6 +119,7 @@ class Problem:
         errors: str | None = None,
         cluster: Any = None,
         weight_kind: str = "precisions",
+        penalise: str | None = None,
     ) -> Problem:
         """From arrays, or from a table (file, files, DataFrame) and the name of its `target`.
 
@@ -131,7 +136,10 @@ class Problem:
         `errors` says which standard errors are wanted: "classical", "hc0" to "hc3", "cluster", or None for what the loss
         allows (robust ones where it is no likelihood, or where classes are weighted); `cluster`, (rows,), of any kind,
         says which rows may vary together, of a table `Columns(cluster=...)` does. `weight_kind` says what sample weights
-        are: "precisions" of single rows, or "frequencies", how many rows each stands for.
+        are: "precisions" of single rows, or "frequencies", how many rows each stands for. `penalise` says what a penalty
+        acts on: "original" coefficients, in the units of the data, or "standardised" ones, of columns over their standard
+        deviations (dummies stay 0 and 1); unless given those of the data where a penalty is given, while the one that a table
+        with classes has by itself acts on standardised ones, so that units do not matter.
         Raises `DescendError` where they do not fit.
         """
         if isinstance(y, str):
@@ -141,18 +149,9 @@ class Problem:
                 f"`columns` must be descend.Columns(...), got {type(columns).__name__}: Columns(drop=[...])."
             )
         options = Options.of(
-            data,
-            loss=loss,
-            penalty=penalty,
-            intercept=intercept,
-            valid=valid,
-            seed=seed,
-            class_weight=class_weight,
-            memory=memory,
-            engine=engine,
-            errors=errors,
-            weight_kind=weight_kind,
-        )
+            data, loss=loss, penalty=penalty, intercept=intercept, valid=valid, seed=seed, class_weight=class_weight,
+            memory=memory, engine=engine, errors=errors, weight_kind=weight_kind, penalise=penalise,
+        )  # fmt: skip
         beside = Beside(sample_weight, offset, cluster)
         beside.check_errors(errors, columns)
         if y is None and _is_table(data):
@@ -238,6 +237,7 @@ def _over(found: Prepared) -> Problem:
 
         session = session_over(found.training)
         objective = over(session, penalty=found.penalty, moments=found.moments[0])
+        objective = _penalised(objective, found)
         if found.held_out is not None:
             validation_session = session_over(found.held_out)
             validation = over(validation_session, penalty=L2(0.0), moments=found.moments[1])
@@ -263,8 +263,21 @@ def _over(found: Prepared) -> Problem:
         dict(found.profiles),
         sampled,
         found.errors,
+        found.penalise,
         found.resources,
     )
+
+
+def _penalised(objective: Objective, found: Prepared) -> Objective:
+    """The same, its penalty acting on weights in the units that were asked for, whatever those of the descent."""
+    if found.penalty.is_zero or (found.encoding is None) == (found.penalise == "original"):
+        return objective
+    if found.encoding is not None:
+        scale = found.encoding.units[0]
+    else:
+        variance = np.maximum(objective.spread()[1], 0.0)
+        scale = 1.0 / np.sqrt(np.where(variance > 0, variance, 1.0))
+    return objective.with_penalty(Rescaled(found.penalty, scale))
 
 
 def _check_target(found: Prepared, session: Session, held_out: Session | None) -> None:

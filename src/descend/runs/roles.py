@@ -12,7 +12,7 @@ from descend.engines.matrix import Float
 from descend.errors import DataError, DescendError
 from descend.objectives.losses import CrossEntropy, LogisticLoss, Loss, SquaredError
 from descend.objectives.penalties import L2, Penalty, as_penalty
-from descend.runs.prepared import MAX_CLASSES, Columns, check_target
+from descend.runs.prepared import MAX_CLASSES, Columns, Options, check_target
 from descend.tables.encoding import MAX_LEVELS, Target, label_text
 from descend.tables.profiles import NumberProfile, Profile, TextProfile, is_usable
 from descend.tables.profiling import ProfileRequest, Profiling
@@ -209,18 +209,22 @@ def usable_features(profiling: Profiling, columns: Columns) -> tuple[dict[str, P
     return used, warnings
 
 
-def chosen_penalty(
-    penalty: Penalty | float | None, loss: Loss, profiling: Profiling, notes: list[str]
-) -> Penalty:
-    """The penalty asked for; unless it is, of classes one over the weight of the training rows, and a note."""
-    if penalty is not None or not loss.has_classes:
-        return as_penalty(penalty)
+def chosen_penalty(options: Options, loss: Loss, profiling: Profiling, notes: list[str]) -> Penalty:
+    """The penalty asked for; unless it is, of classes one over the weight of the training rows; a note on what it acts."""
+    units = f"acts on {'coefficients in the units of the data' if options.penalise == 'original' else 'standardised coefficients'}"
+    if options.penalty is not None or not loss.has_classes:
+        penalty = as_penalty(options.penalty)
+        if not penalty.is_zero:
+            notes.append(f"the {penalty.title} penalty {units} (--penalise)")
+        return penalty
     what = (
         "the training rows"
         if profiling.weight == profiling.rows["training"]
         else "the weight of the training rows"
     )
-    notes.append(f"L2 penalty alpha = 1/{profiling.weight:.10g} (one over {what}; --l2 0 turns it off)")
+    notes.append(
+        f"L2 penalty alpha = 1/{profiling.weight:.10g} (one over {what}; --l2 0 turns it off), {units}"
+    )
     return L2(1.0 / profiling.weight)
 
 

@@ -23,6 +23,7 @@ from descend.models.metrics import Metrics
 from descend.models.model import Model
 from descend.models.summary import Summary, covariance_of, summarise_model
 from descend.models.top_losses import TopLosses, top_losses
+from descend.objectives.penalties import L2, Penalty
 from descend.objectives.quadratic import Quadratic
 from descend.objectives.sampled import Sample, sample_of
 from descend.runs.problem import Problem, ProblemOptions
@@ -52,6 +53,8 @@ class Kept:
     """Squared error without its rows, where it is small."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """Of the columns of numbers, where the squared error is kept."""
+    penalty: Penalty = field(default_factory=lambda: L2(0.0))
+    """Of the weights of the descent."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class Run:
             f"{self}. {self.details}" if self.details else str(self),
             self.sample,
             self.quadratic,
+            self.problem.objective.penalty if self.problem is not None else (self.kept or Kept()).penalty,
         )
         return film_of_fit(shown, interval)
 
