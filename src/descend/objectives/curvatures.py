@@ -7,22 +7,27 @@ squared singular values of a root `A` with `A' A = H`, which keeps the digits of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from descend.engines import matrix
 from descend.engines.blocks import Block
+from descend.engines.engine import Session
 from descend.engines.matrix import Array, Float
-from descend.engines.moments import Moments
-from descend.objectives.coordinates import Coordinates, InCoordinates
+from descend.engines.moments import Moments, triangular_factor
+from descend.objectives.coordinates import Coordinates
 from descend.objectives.least_squares import LeastSquares
 from descend.objectives.losses import Loss
-from descend.objectives.statistics import LeastMargin, Margins, Ties, linear_predictor
+from descend.objectives.statistics import Margins, alike, linear_predictor, margins
 
 if TYPE_CHECKING:
     from descend.objectives.objective import Objective
 
+EXACT, FLAT_TIES, CONSTANT, ROOT_CELLS = 1e-9, 1e-13, 1e-14, 2**20
+"""Of an exact direction the share of a margin that is rounding, of a root, and of a constant column; cells of a QR."""
 TIED, LEAST = 1e-6, 1e-3
 """A margin, next to the step of 1 that Newton's makes for the row nearest to others, that is none; a move that is one."""
 FLAT = 1e-26
@@ -94,8 +99,8 @@ class Receding:
     """The same in standard deviations of the columns, and of classes their differences."""
     endless: Float
     """A mask of the rows of the weights: those that the rest of the rows leaves without a value."""
-    least: float
-    """The smallest margin of those that get ahead."""
+    tied: float
+    """A margin in the direction that is none."""
     free: Float
     """In columns the directions about which the rest of the rows says nothing, of unit length in these `units`, scaled."""
     scale: Float
@@ -119,35 +124,113 @@ class Receding:
         tied = TIED * min(most, 1.0)
         if not (most > 0 and least >= -tied):
             return None
-        dense = session.source.as_given and not session.source.sparse
-        units = Coordinates.of(objective) if dense else Coordinates.given(len(move) - intercept, intercept)
-        kind, direction, free, scale = (
-            "perfect",
-            units.to_descent(move),
-            np.eye(move.size),
-            np.ones(move.size),
-        )
+        given = units = Coordinates.given(len(move) - intercept, intercept)
+        kind, free, scale = "perfect", np.eye(move.size), np.ones(move.size)
         if least <= 0:
-            ties: Any = Ties(objective.loss, intercept, tied)
-            G = session.reduce(InCoordinates(ties, units) if dense else ties, direction)
-            free, scale = _flat(G)
-            kind, direction = "partial", (free @ (free.T @ (direction.ravel() * scale)) / scale)
-            direction = direction.reshape(move.shape)
+            kind, units = "partial", _of_ties(session, intercept, move, tied)
+            direction = units.to_descent(move)
+            free, scale = _flat(session.reduce(Ties(intercept, tied, units), direction))
+            direction = (free @ (free.T @ (direction.ravel() * scale)) / scale).reshape(move.shape)
             move = units.to_original(direction)
             behind, ahead = session.reduce(Margins(intercept), move)[:2]
-            if not (ahead > 0.1 * most and behind >= -1e-9 * ahead):
+            if not (ahead > 0.1 * most and behind >= -EXACT * ahead):
                 return None
-        first = float(session.reduce(LeastMargin(intercept, tied), move)[0])
         ways = [(way / scale).reshape(move.shape) for way in free.T]
         endless = np.any([_moved(units, way) for way in ways], axis=0)
-        return Receding(kind, move, _apart(direction), endless, first, free, scale, units)
+        dense = session.source.as_given and not session.source.sparse
+        part = (Coordinates.of(objective) if dense else given).to_descent(move)
+        return Receding(kind, move, _apart(part), endless, tied, free, scale, units)
 
 
-def _flat(G: Float) -> tuple[Float, Float]:
-    """The directions along which `G` is flat, in units of its diagonal, and those units."""
-    scale = np.sqrt(np.where(G.diagonal() > 0, G.diagonal(), 1.0))
-    values, V = np.linalg.eigh(G / np.outer(scale, scale))
-    return V[:, values <= 1e-12 * max(float(values[-1]), 1.0) * len(values)], scale
+@dataclass(frozen=True, slots=True)
+class TieMoments:
+    """The moments of the dense columns over rows that no class is told apart from in a direction `params`."""
+
+    intercept: bool
+    within: float
+
+    def of(self, block: Block, params: Float) -> Moments:
+        block = alike(block)
+        dense, _ = matrix.split(block.X)
+        tied = (np.abs(margins(block, params, self.intercept)) <= self.within).all(axis=1)
+        columns = np.empty((block.rows, 0)) if dense is None else dense
+        return Moments.of(Block(columns[tied], block.y[tied]))
+
+    def merge(self, a: Moments, b: Moments) -> Moments:
+        return Moments.merge(a, b)
+
+
+def _of_ties(session: Session, intercept: bool, direction: Float, within: float) -> Coordinates:
+    """The units in which dense columns have mean 0 and variance 1 over the rows that are not told apart at all.
+
+    Next to rows far away these may hardly vary: about the means of all rows that would be lost.
+    """
+    m, p = session.reduce(TieMoments(intercept, within), direction), len(direction) - intercept
+    mean, variance = (m.mean + m.mean_low)[:-1], m.cross.diagonal()[:-1] / (m.weight or 1.0)
+    variance = np.where(variance <= CONSTANT**2 * mean**2, 0.0, variance)
+    square = np.maximum(variance if intercept else variance + mean**2, 0.0)
+    others = np.zeros(p - len(mean))
+    scale = np.sqrt(np.where(square > 0, square, 1.0))
+    return Coordinates(np.append(mean * intercept, others), np.append(scale, others + 1.0), intercept)
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """A root `R` of the sum of `a a'` over the rows, and pairs of classes, that a direction does not tell apart.
+
+    Their margins `a'd` in the direction `params` are up to `within`; dense columns are in these `units`, and each `a` of
+    unit length. A root, by QR, sees how rows differ that are alike next to others far away.
+    """
+
+    intercept: bool
+    within: float
+    units: Coordinates
+
+    def of(self, block: Block, params: Float) -> Float:
+        block, found = alike(block), np.zeros((0, params.size))
+        step = max(ROOT_CELLS // params.size, params.size)
+        for start in range(0, block.rows, step):
+            rows = block.take(np.arange(start, min(start + step, block.rows)))
+            for pairs in self._pairs(self._dense(rows), rows.y, params):
+                length = np.linalg.norm(pairs, axis=1, keepdims=True)
+                pairs = pairs[length[:, 0] > 0] / length[length > 0][:, None]
+                found = triangular_factor(np.vstack([found, pairs])) if len(pairs) else found
+        return found
+
+    def _dense(self, block: Block) -> Float:
+        """All columns, and one of ones."""
+        dense, sparse = matrix.split(block.X)
+        parts = [np.ones((block.rows, 1))] * self.intercept
+        parts = parts if sparse is None else [sparse.toarray(), *parts]
+        if dense is not None:
+            p = dense.shape[1]
+            parts = [(dense - self.units.centre[:p]) / self.units.scale[:p], *parts]
+        return np.hstack(parts)
+
+    def _pairs(self, X: Float, y: Array, d: Float) -> Iterator[Float]:
+        z = X @ d
+        if z.ndim == 1:
+            yield X[np.abs(z) <= self.within]
+            return
+        own = y.astype(np.intp)
+        for k in range(z.shape[1]):
+            rows = np.flatnonzero((own != k) & (np.abs(z[np.arange(len(z)), own] - z[:, k]) <= self.within))
+            pairs = np.zeros((len(rows), *d.shape))
+            pairs[np.arange(len(rows)), :, own[rows]] = X[rows]
+            pairs[:, :, k] = -X[rows]
+            yield pairs.reshape(len(rows), d.size)
+
+    def merge(self, a: Float, b: Float) -> Float:
+        return triangular_factor(np.vstack([a, b])) if len(a) and len(b) else (a if len(a) else b)
+
+
+def _flat(root: Float) -> tuple[Float, Float]:
+    """The directions along which a `root` is flat, in units of the lengths of its columns, and those units."""
+    length = np.linalg.norm(root, axis=0)
+    scale = np.where(length > 0, length, 1.0)
+    _, s, Vt = np.linalg.svd(root / scale)
+    kept = int(np.count_nonzero(s > FLAT_TIES * max(float(s.max(initial=0.0)), 1.0) * len(scale)))
+    return Vt[kept:].T, scale
 
 
 def _apart(d: Float) -> Float:

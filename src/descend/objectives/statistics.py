@@ -188,18 +188,23 @@ class Margins:
 
 
 @dataclass(frozen=True, slots=True)
-class LeastMargin:
-    """The smallest margin above `beyond`; infinity where there is none."""
+class Reach:
+    """How far along a direction every margin that grows in it is at least `far`; `params` are weights and direction.
+
+    A margin grows where it is above `within` in the direction.
+    """
 
     intercept: bool
-    beyond: float
+    within: float
+    far: float
 
     def of(self, block: Block, params: Float) -> Float:
-        ahead = margins(block, params, self.intercept)
-        return np.array([ahead[ahead > self.beyond].min(initial=np.inf)])
+        here, grows = (margins(block, w, self.intercept) for w in params)
+        some = grows > self.within
+        return np.array([((self.far - here[some]) / grows[some]).max(initial=0.0)])
 
     def merge(self, a: Float, b: Float) -> Float:
-        return np.minimum(a, b)
+        return np.maximum(a, b)
 
 
 def alike(block: Block) -> Block:
@@ -330,7 +335,8 @@ class HessianSum(_Additive):
     intercept: bool
 
     def of(self, block: Block, params: Float) -> Float:
-        d = self.between(linear_predictor(block, params, self.intercept), block.y)
+        z = linear_predictor(block, params, self.intercept)
+        d = self.loss.curvature(z, block.y)
         if block.sample_weight is not None:
             d = d * block.sample_weight.reshape(-1, *[1] * (d.ndim - 1))
         if d.ndim == 1:
@@ -342,40 +348,11 @@ class HessianSum(_Additive):
                 out[:, a, :, b] = out[:, b, :, a] = self._bordered_gram(block, d[:, a, b])
         return out.reshape(p * K, p * K)
 
-    def between(self, z: Float, y: Array) -> Float:
-        """What stands between `X'` and `X` for each row."""
-        return self.loss.curvature(z, y)
-
     def _bordered_gram(self, block: Block, d: Float) -> Float:
         G, border = matrix.gram_and_sums(block.X, d)
         if not self.intercept:
             return G
         return np.block([[G, border[:, None]], [border[None, :], np.array([[d.sum()]])]])
-
-
-@dataclass(frozen=True, slots=True)
-class Ties(HessianSum):
-    """The sum of `x x'` over rows, and pairs of classes, that a direction `params` does not tell apart.
-
-    Their margins are up to `within`.
-    """
-
-    within: float = 0.0
-
-    def of(self, block: Block, params: Float) -> Float:
-        return HessianSum.of(self, alike(block), params)
-
-    def between(self, z: Float, y: Array) -> Float:
-        if z.ndim == 1:
-            return (np.abs(z) <= self.within).astype(np.float64)
-        rows, own = np.arange(len(z)), y.astype(np.intp)
-        tied = (np.abs(z[rows, own][:, None] - z) <= self.within).astype(np.float64)
-        tied[rows, own] = 0.0
-        out = tied[:, :, None] * np.eye(z.shape[1])
-        out[rows, own] -= tied
-        out[rows, :, own] -= tied
-        out[rows, own, own] = tied.sum(axis=1)
-        return out
 
 
 @dataclass(frozen=True, slots=True)
