@@ -330,3 +330,26 @@ def test_rows_far_from_others_make_no_separation():
     assert found(x, y) is None
     run = descend.fit(x, y, loss="logistic")
     assert run.outcome is not Outcome.SEPARATED
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+def test_the_weights_at_their_limits_have_the_errors_of_the_rows_that_stay(unit):
+    """As statsmodels has them without the rows of the level that has no events."""
+    rng = np.random.default_rng(0)
+    x, level = rng.normal(size=(200, 2)), rng.choice(["a", "b", "c"], 200)
+    y = (x @ [1, -1] + rng.logistic(size=200) > 0).astype(int)
+    y[level == "c"] = 0
+    stay = level != "c"
+    oracle = sm.Logit(y[stay], np.column_stack([x, level == "b", np.ones(200)])[stay]).fit(disp=0, tol=1e-13)
+    table = {"u": x[:, 0] * unit, "v": x[:, 1], "g": level, "y": y}
+    columns = np.column_stack([x[:, 0] * unit, x[:, 1], level == "b", (level == "c") * unit])
+    for data, how in (((table,), {"target": "y", "penalty": 0}), ((columns, y), {"loss": "logistic"})):
+        with pytest.warns(DescendWarning, match="separated"):
+            run = descend.fit(*data, **how)
+        summary = run.summary()
+        *rest, runs, last = summary.estimates
+        assert runs.endless
+        assert "no limit" in str(summary)
+        found = [e.standard_error for e in (*rest, last)]
+        np.testing.assert_allclose(found * np.array([unit, 1, 1, 1]), oracle.bse, rtol=1e-6)
+        assert summary.to_dict()["estimates"][3]["standard_error"] is None

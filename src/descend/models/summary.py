@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from descend.errors import DescendError
@@ -29,10 +29,13 @@ class Estimate:
     low: float
     high: float
 
+    endless: bool = False
+    """Whether it runs to infinity, because classes are separated."""
+
     @property
     def aliased(self) -> bool:
         """Whether the rows do not tell it from others."""
-        return math.isnan(self.standard_error)
+        return math.isnan(self.standard_error) and not self.endless
 
     @property
     def title(self) -> str:
@@ -90,8 +93,8 @@ class Summary:
 
 def _cells(estimate: Estimate) -> list[str]:
     """What a table shows of an estimate beside its value."""
-    if estimate.aliased:
-        return ["aliased", "", "", "", ""]
+    if estimate.endless or estimate.aliased:
+        return ["aliased" if estimate.aliased else "no limit", "", "", "", ""]
     e = estimate
     p = "" if math.isnan(e.p_value) else "< 0.0001" if e.p_value < 1e-4 else f"{e.p_value:.4f}"
     t = "" if math.isnan(e.statistic) else f"{e.statistic:.2f}"
@@ -114,7 +117,11 @@ def summarise_model(model: Model, level: float = 0.95) -> Summary:
         why_not, statistic = _why_not(model, found), "t" if model.loss.closed_form else "z"
         return Summary(title, (), figures, statistic, level, why_not, sparsity=model.sparsity)
     told = facts["errors"]
-    estimates = estimates_of(_pairs(model, errors), told["freedom"], level)
+    endless = set((facts.get("separation") or {}).get("endless", ()))
+    estimates = tuple(
+        replace(e, endless=e.name in endless and math.isnan(e.standard_error))
+        for e in estimates_of(_pairs(model, errors), told["freedom"], level)
+    )
     statistic = "z" if told["freedom"] is None else f"t({told['freedom']:.6g})"
     return Summary(title, estimates, figures, statistic, level, notes=_notes(model, found, estimates))
 
@@ -169,6 +176,11 @@ def _notes(model: Model, found: _Fit, estimates: tuple[Estimate, ...]) -> tuple[
             f"The target varies {dispersion:.3g} times as much as the {model.loss.title} takes for granted (its "
             f"dispersion): these errors are too {'small' if dispersion > 1 else 'large'}. Multiply them by "
             f'{math.sqrt(dispersion):.3g}, the root of it, or fit with `errors="hc1"` (`--errors hc1`).'
+        )
+    if endless := [e.title for e in estimates if e.endless]:
+        listed = ", ".join(f"`{name}`" for name in endless[:8]) + (" and others" if len(endless) > 8 else "")
+        notes.append(
+            f"These run to infinity, since classes are separated: {listed}. The others are at their limits, and so are their errors."
         )
     if fitted := told.get("fitted"):
         notes.append(

@@ -18,7 +18,7 @@ from descend.descent.choose import OPTIMIZERS, check, choose
 from descend.descent.first_order import Optimizer
 from descend.descent.history import History, Step
 from descend.descent.stopping import Outcome
-from descend.engines.matrix import empty_like
+from descend.engines.matrix import Float, empty_like
 from descend.errors import DescendError, DescendWarning, EngineLostError, check_whole
 from descend.machine import processor
 from descend.models.covariance import Uncertainty, counted, standard_errors, uncertainty
@@ -36,6 +36,8 @@ from descend.runs.run import Kept, Origin, Run
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
 
+NO_HOLD = 1e6
+"""A weight that runs to infinity has an error of more times its size."""
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
 
@@ -253,8 +255,11 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
     """The Run of a walk that has ended; of a table the metrics too, while its rows are there."""
     last, converged = ended.last, ended.outcome.converged
     objective, encoding = problem.objective, problem.encoding
-    found = uncertainty(objective, last.weights, problem.errors) if converged else None
+    settled = ended.separation.get("kind") == "partial" and ended.outcome is Outcome.SEPARATED
+    found = uncertainty(objective, last.weights, problem.errors) if converged or settled else None
     errors = standard_errors(found, last.weights, problem.weight_names, encoding)
+    if errors is not None and settled:
+        errors = limited(errors, ended.separation["endless"], last.weights, problem.weight_names, encoding)
     facts: dict[str, Any] = {"details": ended.details, **_concluded(problem, last, found, converged)}
     facts["standard_errors"] = None if errors is None else finite(errors)
     rows, kept, said = problem.rows, None, list(ended.warnings)
@@ -303,6 +308,23 @@ def _concluded(problem: Problem, last: Step, found: Uncertainty | None, converge
     if found is not None:
         facts["errors"] = found.told()
     return facts
+
+
+def limited(
+    errors: dict[str, Any], endless: Sequence[str], w: Float, names: Sequence[str], encoding: Encoding | None
+) -> dict[str, Any]:
+    """The errors, NaN of those of the `endless` weights that no row holds: far out their curvature is next to nothing."""
+    units = np.ones(len(names))
+    if encoding is not None:
+        units[: len(encoding.units[0])] = encoding.units[0]
+    sizes = dict(zip(names, np.abs(w).reshape(len(w), -1).max(axis=1) / units, strict=True))
+
+    def held(error: Any, most: float) -> Any:
+        if isinstance(error, tuple):
+            return tuple(held(each, most) for each in error)
+        return error if error < most else math.nan
+
+    return {name: held(e, NO_HOLD * sizes[name]) if name in endless else e for name, e in errors.items()}
 
 
 def finite(errors: dict[str, Any]) -> dict[str, Any]:
