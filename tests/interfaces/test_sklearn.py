@@ -273,6 +273,7 @@ def test_the_parameters_are_these():
             "penalty",
             "alpha",
             "l1_ratio",
+            "penalise",
             "optimizer",
             "learning_rate",
             "steps",

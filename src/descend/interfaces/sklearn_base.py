@@ -30,7 +30,7 @@ from descend.interfaces.sklearn_box import ending
 from descend.models.model import offset_given
 from descend.objectives.losses import Loss
 from descend.objectives.penalties import L1, L2, ElasticNet, Penalty, as_penalty
-from descend.runs.fitting import fit
+from descend.runs.fitting import MAX_WEIGHTS, fit
 from descend.runs.incremental import Instalments, Sums, instalments
 from descend.runs.run import Kept, Run
 
@@ -150,13 +150,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         # scikit-learn sets these where the rows have names
         names, classes = tuple(getattr(self, "feature_names_in_", run.model.feature_names)), self._labels()
         run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
-        model = replace(run.model, weights=w, feature_names=names, classes=classes)
-        kept = (
-            Kept(sample=run.sample)
-            if objective is None
-            else Kept(sample=run.sample, penalty=objective.penalty)
-        )
-        self.run_ = replace(run, model=model, problem=None, origin=None, kept=kept)
+        self.run_ = _kept(run, w, names, classes)
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
                 f"{type(self).__name__} {run.outcome.value} before it had converged. Use another optimizer, or set `tol`, "
@@ -272,6 +266,26 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         if not self._fitted:
             return box
         return box + ending(self.history_, self.outcome_.value)
+
+
+def _kept(run: Run, w: Float, names: tuple[str, ...], classes: tuple[Any, ...] | None) -> Run:
+    """The run without its rows, with weights `w`, and the names and labels that the estimator was given."""
+    metrics, objective = run.metrics, None if run.problem is None else run.problem.objective
+    quadratic = None if objective is None or objective.shape[0] > MAX_WEIGHTS else run.quadratic
+    penalty = L2(0.0) if objective is None else objective.penalty
+    called = dict(zip(run.model.feature_names, names, strict=True))
+
+    def named(errors: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if errors is None else {called.get(name, name): error for name, error in errors.items()}
+
+    facts = run.model.facts | {"standard_errors": named(run.model.facts["standard_errors"])}
+    if separation := facts.get("separation"):
+        told = {key: [called.get(n, n) for n in separation[key]] for key in ("names", "endless")}
+        facts["separation"] = separation | told
+    model = replace(run.model, weights=w, feature_names=names, classes=classes, facts=facts)
+    kept = Kept(metrics, run.sample, quadratic, penalty=penalty)
+    errors = named(run.standard_errors)
+    return replace(run, model=model, problem=None, origin=None, kept=kept, standard_errors=errors)
 
 
 def optimizer_of(optimizer: Optimizer | str, learning_rate: Any) -> Optimizer | str:
