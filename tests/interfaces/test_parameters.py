@@ -21,7 +21,7 @@ from descend import (
     LinearRegressor,
     Newton,
 )
-from descend.interfaces.sklearn_base import class_weighted, optimizer_of, penalty_of, training_weight
+from descend.interfaces.sklearn_base import Rows, class_weighted, optimizer_of, penalty_of
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(40, 2)), RNG.normal(size=40)
@@ -104,17 +104,25 @@ def test_a_number_is_a_penalty_by_either_way_to_learn():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("seed", [0, 7])
-def test_the_weight_of_training_is_that_of_the_rows_that_fit_keeps(seed, weighted):
-    s = RNG.uniform(0.5, 2.0, 40) if weighted else None
-    run = descend.fit(X, Y, valid=0.3, seed=seed, sample_weight=s)
-    found = training_weight(s, 40, seed, 0.3)
-    assert found == pytest.approx(run.problem.objective.weight, rel=1e-12)
-    assert found < training_weight(s, 40, seed, None) == training_weight(s, 40, seed, (X, Y))
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_rows_are_held_out_by_count_and_of_each_class_alike(share, weighted):
+    s, y = (RNG.uniform(0.5, 2.0, 60) if weighted else None), np.repeat([0.0, 1.0, 2.0], [12, 18, 30])
+    rows = Rows(np.arange(120.0).reshape(60, 2), y, s, np.arange(60.0))
+    kept, held = rows.split(share, 0, True)
+    assert len(held.y) == np.ceil(share * 60)
+    np.testing.assert_allclose(np.bincount(held.y.astype(int)), share * np.array([12, 18, 30]), atol=1)
+    together = np.sort(np.concatenate([kept.offset, held.offset]))
+    assert together.tolist() == np.arange(60.0).tolist()
+    assert (kept.X[:, 0] == 2 * kept.offset).all()
+    assert kept.weight == pytest.approx(len(kept.y) if s is None else kept.sample_weight.sum())
+    again, _ = rows.split(share, 0, True)
+    assert again.offset.tolist() == kept.offset.tolist()
+    with pytest.raises(DescendError, match="`early_stopping` cannot hold out"):
+        Rows(X[:2], np.array([0.0, 1.0])).split(0.5, 0, True)
 
 
 def test_rows_without_weight_leave_an_alpha_that_is_a_number():
-    assert training_weight(np.zeros(3), 3, 0, None) == 1.0
+    assert Rows(X[:3], Y[:3], np.zeros(3)).weight == 1.0
 
 
 codes = st.integers(1, 5).flatmap(

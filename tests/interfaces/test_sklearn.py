@@ -69,6 +69,31 @@ def test_scikit_learns_checks_of_small_batches(estimator, check):
     check(estimator)
 
 
+PARTIAL = "`early_stopping` does not go with `partial_fit`, as in scikit-learn"
+WEIGHTS = "which rows are held out depends on how many there are, as in scikit-learn"
+
+
+def early_checks(estimator):
+    """What watching rows that are held out by chance cannot hold."""
+    partial = (
+        "check_fit_score_takes_y",
+        "check_n_features_in_after_fitting",
+        "check_estimators_partial_fit_n_features",
+    )
+    weights = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")]
+    return dict.fromkeys(partial, PARTIAL) | dict.fromkeys(weights, WEIGHTS)
+
+
+EARLY = [
+    kind(early_stopping=True, optimizer="gradient-descent") for kind in (LinearRegressor, LinearClassifier)
+]
+
+
+@parametrize_with_checks(EARLY, expected_failed_checks=early_checks, xfail_strict=True)
+def test_scikit_learns_checks_of_early_stopping(estimator, check):
+    check(estimator)
+
+
 diabetes_X, diabetes_y = load_diabetes(return_X_y=True)
 cancer_X, cancer_y = load_breast_cancer(return_X_y=True)
 iris_X, iris_y = load_iris(return_X_y=True)

@@ -6,9 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import descend
 from descend import DescendError, LinearClassifier, LinearRegressor, Outcome
@@ -111,12 +116,9 @@ def test_the_penalty_is_that_of_c_of_one_on_the_rows_that_are_learned_from(early
     s = np.arange(len(cancer_y)) % 3 + 1.0 if weighted else None
     model = LinearClassifier(early_stopping=early_stopping, validation_fraction=0.3, random_state=1, tol=1e-8)
     run = model.fit(cancer_X, cancer_y, sample_weight=s).run_
-    rows = np.random.RandomState(1).randint(2**31 - 1)
-    kept = (
-        ~descend.engines.splits.Split(0.3, rows).held_out(0, 0, len(cancer_y))
-        if early_stopping
-        else slice(None)
-    )
+    seed, kept = np.random.RandomState(1).randint(2**31 - 1), np.arange(len(cancer_y))
+    if early_stopping:
+        kept, _ = train_test_split(kept, test_size=0.3, random_state=seed, stratify=cancer_y)
     weights = np.ones(len(cancer_y)) if s is None else s
     assert run.model.facts["penalty"]["alpha"] == pytest.approx(1 / weights[kept].sum(), rel=1e-12)
     assert run.rows["training"] == len(cancer_y[kept])
@@ -190,3 +192,55 @@ def test_a_chunk_is_learned_from_whole():
         DescendError, match=r"`early_stopping` does not go with `partial_fit`.*leave it at False"
     ):
         LinearRegressor(early_stopping=True).partial_fit(iris_X, iris_y)
+
+
+def test_rows_to_validate_on_are_transformed_by_a_pipeline():
+    X, held, y, held_y = train_test_split(cancer_X, cancer_y, test_size=0.25, random_state=0)
+    s = np.linspace(0.5, 2.0, len(held_y))
+    model = LinearClassifier(
+        early_stopping=3, standardize=False, optimizer="gradient-descent", steps=40, alpha=0.01
+    )
+    with config_context(enable_metadata_routing=True):
+        model.set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        pipeline = make_pipeline(StandardScaler(), model, transform_input=["X_val"])
+        pipeline.fit(X, y, X_val=held, y_val=held_y, sample_weight_val=s)
+    scaler = StandardScaler().fit(X)
+    alone = clone(model).fit(
+        scaler.transform(X), y, X_val=scaler.transform(held), y_val=held_y, sample_weight_val=s
+    )
+    ours = pipeline[-1]
+    assert ours.history_.validation_loss.tolist() == alone.history_.validation_loss.tolist()
+    z = scaler.transform(held) @ ours.history_.weights[-1][:-1] + ours.history_.weights[-1][-1]
+    loss = np.average(np.logaddexp(0, z) - held_y * z, weights=s)
+    assert ours.history_.validation_loss[-1] == pytest.approx(loss, rel=1e-10)
+
+
+def test_rows_to_validate_on_may_have_an_offset():
+    offset = np.linspace(-1, 1, len(iris_X))
+    model = LinearRegressor(early_stopping=2, optimizer="gradient-descent", steps=5)
+    model.fit(iris_X, iris_y, offset=offset, X_val=iris_X[:9], y_val=iris_y[:9], offset_val=offset[:9])
+    assert np.isfinite(model.history_.validation_loss).all()
+    found = model.predict(iris_X[:9], offset[:9]) - iris_y[:9]
+    assert model.history_.validation_loss.min() == pytest.approx(np.mean(found**2), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"X_val": iris_X}, "`X_val` and `y_val` go together"),
+        ({"y_val": iris_y}, "`X_val` and `y_val` go together"),
+        ({"sample_weight_val": iris_y}, "go with `X_val` and `y_val`"),
+        ({"eval_set": (iris_X, iris_y), "X_val": iris_X, "y_val": iris_y}, "two ways to say one thing"),
+        (
+            {"X_val": iris_X, "y_val": iris_y, "offset": iris_y},
+            "`offset_val` must be given where `offset` is",
+        ),
+        (
+            {"X_val": iris_X, "y_val": iris_y, "offset_val": iris_y},
+            "`offset_val` must be given where `offset` is",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_said(given, says):
+    with pytest.raises(DescendError, match=says):
+        LinearRegressor().fit(iris_X, iris_y, **given)

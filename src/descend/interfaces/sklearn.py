@@ -23,7 +23,7 @@ except ImportError as error:
     raise MissingExtraError("the estimators need scikit-learn: pip install 'descend[sklearn]'.") from error
 
 from descend.engines.matrix import Array, Float
-from descend.interfaces.sklearn_base import LinearEstimator, class_weighted
+from descend.interfaces.sklearn_base import HeldOut, LinearEstimator, Rows, class_weighted
 from descend.objectives.losses import Loss, as_loss
 
 
@@ -43,7 +43,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     proven as `fit` proves it, or where the gradient norm is at most a number `tol`, or after `steps` updates or `epochs`
     passes where given; `batch_size` makes mini-batches.
     `early_stopping` (True, or how many evaluations to wait) watches the loss on `validation_fraction` of the rows,
-    or on `eval_set`. `standardize` sets the coordinates of the descent. Of collinear columns without a penalty the
+    by count, of each class alike, or on those given to `fit`. `standardize` sets the coordinates of the descent. Of
+    collinear columns without a penalty the
     solution of minimum norm is taken, in the units of the data, as LinearRegression's. `verbose` prints the loss
     every so many steps. Raises `DescendError`, a ValueError, on bad input.
 
@@ -91,17 +92,30 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         self.random_state, self.verbose = random_state, verbose
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, eval_set: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        eval_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        offset_val: Any = None,
     ) -> LinearRegressor:
         """Fit to `X` of shape (rows, features) and `y` (rows,); returns itself.
 
         `sample_weight` has shape (rows,), weights of at least 0; `offset`, (rows,), is added to the linear predictor, and
-        `predict` then needs it too; `eval_set=(X, y)` holds rows to validate on. Raises `DescendError` on bad input.
+        `predict` then needs it too. `X_val`, `y_val`, with `sample_weight_val` and `offset_val`, are rows to validate on,
+        which a Pipeline transforms with `transform_input=["X_val"]`; so is `eval_set=(X, y)`, which it leaves as it is.
+        Raises `DescendError` on bad input.
         """
         X, y = self._valid_data(X, y)
-        made: LinearRegressor = self._fit(
-            X, y, self._weights(sample_weight, X), self._loss(), self._valid_rows(eval_set), offset
-        )
+        given = HeldOut(eval_set, X_val, y_val, sample_weight_val, offset_val)
+        held_out = self._held_out(given, offset is not None)
+        rows = Rows(X, y, self._weights(sample_weight, X), offset)
+        made: LinearRegressor = self._fit(rows, self._loss(), held_out)
         return made
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearRegressor:
@@ -201,22 +215,37 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         self.class_weight, self.random_state, self.verbose = class_weight, random_state, verbose
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, eval_set: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        eval_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        offset_val: Any = None,
     ) -> LinearClassifier:
         """Fit to `X` of shape (rows, features) and `y` (rows,); returns itself.
 
         `sample_weight` has shape (rows,), weights of at least 0; `offset`, (rows,), is added to the linear predictor, and
-        `predict` then needs it too; `eval_set=(X, y)` holds rows to validate on. Raises `DescendError` on bad input.
+        `predict` then needs it too. `X_val`, `y_val`, with `sample_weight_val` and `offset_val`, are rows to validate on,
+        which a Pipeline transforms with `transform_input=["X_val"]`; so is `eval_set=(X, y)`, which it leaves as it is.
+        Raises `DescendError` on bad input.
         """
         X, y = self._valid_data(X, y)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
-        held_out = self._valid_rows(eval_set)
+        given = HeldOut(eval_set, X_val, y_val, sample_weight_val, offset_val)
+        held_out = self._held_out(given, offset is not None)
         if held_out is not None:
-            held_out = held_out[0], self._codes(held_out[1], "eval_set")
+            held_out = held_out._replace(
+                y=self._codes(held_out.y, "y_val" if eval_set is None else "eval_set")
+            )
         codes = self._codes(y, "y")
         s = class_weighted(self.class_weight, self.classes_, codes, self._weights(sample_weight, X))
-        made: LinearClassifier = self._fit(X, codes, s, self._loss(), held_out, offset)
+        made: LinearClassifier = self._fit(Rows(X, codes, s, offset), self._loss(), held_out)
         return made
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> LinearClassifier:

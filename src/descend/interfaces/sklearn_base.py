@@ -5,15 +5,17 @@ Its callbacks, where the installed version has them, are told of each step.
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -23,8 +25,8 @@ from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
 from descend.descent.proximal import ProximalGradient
 from descend.descent.stopping import Outcome
+from descend.engines.arrays import ArraySource, check_offset, check_sample_weight
 from descend.engines.matrix import Array, Float, Matrix
-from descend.engines.splits import Split
 from descend.errors import DescendError, check_number
 from descend.interfaces.sklearn_box import ending
 from descend.models.model import offset_given
@@ -48,6 +50,58 @@ except ImportError:  # pragma: no cover
 
 PATIENCE = 5
 """Evaluations of the validation loss without a fall that `early_stopping=True` waits for."""
+
+
+class HeldOut(NamedTuple):
+    """What `fit` was given to validate on, as it was given."""
+
+    eval_set: Any = None
+    X: Any = None
+    y: Any = None
+    sample_weight: Any = None
+    offset: Any = None
+
+
+class Rows(NamedTuple):
+    """Rows of an estimator, checked; classes by their numbers."""
+
+    X: Matrix
+    y: Array
+    sample_weight: Float | None = None
+    offset: Any = None
+
+    @property
+    def weight(self) -> float:
+        """The sum of the sample weights; 1 where that is 0."""
+        return float(self.X.shape[0] if self.sample_weight is None else self.sample_weight.sum()) or 1.0
+
+    def take(self, rows: Array) -> Rows:
+        """Those of these numbers."""
+        s, offset = (
+            None if each is None else np.asarray(each)[rows] for each in (self.sample_weight, self.offset)
+        )
+        return Rows(self.X[rows], self.y[rows], s, offset)
+
+    def split(self, share: float, seed: int, stratified: bool) -> tuple[Rows, Rows]:
+        """The rows to learn from, and a `share` of them by count that is held out, of each class alike if `stratified`.
+
+        Rows of weight zero are not counted, and of each class there is one at least. Raises `DescendError` where there
+        are too few.
+        """
+        s = np.ones(len(self.y)) if self.sample_weight is None else self.sample_weight
+        counted = np.flatnonzero(s > 0)
+        labels = self.y[counted] if stratified else None
+        least = 1 if labels is None else len(np.unique(labels))
+        size = max(math.ceil(share * len(counted)), least)
+        try:
+            _, held = train_test_split(counted, test_size=size, random_state=seed, stratify=labels)
+        except ValueError as error:
+            raise DescendError(
+                f"`early_stopping` cannot hold out `validation_fraction` {share:g} of the rows (n_samples = {len(self.y)}): {error} "
+                "Give more rows, or rows to validate on, `X_val` and `y_val`."
+            ) from None
+        kept = np.setdiff1d(np.arange(len(self.y)), held)
+        return self.take(kept), self.take(np.sort(held))
 
 
 class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -83,40 +137,29 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         self.coef_, self.intercept_ = coef.T.astype(kind), intercept.astype(kind)
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def _fit(
-        self,
-        X: Matrix,
-        y: Array,
-        s: Float | None,
-        loss: Loss,
-        eval_set: tuple[Matrix, Array] | None,
-        offset: Any = None,
-    ) -> Any:
-        context, callbacks = None, ()
+    def _fit(self, rows: Rows, loss: Loss, held_out: Rows | None) -> Any:
+        context, callbacks, (X, y, _, offset) = None, (), rows
         if hasattr(self, "_init_callback_context"):  # scikit-learn has callbacks since 1.9
             context = self._init_callback_context(max_subtasks=None)
             callbacks = getattr(context, "_callbacks", ())  # which it does not show otherwise
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        seed = self._seed()
-        if offset is not None and eval_set is not None:
-            raise DescendError(
-                "`eval_set` does not go with `offset`: its rows would lack one. Use `early_stopping`, which holds rows out."
-            )
-        self._shifted = offset is not None
-        valid: Any = eval_set
-        if self.early_stopping and eval_set is None:
+        seed, self._shifted = self._seed(), offset is not None
+        if self.early_stopping and held_out is None:
             rule = "a number between 0 and 1"
-            valid = check_number("validation_fraction", self.validation_fraction, rule, lambda f: 0 < f < 1)
-        weight = training_weight(s, X.shape[0], seed, valid)
+            share = check_number("validation_fraction", self.validation_fraction, rule, lambda f: 0 < f < 1)
+            rows, held_out = rows.split(share, seed, self._labels() is not None)
+        valid = None
+        if held_out is not None:
+            valid = ArraySource(held_out.X, held_out.y, held_out.sample_weight, offset=held_out.offset)
         start = self._start() if self.warm_start and self._fitted else None
         run = fit(
-            X,
-            y,
+            rows.X,
+            rows.y,
             loss=loss,
-            penalty=self._penalty_of(weight),
+            penalty=self._penalty_of(rows.weight),
             intercept=self.fit_intercept,
-            sample_weight=s,
-            offset=offset,
+            sample_weight=rows.sample_weight,
+            offset=rows.offset,
             errors=self._errors,
             penalise=self.penalise,
             valid=valid,
@@ -213,12 +256,33 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
     def _weights(self, sample_weight: Any, X: Matrix) -> Float | None:
         return None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
 
-    def _valid_rows(self, eval_set: Any) -> tuple[Matrix, Array] | None:
-        if eval_set is None:
+    def _held_out(self, given: HeldOut, shifted: bool) -> Rows | None:
+        """The rows that were given to validate on, checked. Raises `DescendError` where they do not go together."""
+        eval_set, X, y, s, offset = given
+        if eval_set is not None:
+            if X is not None or y is not None:
+                raise DescendError(
+                    "`eval_set` and `X_val`, `y_val` are two ways to say one thing: give one of them."
+                )
+            if not (isinstance(eval_set, tuple | list) and len(eval_set) == 2):
+                raise DescendError(f"`eval_set` must be a pair `(X, y)`, got {type(eval_set).__name__}.")
+            X, y = eval_set
+        if X is None and y is None:
+            if s is not None or offset is not None:
+                raise DescendError(
+                    "`sample_weight_val` and `offset_val` go with `X_val` and `y_val`: give these too."
+                )
             return None
-        if not (isinstance(eval_set, tuple | list) and len(eval_set) == 2):
-            raise DescendError(f"`eval_set` must be a pair `(X, y)`, got {type(eval_set).__name__}.")
-        return self._valid_data(eval_set[0], eval_set[1], reset=False)
+        if X is None or y is None:
+            raise DescendError("`X_val` and `y_val` go together: give both.")
+        if shifted != (offset is not None):
+            raise DescendError(
+                "`offset_val` must be given where `offset` is, and only there: one number for each row of `X_val`, "
+                "np.zeros(rows) for none."
+            )
+        X, y = self._valid_data(X, y, reset=False)
+        s = None if s is None else check_sample_weight(s, X.shape[0])
+        return Rows(X, y, s, None if offset is None else check_offset(offset, X.shape[0]))
 
     def _valid_data(self, X: Any, y: Any, reset: bool = True) -> tuple[Matrix, Array]:
         kinds, y_numeric = [np.float64, np.float32], self._auto_penalty is False
@@ -334,14 +398,6 @@ def penalty_of(penalty: Any, alpha: Any, automatic: float, l1_ratio: Any = 0.5) 
     if penalty == "elastic-net":
         return ElasticNet(strength, l1_ratio)
     return L1(strength) if penalty == "l1" else L2(strength)
-
-
-def training_weight(s: Float | None, rows: int, seed: int, valid: Any) -> float:
-    """The sum of the weights of the rows that a fraction `valid` does not hold out."""
-    s = np.ones(rows) if s is None else s
-    if isinstance(valid, float):
-        s = s[~Split(valid, seed).held_out(0, 0, rows)]
-    return float(s.sum()) or 1.0
 
 
 def class_weighted(class_weight: Any, classes: Array, codes: Float, s: Float | None) -> Float | None:

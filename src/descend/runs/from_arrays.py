@@ -94,6 +94,8 @@ def _sources(
     valid, x = options.valid, rows.X
     if valid is None:
         return rows, None
+    if isinstance(valid, ArraySource):
+        return rows, valid
     split = as_split(valid, options.seed, lambda: ((0,), x.shape[0]))
     if split is not None:
         count = int(split.held_out(0, 0, x.shape[0]).sum())
