@@ -85,7 +85,8 @@ def early_checks(estimator):
 
 
 EARLY = [
-    kind(early_stopping=True, optimizer="gradient-descent") for kind in (LinearRegressor, LinearClassifier)
+    kind(early_stopping=True, optimizer="gradient-descent", steps=500)
+    for kind in (LinearRegressor, LinearClassifier)
 ]
 
 
