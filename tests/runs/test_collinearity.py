@@ -108,3 +108,17 @@ def test_arrays_too_where_the_loss_collapses_to_moments():
     x[:, 2] = 2 * x[:, 0] - x[:, 1]
     assert "`x2` = 2 `x0` - `x1`" in descend.fit(x, x[:, 0]).notes[0]
     assert descend.fit(x[:, :2], x[:, 0]).notes == []
+
+
+@pytest.mark.parametrize("noise", [1e-6, 0.0])
+def test_columns_that_are_nearly_the_same_are_not_called_the_same(noise):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=80)
+    frame = {"a": a, "b": a + noise * rng.normal(size=80), "c": rng.normal(size=80)}
+    frame["y"] = (a + rng.logistic(size=80) > 0).astype(int)
+    run = descend.fit(frame, target="y", penalty=0)
+    (note,) = (note for note in run.notes if "collinear" in note)
+    assert note.startswith("nearly collinear columns: `b` = `a`" if noise else "collinear columns: `a` = `b`")
+    errors = run.standard_errors
+    assert np.isnan(errors["a"]) == (not noise)
+    assert errors["c"] > 0

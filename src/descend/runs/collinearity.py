@@ -11,6 +11,7 @@ import numpy as np
 from descend.descent.choose import NEWTON_LIMIT
 from descend.engines.matrix import Float
 from descend.engines.moments import DenseMoments, Moments
+from descend.objectives.least_squares import FACTOR_COLUMNS
 from descend.objectives.objective import Objective
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ def _term(coefficient: float, name: str) -> str:
     return f"{'-' if coefficient < 0 else '+'} {'' if size == 1 else f'{size:.6g} '}{name}"
 
 
-def collinear_note(found: Sequence[Relation], penalised: bool) -> str:
-    """A sentence on the relations, the first few of them in full."""
+def collinear_note(found: Sequence[Relation], penalised: bool, nearly: bool = False) -> str:
+    """A sentence on the relations, the first few of them in full; `nearly` where they do not hold to the last digit."""
     same: dict[str, list[str]] = {}
     for relation in found:
         if relation.is_equality:
@@ -127,7 +128,9 @@ def collinear_note(found: Sequence[Relation], penalised: bool) -> str:
     told += [" = ".join(names) for names in same.values()]
     listed = "; ".join(told[:MOST_NAMED])
     more = f"; and {len(told) - MOST_NAMED:,} more" if len(told) > MOST_NAMED else ""
-    then = "the penalty decides among them" if penalised else "those of the smallest norm are taken"
+    then = "the penalty decides among them" if penalised else "one choice of them is taken"
+    if nearly:
+        return f"nearly collinear columns: {listed}{more}, but for small differences, which alone tell their weights apart"
     return f"collinear columns: {listed}{more}. Many weights predict alike; {then}"
 
 
@@ -150,4 +153,5 @@ def collinear_notes(objective: Objective, names: Sequence[str], encoding: Encodi
     found = relations(
         moments, names, units[:dense], centres[:dense], intercept=objective.intercept, among=among
     )
-    return [collinear_note(found, not objective.penalty.is_zero)] if found else []
+    nearly = bool(found) and not objective.exact and dense <= FACTOR_COLUMNS and objective.rank == len(among)
+    return [collinear_note(found, not objective.penalty.is_zero, nearly)] if found else []

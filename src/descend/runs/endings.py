@@ -32,7 +32,7 @@ NEWTON_STEPS = 3
 """From where a run has ended to the minimum, as near as is worth a pass each."""
 UNSEEN = (
     "How far the loss is above the best cannot be told: too many digits are lost along some direction, or rows far "
-    "from the others hide it. Standardise the columns (`standardize=True`), look at the largest values, or give a `penalty`."
+    "from the others hide it. {standardise}ook at the largest values, or give a penalty ({penalty})."
 )
 
 MANY = (
@@ -220,7 +220,7 @@ def _remaining(
         float(state.excess([0])[0]) if quadratic else max(last.loss - objective.best_loss - state.best, 0.0)
     )
     if not np.isfinite(excess):
-        return UNSEEN
+        return _unseen(objective)
     about = "" if quadratic else "about "
     if excess <= NEGLIGIBLE * state.best and last.outcome not in (Outcome.STALLED, *CONVERGED):
         return "The loss is the best there is, to six digits."
@@ -241,6 +241,15 @@ def _remaining(
     if missing is None or missing > 1e15:
         return f"{far}; gradient descent will not come within 1 % at this learning rate, {way}."
     return f"{far}; {about or 'another '}{_count(missing)} would bring it within 1 %, {way}."
+
+
+def _unseen(objective: Objective) -> str:
+    """What cannot be told, and what may help: a table's columns are standardised already."""
+    given = objective.session.source.as_given
+    return UNSEEN.format(
+        standardise="Standardise the columns (`standardize=True`), l" if given else "L",
+        penalty="`penalty=0.01`" if given else "`penalty=0.01`, `--l2 0.01`",
+    )
 
 
 def _with_kinks(objective: Objective, last: Step) -> str:
