@@ -332,7 +332,7 @@ def test_rows_far_from_others_make_no_separation():
     assert run.outcome is not Outcome.SEPARATED
 
 
-@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e9])
 def test_the_weights_at_their_limits_have_the_errors_of_the_rows_that_stay(unit):
     """As statsmodels has them without the rows of the level that has no events."""
     rng = np.random.default_rng(0)
