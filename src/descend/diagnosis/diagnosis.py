@@ -288,8 +288,11 @@ class Case:
 
     @staticmethod
     def kept(run: Run, quadratic: Quadratic) -> Case:
-        """Of a table's squared error, from what the run has kept: the rows are not read again."""
+        """Of squared error, from what the run has kept of its rows, which are not read again."""
         model, left_out = run.model, [line for line in run.warnings if line.startswith("column ")]
+        unknown = (
+            [] if model.encoding else ["the rows are gone: values far from the others are not looked for"]
+        )
         return Case(
             quadratic,
             model.feature_names,
@@ -297,14 +300,17 @@ class Case:
             model.encoding,
             run.profiles,
             tuple(left_out),
-            tuple(run.notes),
+            (*run.notes, *unknown),
         )
 
 
 def _again(run: Run) -> Problem:
     """The problem of a run, made once more of what it was made of."""
     if run.origin is None:
-        raise DescendError("`diagnose` needs a Run that `fit` returned: this one does not know its data.")
+        raise DescendError(
+            "`diagnose` needs a Run that `fit` returned: this one does not know its data, as an estimator lets its rows go. "
+            "Give them: `diagnose(x, y, loss=...)`."
+        )
     made = Problem.of(run.origin.data, run.origin.y, **run.origin.options)
     if made.objective.shape != run.weights.shape:
         made.close()
@@ -463,6 +469,8 @@ def _extremes(case: Case, columns: int, numbers: int) -> tuple[Float, Float, lis
             profile = case.profiles[column.name]
             if isinstance(profile, NumberProfile):
                 low[i], high[i] = profile.low, profile.high
+        return low, high, []
+    if not case.objective.session.has_rows:
         return low, high, []
     several = len(case.classes) if case.classes and len(case.classes) <= MOST_CLASSES else 1
     extremes = case.objective.session.reduce(Extremes(several))

@@ -29,8 +29,9 @@ from descend.engines.arrays import ArraySource, check_offset, check_sample_weigh
 from descend.engines.matrix import Array, Float, Matrix
 from descend.errors import DescendError, check_number
 from descend.interfaces.sklearn_box import ending
-from descend.models.model import offset_given
+from descend.models.model import Model, offset_given
 from descend.objectives.losses import Loss
+from descend.objectives.objective import Objective
 from descend.objectives.penalties import L1, L2, ElasticNet, Penalty, as_penalty
 from descend.runs.fitting import MAX_WEIGHTS, fit
 from descend.runs.incremental import Instalments, Sums, instalments
@@ -162,6 +163,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             offset=rows.offset,
             errors=self._errors,
             penalise=self.penalise,
+            feature_names=self._names,
             valid=valid,
             seed=seed,
             optimizer=optimizer_of(self.optimizer, self.learning_rate),
@@ -182,18 +184,16 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
 
     def _keep(self, run: Run, kind: Any) -> None:
         """Learned attributes from a run; its rows are let go."""
-        objective, w = run.problem.objective if run.problem is not None else None, run.model.weights
+        assert run.problem is not None  # of arrays
+        objective, w = run.problem.objective, run.model.weights
         self._instalments = None
-        if objective is not None and objective.exact:  # so that partial_fit may go on exactly
+        if objective.exact:  # so that partial_fit may go on exactly
             self._instalments = Sums(self.fit_intercept, objective.moments, len(run.history) - 1)
             w = objective.of_minimum_norm(w)
         self._learn(w, kind)
         self.n_iter_ = max(len(run.history) - 1, int(self.steps != 0))
         self.history_, self.outcome_, self.offset_ = run.history, run.outcome, run.model.offset is not None
-        # scikit-learn sets these where the rows have names
-        names, classes = tuple(getattr(self, "feature_names_in_", run.model.feature_names)), self._labels()
-        run.history.names = (*names, *run.history.names[len(names) :]) if run.history.names else None
-        self.run_ = _kept(run, w, names, classes)
+        self.run_ = without_rows(run, objective, replace(run.model, weights=w, classes=self._labels()))
         if run.outcome is Outcome.STEP_LIMIT and self._open_ended() and self.batch_size is None:
             warnings.warn(
                 f"{type(self).__name__} {run.outcome.value} before it had converged. Use another optimizer, or set `tol`, "
@@ -201,6 +201,12 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    @property
+    def _names(self) -> tuple[str, ...] | None:
+        """Those of a frame's columns, which scikit-learn keeps, if they tell them apart."""
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        return names if len({*names, "(intercept)"}) == len(names) + 1 > 1 else None
 
     def _partial(self, X: Matrix, y: Array, s: Float | None, loss: Loss, outputs: int | None) -> Any:
         if getattr(self, "offset_", False):
@@ -332,24 +338,13 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         return box + ending(self.history_, self.outcome_.value)
 
 
-def _kept(run: Run, w: Float, names: tuple[str, ...], classes: tuple[Any, ...] | None) -> Run:
-    """The run without its rows, with weights `w`, and the names and labels that the estimator was given."""
-    metrics, objective = run.metrics, None if run.problem is None else run.problem.objective
-    quadratic = None if objective is None or objective.shape[0] > MAX_WEIGHTS else run.quadratic
-    penalty = L2(0.0) if objective is None else objective.penalty
-    called = dict(zip(run.model.feature_names, names, strict=True))
-
-    def named(errors: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if errors is None else {called.get(name, name): error for name, error in errors.items()}
-
-    facts = run.model.facts | {"standard_errors": named(run.model.facts["standard_errors"])}
-    if separation := facts.get("separation"):
-        told = {key: [called.get(n, n) for n in separation[key]] for key in ("names", "endless")}
-        facts["separation"] = separation | told
-    model = replace(run.model, weights=w, feature_names=names, classes=classes, facts=facts)
-    kept = Kept(metrics, run.sample, quadratic, penalty=penalty)
-    errors = named(run.standard_errors)
-    return replace(run, model=model, problem=None, origin=None, kept=kept, standard_errors=errors)
+def without_rows(run: Run, objective: Objective, model: Model) -> Run:
+    """A run with this model, and nothing left of its rows but what its methods need; the metrics take a pass."""
+    run = replace(run, model=model)
+    quadratic = run.quadratic if objective.shape[0] <= MAX_WEIGHTS else None
+    kept = Kept(run.metrics, run.sample, quadratic, penalty=objective.penalty)
+    facts = model.facts | {"metrics": {side: m.to_dict() for side, m in kept.metrics.items()}}
+    return replace(run, model=replace(model, facts=facts), problem=None, origin=None, kept=kept)
 
 
 def optimizer_of(optimizer: Optimizer | str, learning_rate: Any) -> Optimizer | str:

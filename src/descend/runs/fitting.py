@@ -65,8 +65,8 @@ def fit(
     `fit(x, y)` takes arrays as they are, `data` of shape (rows, features) and `y` (rows,); `fit("data.csv",
     target="price")` and `fit(frame, target="price")` encode a table. What is minimised, and over which rows, the
     keyword arguments in `problem` say; they are those of `Problem.of`: `target`, `loss`, `penalty`, `intercept`,
-    `sample_weight`, `offset`, `valid`, `seed`, `columns`, `class_weight`, `memory`, `engine`, and
-    for standard errors `errors`, `cluster`, `weight_kind`.
+    `sample_weight`, `offset`, `valid`, `seed`, `columns`, `class_weight`, `memory`, `engine`, `penalise`,
+    `feature_names`, and for standard errors `errors`, `cluster`, `weight_kind`.
 
     `optimizer` is "auto", which takes what the objective allows, "exact", "newton", "lbfgs", "gradient-descent",
     "adam", "local-steps" or an object such as `GradientDescent(0.1)`. `start` holds the first weights, zeros unless

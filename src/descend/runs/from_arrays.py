@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,7 +35,7 @@ from descend.runs.prepared import (
 )
 
 
-def from_arrays(x: Any, y: Any, beside: Beside, options: Options) -> Prepared:
+def from_arrays(x: Any, y: Any, beside: Beside, options: Options, names: Any = None) -> Prepared:
     """`x` of shape (rows, features), the others (rows,); squared error and no penalty unless asked."""
     loss, (sample_weight, offset, cluster) = options.loss or as_loss("squared-error"), beside
     x = check_matrix(x)
@@ -49,7 +50,8 @@ def from_arrays(x: Any, y: Any, beside: Beside, options: Options) -> Prepared:
         offset = check_offset(offset, x.shape[0])
     if cluster is not None:
         cluster = check_cluster(cluster, x.shape[0])
-    rows = ArraySource(x, y, sample_weight, offset=offset, cluster=cluster)
+    names = () if names is None else check_names(names, x.shape[1])
+    rows = ArraySource(x, y, sample_weight, names, offset=offset, cluster=cluster)
     training, other = _sources(rows, loss, classes, options)
     notes: list[str] = []
     if options.balanced:
@@ -77,6 +79,24 @@ def from_arrays(x: Any, y: Any, beside: Beside, options: Options) -> Prepared:
         errors=options.errors,
         penalise=options.penalise,
     )
+
+
+def check_names(names: Any, columns: int) -> tuple[str, ...]:
+    """The names of the columns of arrays. Raises `DescendError` unless there is one for each, each another.
+
+    >>> check_names(["height", "width"], 2)
+    ('height', 'width')
+    """
+    names = tuple(names)
+    if len(names) != columns or not all(isinstance(name, str) for name in names):
+        raise DescendError(
+            f"`feature_names` must hold one text for each of {columns} columns, got {names!r}."
+        )
+    if twice := [name for name, count in Counter([*names, "(intercept)"]).items() if count > 1]:
+        raise DescendError(
+            f"`feature_names` must differ from each other and from '(intercept)', got {twice[0]!r} twice."
+        )
+    return tuple(names)
 
 
 def _rounded(x: Any, y: Any) -> list[str]:

@@ -53,6 +53,7 @@ class ProblemOptions(TypedDict, total=False):
     cluster: Any
     weight_kind: str
     penalise: str | None
+    feature_names: Any
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Problem:
         cluster: Any = None,
         weight_kind: str = "precisions",
         penalise: str | None = None,
+        feature_names: Any = None,
     ) -> Problem:
         """From arrays, or from a table (file, files, DataFrame) and the name of its `target`.
 
@@ -139,7 +141,8 @@ class Problem:
         are: "precisions" of single rows, or "frequencies", how many rows each stands for. `penalise` says what a penalty
         acts on: "original" coefficients, in the units of the data, or "standardised" ones, of columns over their standard
         deviations (dummies stay 0 and 1); unless given those of the data where a penalty is given, while the one that a table
-        with classes has by itself acts on standardised ones, so that units do not matter.
+        with classes has by itself acts on standardised ones, so that units do not matter. `feature_names` names the columns of
+        arrays, which are x0, x1 and so on unless given.
         Raises `DescendError` where they do not fit.
         """
         if isinstance(y, str):
@@ -158,6 +161,8 @@ class Problem:
             if target is None:
                 raise DescendError("`target` is needed with a table: the name of the column to predict.")
             beside.check_table()
+            if feature_names is not None:
+                raise DescendError("`feature_names` goes with arrays; the columns of a table have names.")
             from descend.runs.from_table import from_table  # arrays need no reader of files
 
             return _over(from_table(data, str(target), columns or Columns(), options))
@@ -171,7 +176,7 @@ class Problem:
             raise DescendError(
                 "`target` and `columns` go with a table; arrays are `fit(x, y)`, taken as they are."
             )
-        return _over(from_arrays(data, y, beside, options))
+        return _over(from_arrays(data, y, beside, options, feature_names))
 
     @property
     def weight_names(self) -> tuple[str, ...]:

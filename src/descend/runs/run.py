@@ -245,8 +245,10 @@ class Run:
         from descend.pictures.plots import plot_confusion
 
         metrics = list(self.metrics.values())
-        if not metrics or metrics[-1].confusion is None:
+        if self.model.classes is None:
             raise DescendError("`plot_confusion` needs a classification; this model predicts numbers.")
+        if not metrics or metrics[-1].confusion is None:
+            raise DescendError("`plot_confusion` needs metrics, and this run has none.")
         return plot_confusion(metrics[-1].confusion, self.model.classes or (), ax=ax)
 
     def top_losses(self, count: int = 10) -> TopLosses:
