@@ -155,7 +155,7 @@ class GradientDescent(_Scheduled):
     >>> objective = Objective.of(np.array([[1.0], [-1.0]]), np.array([2.0, -2.0]), intercept=False)
     >>> optimizer = GradientDescent(learning_rate=0.25)
     >>> update = optimizer.step(objective, np.zeros(1), optimizer.init(np.zeros(1)))
-    >>> update.weights.tolist()
+    >>> update.weights.round(9).tolist()
     [1.0]
     """
 
