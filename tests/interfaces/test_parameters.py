@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
 
 import descend
@@ -108,17 +109,38 @@ def test_a_number_is_a_penalty_by_either_way_to_learn():
 def test_rows_are_held_out_by_count_and_of_each_class_alike(share, weighted):
     s, y = (RNG.uniform(0.5, 2.0, 60) if weighted else None), np.repeat([0.0, 1.0, 2.0], [12, 18, 30])
     rows = Rows(np.arange(120.0).reshape(60, 2), y, s, np.arange(60.0))
-    kept, held = rows.split(share, 0, True)
+    kept, held = rows.split(share, 0, (0, 1, 2))
     assert len(held.y) == np.ceil(share * 60)
     np.testing.assert_allclose(np.bincount(held.y.astype(int)), share * np.array([12, 18, 30]), atol=1)
     together = np.sort(np.concatenate([kept.offset, held.offset]))
     assert together.tolist() == np.arange(60.0).tolist()
     assert (kept.X[:, 0] == 2 * kept.offset).all()
     assert kept.weight == pytest.approx(len(kept.y) if s is None else kept.sample_weight.sum())
-    again, _ = rows.split(share, 0, True)
+    again, _ = rows.split(share, 0, (0, 1, 2))
     assert again.offset.tolist() == kept.offset.tolist()
-    with pytest.raises(DescendError, match="`early_stopping` cannot hold out"):
-        Rows(X[:2], np.array([0.0, 1.0])).split(0.5, 0, True)
+    left, _ = train_test_split(np.arange(60), test_size=share, random_state=0, stratify=y)
+    assert kept.offset.tolist() == np.sort(left).tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "labels", "share", "says"),
+    [
+        ([0.0], None, 0.1, "holds out 1 of 1 rows .* leaves 0 to learn from"),
+        ([0.0, 1.0, 1.0, 1.0], ("no", "yes"), 0.5, "but one row of 'no'"),
+        ([0.0, 1.0], ("no", "yes"), 0.5, "leaves 0 to learn from, where 2 classes want a row each"),
+        ([0.0, 1.0, 2.0, 3.0], None, 0.9, "holds out 4 of 4 rows"),
+    ],
+)
+def test_too_few_rows_to_hold_any_out_are_told(y, labels, share, says):
+    with pytest.raises(DescendError, match=f"`early_stopping` {says}|`early_stopping` .*{says}"):
+        Rows(X[: len(y)], np.array(y)).split(share, 0, labels)
+
+
+def test_rows_of_weight_zero_are_not_held_out():
+    s = np.repeat([0.0, 1.0], [30, 10])
+    kept, held = Rows(X, Y, s).split(0.2, 0, None)
+    assert held.sample_weight.tolist() == [1.0, 1.0]
+    assert len(kept.y) == 38
 
 
 def test_rows_without_weight_leave_an_alpha_that_is_a_number():

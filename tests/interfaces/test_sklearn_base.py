@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -116,9 +117,9 @@ def test_the_penalty_is_that_of_c_of_one_on_the_rows_that_are_learned_from(early
     s = np.arange(len(cancer_y)) % 3 + 1.0 if weighted else None
     model = LinearClassifier(early_stopping=early_stopping, validation_fraction=0.3, random_state=1, tol=1e-8)
     run = model.fit(cancer_X, cancer_y, sample_weight=s).run_
-    seed, kept = np.random.RandomState(1).randint(2**31 - 1), np.arange(len(cancer_y))
+    kept = np.arange(len(cancer_y))
     if early_stopping:
-        kept, _ = train_test_split(kept, test_size=0.3, random_state=seed, stratify=cancer_y)
+        kept, _ = train_test_split(kept, test_size=0.3, random_state=1, stratify=cancer_y)
     weights = np.ones(len(cancer_y)) if s is None else s
     assert run.model.facts["penalty"]["alpha"] == pytest.approx(1 / weights[kept].sum(), rel=1e-12)
     assert run.rows["training"] == len(cancer_y[kept])
@@ -222,6 +223,40 @@ def test_rows_to_validate_on_may_have_an_offset():
     assert np.isfinite(model.history_.validation_loss).all()
     found = model.predict(iris_X[:9], offset[:9]) - iris_y[:9]
     assert model.history_.validation_loss.min() == pytest.approx(np.mean(found**2), rel=1e-9)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"no": 3.0, "yes": 1.0}])
+def test_rows_held_out_weigh_what_they_weigh(class_weight):
+    y, s = np.where(cancer_y == 1, "yes", "no"), np.linspace(0.5, 2.0, len(cancer_y))
+    X = StandardScaler().fit_transform(cancer_X)
+    model = LinearClassifier(early_stopping=3, random_state=5, class_weight=class_weight, alpha=0.01)
+    model.fit(X, y, sample_weight=s)
+    _, held = train_test_split(np.arange(len(y)), test_size=0.1, random_state=5, stratify=y)
+    loss = log_loss(y[held], model.predict_proba(X[held]), sample_weight=s[held])
+    assert np.isclose(model.history_.validation_loss, loss, rtol=1e-9).any()
+    assert model.run_.metrics["validation"].values["log_loss"] == pytest.approx(loss, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"X_val": 1e200 * iris_X, "y_val": iris_y}, "`X_val` holds numbers beyond"),
+        ({"X_val": iris_X, "y_val": 1e200 * iris_y}, "`y_val` holds numbers beyond"),
+        ({"X_val": iris_X, "y_val": -iris_y}, "`y_val` must hold finite numbers of at least 0"),
+        ({"eval_set": (iris_X, -iris_y)}, "`eval_set` must hold finite numbers of at least 0"),
+        ({"X_val": iris_X, "y_val": iris_y, "sample_weight_val": -iris_y}, "`sample_weight_val` must hold"),
+        ({"X_val": iris_X, "y_val": iris_y, "sample_weight_val": [1.0]}, "150 rows and `sample_weight_val`"),
+    ],
+)
+def test_rows_to_validate_on_are_checked_as_others_are(given, says):
+    with pytest.raises(DescendError, match=says):
+        LinearRegressor(loss="poisson").fit(iris_X, iris_y, **given)
+
+
+def test_an_offset_has_one_number_for_each_row():
+    for early_stopping in (False, True):
+        with pytest.raises(DescendError, match=r"`X` has 150 rows and `offset` has shape \(2,\)"):
+            LinearRegressor(early_stopping=early_stopping).fit(iris_X, iris_y, offset=[1.0, 2.0])
 
 
 @pytest.mark.parametrize(

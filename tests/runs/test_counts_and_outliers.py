@@ -237,7 +237,7 @@ def test_held_out_counts_are_counts_too(engine, tmp_path):
             descend.fit(good, target="y", loss="poisson", valid=data, engine=engine)
     with pytest.raises(DataError, match=r"target `y`.* must hold .* got -2"):
         descend.fit(bad, target="y", loss="poisson", valid=0.5, engine=engine)
-    with pytest.raises(DataError, match="`valid` y must hold finite numbers of at least 0"):
+    with pytest.raises(DataError, match="`valid y` must hold finite numbers of at least 0"):
         descend.fit(X, Y["poisson"], loss="poisson", valid=(X[:3], [1, -2, 3]))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import descend
 from descend import Columns, DescendWarning
+from descend.engines.splits import Split
 from descend.errors import DataError
 
 RNG = np.random.default_rng(7)
@@ -63,6 +64,19 @@ def test_an_infinite_cell_in_rows_to_predict_counts_as_missing(cell):
     with pytest.warns(DescendWarning, match=r"`x` that are no numbers count as missing: 1"):
         found = run.predict({"x": [0.5, cell]})
     np.testing.assert_allclose(found[1], run.predict({"x": [X[:, 0].mean()]})[0])
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, 1e200])
+@pytest.mark.parametrize("loss", [None, "huber"])
+def test_an_infinite_target_among_rows_held_out_is_refused(loss, number):
+    whole = {"x": np.append(X[:, 0], 1.0), "y": np.append(Y, number)}
+    held_out = next(seed for seed in range(99) if Split(0.3, seed).held_out(0, 80, 81)[0])
+    with pytest.raises(DataError, match=r"target `y` holds .* infinite or beyond"):
+        descend.fit(whole, target="y", valid=0.3, seed=held_out, loss=loss)
+    table = {"x": X[:, 0], "y": Y}
+    for valid in ({"x": [1.0, 2.0], "y": [0.0, number]}, {"x": [1.0], "y": [number]}):
+        with pytest.raises(DataError, match=r"target `y` holds .* infinite or beyond"):
+            descend.fit(table, target="y", valid=valid, loss=loss)
 
 
 def test_a_constant_target_proves_nothing():

@@ -250,20 +250,22 @@ def check_column(column: Any, name: str, rows: int, against: str = "x") -> Array
     return array
 
 
-def check_sample_weight(sample_weight: Any, rows: int) -> Float:
+def check_sample_weight(
+    sample_weight: Any, rows: int, name: str = "sample_weight", against: str = "x"
+) -> Float:
     """Sample weights as float64, at least 0 each and not all 0."""
-    s = check_column(sample_weight, "sample_weight", rows)
+    s = check_column(sample_weight, name, rows, against)
     if s.dtype.kind not in "fiub":
-        raise DataError(f"`sample_weight` must hold numbers, got dtype {s.dtype}.")
+        raise DataError(f"`{name}` must hold numbers, got dtype {s.dtype}.")
     s = s.astype(np.float64)
     if s.min() < 0 or s.max() == 0:
-        raise DataError("`sample_weight` must hold numbers of at least 0, and one above 0.")
+        raise DataError(f"`{name}` must hold numbers of at least 0, and one above 0.")
     return s
 
 
-def check_offset(offset: Any, rows: int) -> Float:
+def check_offset(offset: Any, rows: int, name: str = "offset", against: str = "x") -> Float:
     """`offset` as finite numbers, one per row, that are added to the linear predictor."""
-    return check_column(offset, "offset", rows).astype(np.float64, copy=False)
+    return check_column(offset, name, rows, against).astype(np.float64, copy=False)
 
 
 def _as_array(data: Any, name: str) -> Array:

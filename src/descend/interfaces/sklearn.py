@@ -240,12 +240,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         given = HeldOut(eval_set, X_val, y_val, sample_weight_val, offset_val)
         held_out = self._held_out(given, offset is not None)
         if held_out is not None:
-            held_out = held_out._replace(
-                y=self._codes(held_out.y, "y_val" if eval_set is None else "eval_set")
-            )
-        codes = self._codes(y, "y")
-        s = class_weighted(self.class_weight, self.classes_, codes, self._weights(sample_weight, X))
-        made: LinearClassifier = self._fit(Rows(X, codes, s, offset), self._loss(), held_out)
+            held_out = held_out._replace(y=self._codes(held_out.y, held_out.names.y))
+        rows = Rows(X, self._codes(y, "y"), self._weights(sample_weight, X), offset)
+        made: LinearClassifier = self._fit(rows, self._loss(), held_out)
         return made
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> LinearClassifier:
@@ -348,6 +345,10 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
     @property
     def _errors(self) -> str | None:
         return None if self.class_weight is None else "hc0"  # made-up weights say nothing of how rows vary
+
+    def _weighed(self, rows: Rows) -> Rows:
+        s = class_weighted(self.class_weight, self.classes_, rows.y, rows.sample_weight)
+        return rows._replace(sample_weight=s)
 
     def _labels(self) -> tuple[Any, ...]:
         return tuple(self.classes_.tolist())

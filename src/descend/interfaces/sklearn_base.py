@@ -25,7 +25,7 @@ from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
 from descend.descent.proximal import ProximalGradient
 from descend.descent.stopping import Outcome
-from descend.engines.arrays import ArraySource, check_offset, check_sample_weight
+from descend.engines.arrays import check_offset
 from descend.engines.matrix import Array, Float, Matrix
 from descend.errors import DescendError, check_number
 from descend.interfaces.sklearn_box import ending
@@ -35,6 +35,7 @@ from descend.objectives.objective import Objective
 from descend.objectives.penalties import L1, L2, ElasticNet, Penalty, as_penalty
 from descend.runs.fitting import MAX_WEIGHTS, fit
 from descend.runs.incremental import Instalments, Sums, instalments
+from descend.runs.prepared import Names, Validation
 from descend.runs.run import Kept, Run
 
 try:  # since scikit-learn 1.9
@@ -69,7 +70,7 @@ class Rows(NamedTuple):
     X: Matrix
     y: Array
     sample_weight: Float | None = None
-    offset: Any = None
+    offset: Array | None = None
 
     @property
     def weight(self) -> float:
@@ -78,29 +79,31 @@ class Rows(NamedTuple):
 
     def take(self, rows: Array) -> Rows:
         """Those of these numbers."""
-        s, offset = (
-            None if each is None else np.asarray(each)[rows] for each in (self.sample_weight, self.offset)
-        )
+        s, offset = (None if each is None else each[rows] for each in (self.sample_weight, self.offset))
         return Rows(self.X[rows], self.y[rows], s, offset)
 
-    def split(self, share: float, seed: int, stratified: bool) -> tuple[Rows, Rows]:
-        """The rows to learn from, and a `share` of them by count that is held out, of each class alike if `stratified`.
+    def split(self, share: float, random_state: Any, labels: tuple[Any, ...] | None) -> tuple[Rows, Rows]:
+        """The rows to learn from, and a `share` of them by count that is held out, of each of `labels` alike.
 
-        Rows of weight zero are not counted, and of each class there is one at least. Raises `DescendError` where there
-        are too few.
+        They are those of scikit-learn's `train_test_split`. Rows of weight zero are not counted, and of each class
+        there is one at least. Raises `DescendError` where there are too few.
         """
-        s = np.ones(len(self.y)) if self.sample_weight is None else self.sample_weight
-        counted = np.flatnonzero(s > 0)
-        labels = self.y[counted] if stratified else None
-        least = 1 if labels is None else len(np.unique(labels))
-        size = max(math.ceil(share * len(counted)), least)
-        try:
-            _, held = train_test_split(counted, test_size=size, random_state=seed, stratify=labels)
-        except ValueError as error:
-            raise DescendError(
-                f"`early_stopping` cannot hold out `validation_fraction` {share:g} of the rows (n_samples = {len(self.y)}): {error} "
-                "Give more rows, or rows to validate on, `X_val` and `y_val`."
-            ) from None
+        counted = (
+            np.arange(len(self.y)) if self.sample_weight is None else np.flatnonzero(self.sample_weight > 0)
+        )
+        y = None if labels is None else self.y[counted].astype(np.intp)
+        counts = np.array([]) if y is None else np.bincount(y)[np.unique(y)]
+        least, n = max(len(counts), 1), len(counted)
+        size = max(math.ceil(share * n), least)
+        told = f"`early_stopping` holds out {size:,} of {n:,} rows (n_samples = {n}) by `validation_fraction` {share:g}"
+        more = "Give more rows, or rows to validate on: `fit(X, y, X_val=..., y_val=...)`."
+        if n - size < least:
+            classes = "" if least == 1 else f", where {least} classes want a row each"
+            raise DescendError(f"{told} and leaves {max(n - size, 0)} to learn from{classes}. {more}")
+        if labels is not None and y is not None and counts.min() < 2:
+            alone = labels[int(np.unique(y)[counts.argmin()])]
+            raise DescendError(f"{told}, of each class alike, and there is but one row of {alone!r}. {more}")
+        _, held = train_test_split(counted, test_size=size, random_state=random_state, stratify=y)
         kept = np.setdiff1d(np.arange(len(self.y)), held)
         return self.take(kept), self.take(np.sort(held))
 
@@ -121,6 +124,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         """Which standard errors `run_` has, where the loss does not decide."""
         return None
 
+    def _weighed(self, rows: Rows) -> Rows:
+        """The rows to learn from, with the weights of their classes."""
+        return rows
+
     def _labels(self) -> tuple[Any, ...] | None:
         """The classes in the order of their codes; None of a regression."""
         return None
@@ -138,20 +145,21 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         self.coef_, self.intercept_ = coef.T.astype(kind), intercept.astype(kind)
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def _fit(self, rows: Rows, loss: Loss, held_out: Rows | None) -> Any:
+    def _fit(self, rows: Rows, loss: Loss, valid: Validation | None) -> Any:
         context, callbacks, (X, y, _, offset) = None, (), rows
         if hasattr(self, "_init_callback_context"):  # scikit-learn has callbacks since 1.9
             context = self._init_callback_context(max_subtasks=None)
             callbacks = getattr(context, "_callbacks", ())  # which it does not show otherwise
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         seed, self._shifted = self._seed(), offset is not None
-        if self.early_stopping and held_out is None:
+        if offset is not None:
+            rows = rows._replace(offset=check_offset(offset, X.shape[0], against="X"))
+        if self.early_stopping and valid is None:
             rule = "a number between 0 and 1"
             share = check_number("validation_fraction", self.validation_fraction, rule, lambda f: 0 < f < 1)
-            rows, held_out = rows.split(share, seed, self._labels() is not None)
-        valid = None
-        if held_out is not None:
-            valid = ArraySource(held_out.X, held_out.y, held_out.sample_weight, offset=held_out.offset)
+            rows, held_out = rows.split(share, self.random_state, self._labels())
+            valid = Validation(*held_out, names=Names("X", "y", "sample_weight", "offset"))
+        rows = self._weighed(rows)
         start = self._start() if self.warm_start and self._fitted else None
         run = fit(
             rows.X,
@@ -262,8 +270,8 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
     def _weights(self, sample_weight: Any, X: Matrix) -> Float | None:
         return None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
 
-    def _held_out(self, given: HeldOut, shifted: bool) -> Rows | None:
-        """The rows that were given to validate on, checked. Raises `DescendError` where they do not go together."""
+    def _held_out(self, given: HeldOut, shifted: bool) -> Validation | None:
+        """The rows that were given to validate on. Raises `DescendError` where they do not go together."""
         eval_set, X, y, s, offset = given
         if eval_set is not None:
             if X is not None or y is not None:
@@ -287,8 +295,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
                 "np.zeros(rows) for none."
             )
         X, y = self._valid_data(X, y, reset=False)
-        s = None if s is None else check_sample_weight(s, X.shape[0])
-        return Rows(X, y, s, None if offset is None else check_offset(offset, X.shape[0]))
+        names = Names("X_val", "y_val", "sample_weight_val", "offset_val")
+        return Validation(
+            X, y, s, offset, names if eval_set is None else names._replace(x="eval_set", y="eval_set")
+        )
 
     def _valid_data(self, X: Any, y: Any, reset: bool = True) -> tuple[Matrix, Array]:
         kinds, y_numeric = [np.float64, np.float32], self._auto_penalty is False

@@ -28,6 +28,7 @@ from descend.runs.prepared import (
     Beside,
     Options,
     Prepared,
+    Validation,
     as_split,
     balanced_weights,
     check_classes,
@@ -114,8 +115,6 @@ def _sources(
     valid, x = options.valid, rows.X
     if valid is None:
         return rows, None
-    if isinstance(valid, ArraySource):
-        return rows, valid
     split = as_split(valid, options.seed, lambda: ((0,), x.shape[0]))
     if split is not None:
         count = int(split.held_out(0, 0, x.shape[0]).sum())
@@ -123,24 +122,31 @@ def _sources(
             side = "held out" if count == 0 else "left to learn from"
             raise DataError(f"of {x.shape[0]} rows none is {side} by `valid` {valid!r}: there are too few.")
         return replace(rows, split=split), replace(rows, split=split, held_out=True)
-    wanted = "(x, y, offset)" if rows.has_offset else "(x, y)"
-    if not (isinstance(valid, tuple) and len(valid) == 2 + rows.has_offset):
-        raise DescendError(
-            f"`valid` with arrays must be a fraction or `{wanted}`, got {type(valid).__name__}"
-            f"{f' of {len(valid)}' if isinstance(valid, tuple) else ''}."
-        )
-    vx = check_matrix(valid[0], "valid x")
-    if vx.shape[1] != x.shape[1]:
+    if not isinstance(valid, Validation):
+        valid = Validation.of(valid, rows.has_offset)
+    return rows, _validation(valid, x.shape, loss, classes)
+
+
+def _validation(
+    given: Validation, shape: tuple[int, ...], loss: Loss, classes: tuple[Any, ...] | None
+) -> ArraySource:
+    """The rows to validate on, checked as those of this shape are that are learned from."""
+    names = given.names
+    x = check_matrix(given.x, names.x)
+    if x.shape[1] != shape[1]:
         raise ShapeError(
-            f"`valid` x has shape {vx.shape}, but `x` has shape {x.shape}: the columns must agree."
+            f"`{names.x}` has shape {x.shape}, but `x` has shape {shape}: the columns must agree."
         )
-    vy = check_column(valid[1], "valid y", vx.shape[0], "valid x")
+    y = check_column(given.y, names.y, x.shape[0], names.x)
     if classes is not None:
-        vy = codes_of(vy, classes, "valid y")
+        y = codes_of(y, classes, names.y)
     elif loss.kind == "count":
-        check_target(loss, vy, "`valid` y")
-    offset = check_offset(valid[2], vx.shape[0]) if rows.has_offset else None
-    return rows, ArraySource(vx, vy, offset=offset)
+        check_target(loss, y, f"`{names.y}`")
+    check_weighted(loss, given.sample_weight)
+    s, offset = given.sample_weight, given.offset
+    s = None if s is None else check_sample_weight(s, x.shape[0], names.sample_weight, names.x)
+    offset = None if offset is None else check_offset(offset, x.shape[0], names.offset, names.x)
+    return ArraySource(x, y, s, offset=offset)
 
 
 def _balanced(source: ArraySource, classes: Sequence[Any] | None, notes: list[str]) -> ArraySource:

@@ -218,6 +218,37 @@ class Beside(NamedTuple):
             )
 
 
+class Names(NamedTuple):
+    """What the arguments are called that rows to validate on came by."""
+
+    x: str = "valid x"
+    y: str = "valid y"
+    sample_weight: str = "valid sample_weight"
+    offset: str = "valid offset"
+
+
+class Validation(NamedTuple):
+    """Arrays to validate on, as they were given."""
+
+    x: Any
+    y: Any
+    sample_weight: Any = None
+    offset: Any = None
+    names: Names = Names()
+
+    @staticmethod
+    def of(valid: Any, shifted: bool) -> Validation:
+        """From the pair `(x, y)`, or the three of `(x, y, offset)` if `shifted`. Raises `DescendError` for what is neither."""
+        if not (isinstance(valid, tuple) and len(valid) == 2 + shifted):
+            wanted = "(x, y, offset)" if shifted else "(x, y)"
+            raise DescendError(
+                f"`valid` with arrays must be a fraction or `{wanted}`, got {type(valid).__name__}"
+                f"{f' of {len(valid)}' if isinstance(valid, tuple) else ''}."
+            )
+        x, y, *offset = valid
+        return Validation(x, y, None, *offset)
+
+
 def as_split(
     valid: Any, seed: int, starts: Callable[[], tuple[tuple[int, ...], int]], group: str | None = None
 ) -> AnySplit | None:

@@ -17,7 +17,7 @@ import numpy as np
 from descend.engines.blocks import Source
 from descend.engines.engine import Engine, Session
 from descend.engines.matrix import Float
-from descend.errors import DescendError
+from descend.errors import DataError, DescendError
 from descend.models.covariance import ErrorKind
 from descend.models.metrics import Metrics, evaluate
 from descend.objectives.coordinates import Rescaled
@@ -291,10 +291,15 @@ def _check_target(found: Prepared, session: Session, held_out: Session | None) -
     A rule of one's own sees a sample of the rows to learn from; the range of counts is that of all rows held out.
     """
     assert found.encoding is not None
+    from descend.tables.encoding import infinite_target
+
     loss, name = found.loss, f"target `{found.encoding.target.name}`"
     if not (loss.has_classes or loss.closed_form):
         sample = sample_of(session.source, found.rows["training"])
         check_target(loss, np.zeros(1) if sample is None else sample.y, name)
+    moments = found.moments[1]
+    if loss.closed_form and moments is not None and not np.isfinite(moments.cross[-1, -1]):
+        raise DataError(infinite_target(found.encoding.target.name, "a number among the rows held out"))
     if loss.kind == "count" and held_out is not None:
         low, high = held_out.reduce(TargetRange()) * [-1.0, 1.0]
         check_target(loss, np.array([low, high]), f"{name} of the rows held out")

@@ -131,6 +131,11 @@ class Category:
         return np.asarray(lookup[codes.to_numpy()])
 
 
+def infinite_target(name: str, held: str) -> str:
+    """That a target `held` a number among rows that nothing was learned from, and what to do."""
+    return f"target `{name}` holds {held}, which is infinite or beyond {HUGE:g}: leave that row out."
+
+
 Column: TypeAlias = Number | Category
 KINDS: dict[str, type[Any]] = {kind.kind: kind for kind in (Number, Category)}
 
@@ -143,9 +148,12 @@ class Target:
     classes: tuple[Any, ...] | None = None
 
     def encode(self, series: pl.Series) -> Array:
-        """float64, with NaN where the target is missing or of no known class."""
+        """float64, with NaN where the target is missing or of no known class. Raises `DataError` where one is infinite."""
         if self.classes is None:
-            return as_numbers(series)
+            y = as_numbers(series)
+            if (huge := np.abs(y) > HUGE).any():
+                raise DataError(infinite_target(self.name, f"{y[huge][0]:g}"))
+            return y
         if isinstance(self.classes[0], bool | str):
             texts, levels = as_texts(series), [label_text(c) for c in self.classes]
             codes = texts.cast(pl.Enum(levels), strict=False).to_physical().cast(pl.Float64)
