@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -56,6 +57,28 @@ def test_any_thread_may_hold_it_and_any_other_give_it_back(blas):
     assert threads() == {1}
     blas.release()
     assert threads() == in_a_thread(threads) == {2}
+
+
+def test_an_objective_that_nobody_has_any_more_gives_it_back():
+    before, (x, y) = threads(), descend.make_line(100, seed=0)
+    objective = descend.Objective.of(x, y)
+    assert threads() == {1}
+    *_, last = descend.steps(objective)
+    assert last.outcome.converged
+    del objective
+    gc.collect()
+    assert threads() == before
+
+
+def test_who_forgets_while_the_lock_is_held_is_heard_afterwards(blas):
+    blas.hold()
+    with blas.lock:
+        blas.forget()
+        assert threads() == {1}
+    blas.hold()
+    assert blas.holders == 1
+    blas.release()
+    assert (blas.holders, threads()) == (0, {2})
 
 
 def test_overlapping_fits_have_the_same_bits_and_leave_blas_as_it_was():

@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 import threading
+from collections import deque
 from functools import cache
 from typing import Any
 
@@ -54,6 +55,7 @@ class SingleThreaded:
     def __init__(self) -> None:
         self.lock, self.holders = threading.Lock(), 0
         self.before: list[tuple[Any, int]] = []
+        self.forgotten: deque[None] = deque()
 
     def hold(self) -> None:
         """Hold it, until `release` has been called as often."""
@@ -65,13 +67,34 @@ class SingleThreaded:
                 for library in libraries:
                     _set_threads(library, 1)
 
+        self._settle()
+
     def release(self) -> None:
         """The counterpart of `hold`."""
         with self.lock:
-            self.holders -= 1
-            if self.holders == 0:
-                for library, count in self.before:
-                    _set_threads(library, count)
+            self._release()
+        self._settle()
+
+    def forget(self) -> None:
+        """The counterpart of `hold` for a holder that nobody has closed; may come at any time, while the lock is held too."""
+        self.forgotten.append(None)
+        self._settle()
+
+    def _release(self) -> None:
+        self.holders -= 1
+        if self.holders == 0:
+            for library, count in self.before:
+                _set_threads(library, count)
+
+    def _settle(self) -> None:
+        """Release what was forgotten, unless the lock is held: whoever holds it does so then."""
+        while self.forgotten and self.lock.acquire(blocking=False):
+            try:
+                if self.forgotten:
+                    self.forgotten.popleft()
+                    self._release()
+            finally:
+                self.lock.release()
 
 
 def _set_threads(library: Any, count: int) -> None:

@@ -8,6 +8,7 @@ threads. BLAS runs on one thread while a session is open: the engine's threads s
 from __future__ import annotations
 
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -206,8 +207,8 @@ def threads(argument: str, memory: int | str | None) -> Threads:
 class ThreadSession(Session):
     """A source whose leaves are taken by `count` threads, each decoding and summing its own.
 
-    Threads and BLAS are taken when the session opens and given back by `close`; a closed session that
-    is used again takes them again. One that does not hold BLAS has nothing to give back while `count` is 1.
+    Threads and BLAS are taken when the session opens and given back by `close`, or once nobody has the session any
+    more; a closed session that is used again takes them again. One that does not hold BLAS has nothing to give back while `count` is 1.
     """
 
     def __init__(self, source: Source, count: int, holds_blas: bool = True) -> None:
@@ -222,6 +223,8 @@ class ThreadSession(Session):
         if self.holds_blas and not self._open:
             self._open = True
             machine.single_threaded.hold()
+            self._dropped = weakref.finalize(self, machine.single_threaded.forget)
+            self._dropped.atexit = False
 
     def close(self) -> None:
         if self._open:
@@ -229,6 +232,7 @@ class ThreadSession(Session):
             if self._pool is not None:
                 self._pool.shutdown()
                 self._pool = None
+            self._dropped.detach()
             machine.single_threaded.release()
 
     def reduce(self, statistic: Statistic[V], params: Any = None, leaves: Collection[int] | None = None) -> V:
