@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+from scipy.sparse import coo_array, csr_array
 
 import descend
 from descend import Columns, DescendWarning
@@ -39,6 +42,20 @@ def test_numbers_whose_squares_vanish_are_refused(size):
         descend.fit(table | {"b": X[:, 1] * size}, target="y")
     with pytest.raises(DataError, match="target `y` holds no number"):
         descend.fit(table | {"y": Y * size}, target="y")
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-300, 1e200])
+def test_sparse_rows_and_instalments_are_refused_alike(size):
+    said = "column 1 of `[xX]` holds no number" if size < 1 else "`[xX]` holds numbers beyond"
+    with pytest.raises(DataError, match=said):
+        descend.fit(csr_array(X * [1.0, size]), Y)
+    for kind, y in ((descend.LinearRegressor, Y), (descend.LinearClassifier, Y > 3)):
+        more = {} if kind is descend.LinearRegressor else {"classes": [False, True]}
+        with pytest.raises(DataError, match=said):
+            kind().partial_fit(X * [1.0, size], y, **more)
+    for made in (descend.LinearRegressor().partial_fit, descend.Objective.of):
+        with pytest.raises(DataError, match="`y` holds n"):
+            made(X, Y * size)
 
 
 def test_columns_of_zeros_and_late_numbers_are_not():
@@ -79,8 +96,10 @@ def test_an_infinite_target_among_rows_held_out_is_refused(loss, number):
             descend.fit(table, target="y", valid=valid, loss=loss)
 
 
-def test_a_constant_target_proves_nothing():
-    summary = descend.fit(np.linspace(-1, 1, 50)[:, None], np.full(50, 3.0)).summary()
+@pytest.mark.parametrize("constant", [3.0, 0.1, 1 / 3, 123.456, -7e-5])
+@pytest.mark.parametrize("rows", [49, 50])
+def test_a_constant_target_proves_nothing(constant, rows):
+    summary = descend.fit(X[:rows] + 5.0, np.full(rows, constant)).summary()
     assert summary.estimates[0].coefficient == 0.0
     assert np.isnan(summary.estimates[0].p_value)
     assert "F" not in summary.figures
@@ -95,3 +114,22 @@ def test_whole_numbers_that_are_rounded_are_told(kind):
     with pytest.warns(DescendWarning, match="`y` holds whole numbers"):
         descend.fit(X, large)
     descend.fit(large[:, None] // 4, Y)
+    with pytest.warns(DescendWarning, match="column 0 of `x` holds whole numbers beyond 2"):
+        descend.fit(csr_array(large[:, None]), Y)
+
+
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_estimators_tell_of_whole_numbers_that_are_rounded(learn):
+    large = np.column_stack([np.arange(80), 2**53 + RNG.integers(0, 1000, 80) * 2 + 1])
+    for rows, name in (
+        (large, "column 1 of `X`"),
+        (csr_array(large), "column 1 of `X`"),
+        (coo_array(large), "column 1 of `X`"),
+        (pd.DataFrame(large, columns=["a", "b"]), "column `b`"),
+        (pl.DataFrame({"c": X[:, 0], "b": large[:, 1]}), "column `b`"),
+    ):
+        with pytest.warns(DescendWarning, match=f"{name} holds whole numbers beyond 2"):
+            getattr(descend.LinearRegressor(), learn)(rows, Y)
+    with pytest.warns(DescendWarning, match="`y` holds whole numbers"):
+        getattr(descend.LinearRegressor(), learn)(X, large[:, 1])
+    getattr(descend.LinearRegressor(), learn)(X.tolist(), Y.tolist())

@@ -196,18 +196,24 @@ def check_matrix(x: Any, name: str = "x") -> Matrix:
     if 0 in array.shape:
         raise ShapeError(f"`{name}` must have at least one row and one feature, got shape {array.shape}.")
     _check_values(array.data if matrix.is_sparse(array) else array, name, FILL)
-    if not matrix.is_sparse(array):
-        check_tiny(array, name)
+    check_tiny(array, name)
     return array
 
 
-def check_tiny(array: Array, name: str) -> None:
+def check_tiny(array: Any, name: str) -> None:
     """Raise `DataError` where all numbers of a column are so small that their squares vanish, and not all are zero."""
     if array.dtype.kind != "f" or array.dtype.itemsize < 8:
         return
-    columns = array.reshape(len(array), -1)
-    for j in np.flatnonzero(np.abs(columns[:FIRST_ROWS]).max(axis=0, initial=0.0) < TINY):
-        if 0.0 < (largest := float(np.abs(columns[:, j]).max())) < TINY:
+    if matrix.is_sparse(array):
+        sizes = np.zeros(array.shape[1])
+        np.maximum.at(sizes, array.indices, np.abs(array.data))
+    else:
+        columns = array.reshape(len(array), -1)
+        sizes = np.abs(columns[:FIRST_ROWS]).max(axis=0, initial=0.0)
+        for i in np.flatnonzero(sizes < TINY).tolist():
+            sizes[i] = np.abs(columns[:, i]).max()
+    for j, largest in enumerate(sizes.tolist()):
+        if 0.0 < largest < TINY:
             which = f"column {j} of `{name}`" if array.ndim == 2 else f"`{name}`"
             raise DataError(
                 f"{which} holds no number as large as {TINY:g}, {largest:.3g} at most: their squares vanish. Multiply it by 1e150."
@@ -216,11 +222,24 @@ def check_tiny(array: Array, name: str) -> None:
 
 def rounded_numbers(array: Any) -> list[int]:
     """The columns of whole numbers some of which float64 cannot hold; 0 stands for a single one."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+    if (
+        array is None
+        or matrix.is_elsewhere(array)
+        or array.dtype.kind not in "iu"
+        or array.dtype.itemsize < 8
+    ):
         return []
+    if matrix.is_sparse(array):
+        large = (array.data > WHOLE) | (array.data < -WHOLE)
+        return [int(j) for j in np.unique(array.indices[large])]
     columns = array.reshape(len(array), -1)
     low, high = columns.min(axis=0), columns.max(axis=0)
     return [j for j in range(columns.shape[1]) if int(high[j]) > WHOLE or int(low[j]) < -WHOLE]
+
+
+def rounding(which: str) -> str:
+    """A sentence on `which` numbers float64 cannot hold."""
+    return f"{which} holds whole numbers beyond 2^53, which are rounded: subtract a constant to keep them"
 
 
 def _check_tensor(x: Any, name: str) -> Any:

@@ -25,9 +25,16 @@ from descend.descent.first_order import GradientDescent, Optimizer
 from descend.descent.history import History, Step
 from descend.descent.proximal import ProximalGradient
 from descend.descent.stopping import Outcome
-from descend.engines.arrays import check_offset
-from descend.engines.matrix import Array, Float, Matrix
-from descend.errors import DescendError, check_number
+from descend.engines.arrays import (
+    check_column,
+    check_matrix,
+    check_offset,
+    check_tiny,
+    rounded_numbers,
+    rounding,
+)
+from descend.engines.matrix import Array, Float, Matrix, is_sparse
+from descend.errors import DescendError, DescendWarning, check_number
 from descend.interfaces.sklearn_box import ending
 from descend.models.model import Model, offset_given
 from descend.objectives.losses import Loss
@@ -217,6 +224,8 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         return names if len({*names, "(intercept)"}) == len(names) + 1 > 1 else None
 
     def _partial(self, X: Matrix, y: Array, s: Float | None, loss: Loss, outputs: int | None) -> Any:
+        check_matrix(X, "X")
+        check_tiny(check_column(y, "y", X.shape[0], "X"), "y")
         if getattr(self, "offset_", False):
             raise DescendError(
                 "`partial_fit` takes no `offset`, and the fit that it would go on from had one: use `fit` on all rows."
@@ -302,7 +311,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
 
     def _valid_data(self, X: Any, y: Any, reset: bool = True) -> tuple[Matrix, Array]:
         kinds, y_numeric = [np.float64, np.float32], self._auto_penalty is False
+        given = X, y if y_numeric else None
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=kinds, y_numeric=y_numeric, reset=reset)
+        for which in rounded(*given):
+            warnings.warn(rounding(which), DescendWarning, stacklevel=3)
         return X, y
 
     def _predictor(self, X: Any, offset: Any = None) -> Float:
@@ -346,6 +358,19 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         if not self._fitted:
             return box
         return box + ending(self.history_, self.outcome_.value)
+
+
+def rounded(X: Any, y: Any) -> list[str]:
+    """What of rows, as they were given, are whole numbers that float64 cannot hold."""
+    if hasattr(X, "dtypes"):  # a frame
+        large = ("int64", "uint64")
+        names = [name for name, kind in zip(X.columns, X.dtypes, strict=True) if str(kind).lower() in large]
+        found = [f"column `{name}`" for name in names if rounded_numbers(np.asarray(X[name]))]
+    else:
+        array = X.tocsr() if is_sparse(X) else X if isinstance(X, np.ndarray) else None
+        found = [f"column {j} of `X`" for j in rounded_numbers(array)]
+    y = y.to_numpy() if hasattr(y, "to_numpy") else y if isinstance(y, np.ndarray) else None
+    return [*found, *("`y`" for _ in rounded_numbers(y))]
 
 
 def without_rows(run: Run, objective: Objective, model: Model) -> Run:

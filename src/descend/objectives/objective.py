@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from descend.engines.arrays import ArraySource, check_column, check_matrix, check_offset, check_sample_weight
+from descend.engines.arrays import (
+    ArraySource,
+    check_column,
+    check_matrix,
+    check_offset,
+    check_sample_weight,
+    check_tiny,
+)
 from descend.engines.engine import Engine, Session, SomeLeaves, Threads
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
@@ -132,6 +139,8 @@ class Objective(ABC):
         loss, x = as_loss(loss), check_matrix(x)
         y = check_column(y, "y", x.shape[0])
         loss.check_target(y)
+        if not loss.has_classes:
+            check_tiny(y, "y")
         check_weighted(loss, sample_weight)
         sample_weight = None if sample_weight is None else check_sample_weight(sample_weight, x.shape[0])
         check_shifted(loss, offset)

@@ -76,7 +76,11 @@ class Quadratic(Objective):
             session,
             least.rank,
         )
-        if standard.unrefined:
+        if (
+            intercept and moments.constant_loss == 0
+        ):  # the target is constant: other weights would be of rounding
+            quadratic.solution = np.zeros_like(quadratic.solution)
+        elif standard.unrefined:
             quadratic._refine(session, lambda g: least.solve(g / x_scale) / x_scale)
         elif standard.few:
             quadratic._polish(session, lambda g: least.solve(g / x_scale) / x_scale)

@@ -18,6 +18,7 @@ from descend.engines.arrays import (
     check_sample_weight,
     check_tiny,
     rounded_numbers,
+    rounding,
 )
 from descend.engines.matrix import Array
 from descend.errors import DataError, DescendError, ShapeError
@@ -103,10 +104,7 @@ def check_names(names: Any, columns: int) -> tuple[str, ...]:
 def _rounded(x: Any, y: Any) -> list[str]:
     """A sentence on each column of whole numbers that float64 cannot hold."""
     found = [f"column {j} of `x`" for j in rounded_numbers(x)] + ["`y`" for _ in rounded_numbers(y)]
-    return [
-        f"{which} holds whole numbers beyond 2^53, which are rounded: subtract a constant to keep them"
-        for which in found
-    ]
+    return [rounding(which) for which in found]
 
 
 def _sources(
