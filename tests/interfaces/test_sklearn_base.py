@@ -225,11 +225,42 @@ def test_rows_to_validate_on_may_have_an_offset():
     assert model.history_.validation_loss.min() == pytest.approx(np.mean(found**2), rel=1e-9)
 
 
+def test_a_number_for_tol_is_what_it_says_beside_a_limit_too():
+    X = StandardScaler().fit_transform(diabetes_X)
+    for limit in ({}, {"steps": 500}, {"epochs": 500}):
+        model = LinearRegressor(optimizer="gradient-descent", tol=2.0, **limit).fit(X, diabetes_y)
+        assert model.outcome_.converged
+        assert model.history_.gradient_norm[-1] <= 2.0 < model.history_.gradient_norm[-2]
+    for tol in (0, -1.0, "small", np.inf, np.nan, True):
+        with pytest.raises(DescendError, match="`tol` must be a number above 0, or None"):
+            LinearRegressor(tol=tol).fit(X, diabetes_y)
+
+
+@pytest.mark.parametrize("alpha", [0, 1e-7, "auto"])
+@pytest.mark.parametrize("rare", [1, 3, 10])
+def test_a_rare_class_is_learned_to_the_end(rare, alpha):
+    random = np.random.default_rng(rare)
+    X = random.normal(size=(400, 2))
+    y = (np.argsort(np.argsort(X @ [1.5, 1.0] + 2 * random.gumbel(size=400))) >= 400 - rare).astype(int)
+    s = np.where(y == 1, 1.0, 2_500.0)  # a few rows in a million
+    model = LinearClassifier(alpha=alpha).fit(X, y, sample_weight=s)
+    C = 1.0 if alpha == "auto" else np.inf if alpha == 0 else 1 / (alpha * s.sum())
+    theirs = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-14, max_iter=1_000)
+    theirs.fit(X, y, sample_weight=s)
+    assert model.outcome_.converged
+    np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-7)
+    np.testing.assert_allclose(model.intercept_, theirs.intercept_, rtol=1e-7)
+    early = LinearClassifier(alpha=alpha, tol=1e-6).fit(X, y, sample_weight=s)  # a number is what it says
+    assert early.history_.gradient_norm[-1] <= 1e-6 < early.history_.gradient_norm[-2]
+    assert early.n_iter_ < model.n_iter_
+
+
 @pytest.mark.parametrize("class_weight", [None, "balanced", {"no": 3.0, "yes": 1.0}])
 def test_rows_held_out_weigh_what_they_weigh(class_weight):
     y, s = np.where(cancer_y == 1, "yes", "no"), np.linspace(0.5, 2.0, len(cancer_y))
     X = StandardScaler().fit_transform(cancer_X)
-    model = LinearClassifier(early_stopping=3, random_state=5, class_weight=class_weight, alpha=0.01)
+    state = np.random.RandomState(5) if class_weight is None else 5
+    model = LinearClassifier(early_stopping=3, random_state=state, class_weight=class_weight, alpha=0.01)
     model.fit(X, y, sample_weight=s)
     _, held = train_test_split(np.arange(len(y)), test_size=0.1, random_state=5, stratify=y)
     loss = log_loss(y[held], model.predict_proba(X[held]), sample_weight=s[held])

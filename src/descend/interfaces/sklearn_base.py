@@ -158,7 +158,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             context = self._init_callback_context(max_subtasks=None)
             callbacks = getattr(context, "_callbacks", ())  # which it does not show otherwise
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        seed, self._shifted = self._seed(), offset is not None
+        self._shifted = offset is not None
         if offset is not None:
             rows = rows._replace(offset=check_offset(offset, X.shape[0], against="X"))
         if self.early_stopping and valid is None:
@@ -166,7 +166,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             share = check_number("validation_fraction", self.validation_fraction, rule, lambda f: 0 < f < 1)
             rows, held_out = rows.split(share, self.random_state, self._labels())
             valid = Validation(*held_out, names=Names("X", "y", "sample_weight", "offset"))
-        rows = self._weighed(rows)
+        rows, seed = self._weighed(rows), self._seed()
         start = self._start() if self.warm_start and self._fitted else None
         run = fit(
             rows.X,
@@ -186,7 +186,7 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
             steps=self.steps,
             epochs=self.epochs,
             batch_size=self.batch_size,
-            tolerance=self.tol if self._open_ended() else None,
+            tolerance=self._tolerance(),
             patience=PATIENCE if self.early_stopping is True else self.early_stopping or None,
             every=int(self.verbose) or None,
             standardize=self.standardize,
@@ -269,6 +269,10 @@ class LinearEstimator(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore
         """The penalty on rows of this total weight."""
         automatic = 1.0 / weight if self._auto_penalty else 0.0
         return penalty_of(self.penalty, self.alpha, automatic, self.l1_ratio)
+
+    def _tolerance(self) -> float | None:
+        above = "a number above 0, or None for a minimum that is proven"
+        return None if self.tol is None else check_number("tol", self.tol, above, lambda t: t > 0)
 
     def _open_ended(self) -> bool:
         return self.steps is None and self.epochs is None
