@@ -80,12 +80,13 @@ class Recurrence:
         return self.optimizer.rate_limit(self.curvatures.largest)
 
     def steps_within(self, share: float, after: int = 0) -> int | None:
-        """The first step from `after` on whose loss is within `share` of the best one; None where none ever is.
+        """The first step from `after` on whose loss is within `share` of the best one; None where none ever is."""
+        return self.steps_to(self.target(share), after)
 
-        A best loss of zero has no such share: there it is the same share of the first step's excess.
-        """
+    def target(self, share: float) -> float:
+        """How far above the best loss is within `share` of it; a best loss of zero has the first step's excess for it."""
         first = float(self.excess([0])[0])
-        return self.steps_to(share * (self.best if self.best > 1e-12 * (self.best + first) else first), after)
+        return share * (self.best if self.best > 1e-12 * (self.best + first) else first)
 
     def steps_to(self, target: float, after: int = 0) -> int | None:
         """The first step from `after` on whose loss is at most `target` above the best one; None where none ever is."""

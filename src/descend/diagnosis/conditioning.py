@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,12 @@ from descend.engines.moments import Moments
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.curvatures import Curvatures, bound_in
 from descend.objectives.objective import CLOSED_FORM, SMOOTH_PENALTY, Objective
+from descend.objectives.sampled import Sampled
 
 SHARES = (0.01, 0.0001)
 MOMENTUM = 0.9
+WALKED = 64
+"""Steps that are made on a sample of the rows, before curvatures tell how it goes on."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,27 @@ class Plan:
         rate: float,
         momentum: float,
         conditioning: tuple[Curvatures, Float, float],
+        about: Sampled | None,
     ) -> Plan:
         """From a rate, and the curvatures, the distance from the best weights along each, and the best loss.
 
-        Rate and momentum are rounded to what is printed, the rate down, so that it stays below its limit.
+        Rate and momentum are rounded to what is printed, the rate down, so that it stays below its limit. Of no
+        quadratic the first steps are made on a sample of the rows, `about`: far from the minimum the curvatures
+        are others.
         """
         rate, momentum = rounded_down(rate), 1.0 - float(f"{1.0 - momentum:.3g}")
         way = Recurrence(*conditioning, GradientDescent(rate, momentum=momentum, nesterov=momentum > 0), rate)
-        return Plan(name, rate, momentum, tuple(way.steps_within(share) for share in SHARES), way)
+        targets = [way.target(share) for share in SHARES]
+        if about is None:
+            return Plan(name, rate, momentum, tuple(way.steps_to(target) for target in targets), way)
+        losses, w = _first_steps(about, way.optimizer)
+        later = replace(way, distance=way.curvatures.directions.T @ (w - about.anchor).ravel())
+        steps: list[int | None] = []
+        for target in targets:
+            near = np.flatnonzero(losses <= target)
+            more = None if len(near) else later.steps_to(target)
+            steps.append(int(near[0]) if len(near) else None if more is None else len(losses) - 1 + more)
+        return Plan(name, rate, momentum, tuple(steps), way)
 
     @property
     def setting(self) -> str:
@@ -133,11 +149,13 @@ def conditionings(
     best: float,
     weights: Float | None,
     coordinates: dict[str, Coordinates],
+    about: Sampled | None = None,
 ) -> list[Conditioning]:
     """The conditioning in each of some coordinates, by name: two passes at most, none for squared error.
 
-    `best` is how far the best loss is above the least that the rows allow; `weights` are those of a run. Gradient
-    descent is planned from zero weights; where no bound holds for the curvatures that are expected or met at the end.
+    `best` is how far the best loss is above the least that the rows allow; `weights` are those of a run; `about` is
+    the loss on a sample of the rows. Gradient descent is planned from zero weights; where no bound holds for the
+    curvatures that are expected or met at the end.
     """
     descends = SMOOTH_PENALTY in objective.offers  # gradient descent cannot be planned otherwise
     exact = objective.exact and (CLOSED_FORM in objective.offers or not descends)
@@ -158,12 +176,15 @@ def conditionings(
         bound = math.inf if objective.searches else high
         high = max(high, curvatures.largest) if objective.searches else high
         distance = -curvatures.directions.T @ to.to_original(optimum).ravel()
-        plans = _plans(curvatures, distance, best, high) if descends else ()
+        sample = None if exact or about is None else about.within(to.inverse)
+        plans = _plans(curvatures, distance, best, high, sample) if descends else ()
         made.append(Conditioning(name, curvatures, bound, exact, plans, at_weights))
     return made
 
 
-def _plans(curvatures: Curvatures, distance: Float, best: float, high: float) -> tuple[Plan, ...]:
+def _plans(
+    curvatures: Curvatures, distance: Float, best: float, high: float, about: Sampled | None
+) -> tuple[Plan, ...]:
     """The automatic and the best constant rate, without and with Nesterov's momentum.
 
     Within the bound `high` none of them swings or climbs, as Polyak's faster momentum may: `fit` would take its
@@ -177,7 +198,20 @@ def _plans(curvatures: Curvatures, distance: Float, best: float, high: float) ->
         ("best in the long run", 2.0 / (high + smallest) * (1.0 - 1e-4), 0.0),
         ("best momentum in the long run", 1.0 / high, max((1.0 - share) / (1.0 + share), 0.0)),
     )
-    return tuple(Plan.of(name, rate, m, (curvatures, distance, best)) for name, rate, m in ways)
+    return tuple(Plan.of(name, rate, m, (curvatures, distance, best), about) for name, rate, m in ways)
+
+
+def _first_steps(about: Sampled, optimizer: GradientDescent) -> tuple[Float, Float]:
+    """How far each of the first steps on a sample is above the best loss, and the weights after the last of them."""
+    w = about.zeros()
+    state, best, losses = optimizer.init(w), about.value(about.anchor), [about.value(w)]
+    for _ in range(WALKED):
+        if not math.isfinite(losses[-1]) or losses[-1] - best <= SHARES[-1] * 1e-3 * abs(best):
+            break
+        update = optimizer.step(about, w, state)
+        w, state = update.weights, update.state
+        losses.append(about.value(w))
+    return np.array(losses) - best, w
 
 
 def rounded_down(rate: float, digits: int = 4) -> float:
