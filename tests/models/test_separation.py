@@ -17,6 +17,7 @@ from descend import DescendWarning, Objective, Outcome
 from descend.engines import blocks
 from descend.engines.blocks import Block
 from descend.models.separation import separation
+from descend.objectives.losses import CrossEntropy, LogisticLoss
 from descend.objectives.statistics import Margins
 
 RNG = np.random.default_rng(5)
@@ -84,7 +85,7 @@ def test_margins_are_counted_row_by_row_and_merged_in_parts(data, classes, inter
     w = rng.integers(-2, 3, (2 + intercept, classes)).astype(float)
     w = w[:, 1] if classes == 2 else w
     expected = margins(x, y, w, intercept)
-    statistic = Margins(intercept)
+    statistic = Margins(LogisticLoss() if w.ndim == 1 else CrossEntropy(), intercept)
     parts = [statistic.of(Block(x[at], y[at]), w) for at in (slice(cut), slice(cut, None))]
     z = (with_ones(x) if intercept else x) @ w
     largest = expected.max()
@@ -258,6 +259,73 @@ def test_a_fit_says_what_a_linear_program_says_and_has_the_limits_of_the_others(
             assert set(told["endless"]) == set(names[~decided])
             np.testing.assert_allclose(run.weights[decided], expected[decided], rtol=1e-7)
     assert {None, "partial"} <= set(kinds)
+
+
+def programmed_counts(x, y):
+    """By a linear program: zeros may only move down, and no other count moves."""
+    A, some = with_ones(x), y > 0
+    best = linprog(
+        A[~some].sum(axis=0), A_ub=A[~some], b_ub=np.zeros((~some).sum()), A_eq=A[some] if some.any() else None,
+        b_eq=np.zeros(some.sum()) if some.any() else None, bounds=(-1, 1),
+    )  # fmt: skip
+    return best.fun < -1e-7
+
+
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs"])
+def test_a_linear_program_says_the_same_of_counts(optimizer):
+    answers = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rows = int(rng.integers(8, 40))
+        x = np.column_stack([rng.integers(-1, 2, (rows, 2)), rng.random(rows) < 0.2]).astype(float)
+        y = rng.poisson(np.exp(0.4 * x[:, 0] - 0.8)).astype(float)
+        y[0] = 1.0
+        expected = programmed_counts(x, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if expected else "error", DescendWarning)
+            run = descend.fit(x, y, loss="poisson", optimizer=optimizer)
+        assert (run.outcome is Outcome.SEPARATED) is expected, (seed, run.message)
+        assert bool(run.model.facts.get("separation")) is expected
+        answers.append(expected)
+    assert 10 < sum(answers) < 50
+
+
+@pytest.mark.filterwarnings("ignore:the zeros are separated")
+@pytest.mark.parametrize("table", [False, True])
+def test_a_level_without_counts_is_named_and_the_rest_is_that_of_the_other_rows(table):
+    level = LEVELS == "c"
+    exposure = 1.0 + np.arange(300) % 3
+    y = np.random.default_rng(6).poisson(exposure * np.exp(0.05 * NUMBERS - 1.0)).astype(float)
+    y[level] = 0.0
+    dummies = np.column_stack([name == LEVELS for name in "bcd"]).astype(float)
+    if table:
+        frame = {"x": NUMBERS, "g": LEVELS, "log": np.log(exposure), "y": y}
+        run = descend.fit(frame, target="y", loss="poisson", columns=descend.Columns(offset="log"))
+        names = ["x", "g=b", "g=d", "(intercept)"]
+        assert run.model.facts["separation"]["names"] == ["g=c"]
+        assert "merge the level" in run.message
+        assert "the zeros can be told apart" in " ".join(str(descend.diagnose(run)).split())
+    else:
+        run = descend.fit(
+            np.column_stack([NUMBERS, dummies]), y, loss="poisson", offset=np.log(exposure), standardize=True
+        )
+        names = ["x0", "x1", "x3", "(intercept)"]
+        assert run.model.facts["separation"]["names"] == ["x2"]
+    assert run.outcome is Outcome.SEPARATED
+    assert "that they are zeros" in run.message
+    A = np.column_stack([NUMBERS, dummies[:, [0, 2]], np.ones(300)])[~level]
+    right = sm.GLM(y[~level], A, family=sm.families.Poisson(), offset=np.log(exposure)[~level]).fit(tol=1e-14)
+    np.testing.assert_allclose([run.coefficients[name] for name in names], right.params, rtol=1e-7)
+    np.testing.assert_allclose([run.standard_errors[name] for name in names], right.bse, rtol=1e-6)
+    assert run.loss * 300 == pytest.approx(
+        float(right.family.deviance(y[~level], right.mu) / 2 + best_of(y)), rel=1e-9
+    )
+
+
+def best_of(y):
+    """The least Poisson loss that the rows allow, each by itself."""
+    y = y[y > 0]
+    return float((y - y * np.log(y)).sum())
 
 
 LEVELS = np.random.default_rng(3).choice(list("abcd"), 300, p=[0.4, 0.3, 0.2, 0.1])

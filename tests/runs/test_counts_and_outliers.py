@@ -14,7 +14,7 @@ from scipy.special import huber
 from sklearn.linear_model import PoissonRegressor
 
 import descend
-from descend import Columns, HuberLoss, PoissonLoss, Processes, Serial, Threads
+from descend import Columns, DescendWarning, HuberLoss, Outcome, PoissonLoss, Processes, Serial, Threads
 from descend.errors import DataError
 from descend.interfaces.cli import main
 from descend.objectives.losses import LOSSES
@@ -269,7 +269,9 @@ def test_fractions_and_zeros_are_counts():
 
 
 def test_a_target_of_zeros_has_no_minimum_and_ends():
-    run = descend.fit(X, np.zeros(ROWS), loss="poisson")
+    with pytest.warns(DescendWarning, match="the zeros are separated.* All rows are zeros"):
+        run = descend.fit(X, np.zeros(ROWS), loss="poisson")
+    assert run.outcome is Outcome.SEPARATED
     assert np.isfinite(run.weights).all()
     assert run.loss < 1e-6
     assert (run.predict(X) < 1e-6).all()

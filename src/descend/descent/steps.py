@@ -280,7 +280,7 @@ class _Monitor:
             return False
         units = objective.coordinates
         there = w if units is None else units.to_original(w)
-        if objective.session.reduce(Margins(objective.intercept), there)[0] > 0:
+        if objective.session.reduce(Margins(objective.loss, objective.intercept), there)[0] > 0:
             return True
         if w.size > NEWTON_LIMIT:
             return False

@@ -31,7 +31,7 @@ class Outcome(Enum):
         "oscillating: the weights swing about the minimum and come no closer; the learning rate is too large"
     )
     STALLED = "stopped: no step lowers the loss any further in double precision, which is not known to be its minimum"
-    SEPARATED = "no minimum: the classes are separated, in all rows or in some, so that ever larger weights fit ever better"
+    SEPARATED = "no minimum: rows are separated, all or some, so that ever larger weights fit ever better"
     EARLY_STOP = "stopped early: the validation loss no longer fell; the best weights are kept"
     INTERRUPTED = "interrupted: the run so far is kept"
     ELSEWHERE = "trained elsewhere: the loop was not ours"

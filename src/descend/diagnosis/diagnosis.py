@@ -12,7 +12,7 @@ import numpy as np
 from descend.descent import steps as descent
 from descend.descent.choose import NEWTON_LIMIT, auto_optimizer
 from descend.diagnosis.conditioning import Conditioning, conditionings, plain
-from descend.diagnosis.findings import ColumnStatistics, Finding, about_columns, imbalance, separated_classes
+from descend.diagnosis.findings import ColumnStatistics, Finding, about_columns, imbalance, separated
 from descend.diagnosis.forecast import Forecast, Scene, forecast, forecast_of_run, walked
 from descend.engines.matrix import Float
 from descend.engines.moments import Moments
@@ -126,10 +126,10 @@ class Diagnosis:
 
     @property
     def unbounded(self) -> bool:
-        """Whether the weights would run to infinity: classes of a likelihood that can be told apart, and no penalty."""
+        """Whether the weights would run to infinity: classes, or zeros of counts, that can be told apart, and no penalty."""
         return (
             not self.penalised
-            and self.minimised.likelihood
+            and bool(self.minimised.separable)
             and any(f.kind == "separation" for f in self.findings)
         )
 
@@ -461,11 +461,9 @@ def _findings(case: Case, moments: Moments) -> list[Finding]:
         )
         for line in case.warnings
     ]
+    apart = separation(objective) if objective.loss.separable else None  # another may have a minimum there
+    found += separated(subject, splitting, apart, objective.loss.separable, not objective.penalty.is_zero)
     if case.classes is not None and case.shares is not None:
-        apart = (
-            separation(objective) if objective.loss.likelihood else None
-        )  # another may have a minimum there
-        found += separated_classes(subject, splitting, apart, not objective.penalty.is_zero)
         found += imbalance(case.shares, case.classes, target, subject.table)
     return found + about_columns(subject)
 

@@ -339,10 +339,10 @@ def too_few_rows(s: ColumnStatistics) -> list[Finding]:
     ]
 
 
-def separated_classes(
-    s: ColumnStatistics, splitting: Sequence[int], apart: Separation | None, penalised: bool
+def separated(
+    s: ColumnStatistics, splitting: Sequence[int], apart: Separation | None, what: str, penalised: bool
 ) -> list[Finding]:
-    """Classes that can be told apart without a mistake, by one of the columns `splitting` or by several."""
+    """`what` can be told apart without a mistake, classes for example, by one of the columns `splitting` or by several."""
     found = [
         Finding(
             "leakage",
@@ -357,9 +357,9 @@ def separated_classes(
     size = np.abs(apart.direction[: len(s.names)]).reshape(len(s.names), -1).max(axis=1) * s.spread / s.units
     columns = tuple(s.names[int(i)] for i in np.argsort(-size)[:3] if size[i] > 0.1 * size.max())
     near = apart.kind == "near"
-    what = {
-        "perfect": f"the classes can be told apart without a mistake, mostly by {_listed(columns)}",
-        "partial": f"some rows are told apart with certainty, mostly by {_listed(columns)}, and none is on the wrong side",
+    said = {
+        "perfect": f"the {what} can be told apart without a mistake, mostly by {_listed(columns)}",
+        "partial": f"some {'rows' if s.classes else what} are told apart with certainty, mostly by {_listed(columns)}, and none is on the wrong side",
         "near": f"all but {apart.mistakes:,} rows can be told apart, mostly by {_listed(columns)}",
     }[apart.kind]
     then = "weights grow very large" if near else "without a penalty the weights run to infinity"
@@ -369,7 +369,7 @@ def separated_classes(
         do = "Keep the penalty: it gives the weights a place to stop."
     return [
         *found,
-        Finding("near separation" if near else "separation", columns, f"{what}: {then}", f"{do} {ask}"),
+        Finding("near separation" if near else "separation", columns, f"{said}: {then}", f"{do} {ask}"),
     ]
 
 

@@ -106,7 +106,7 @@ def _first(d: Diagnosis) -> str:
     gap, way = d.gap, _option("optimizer", d.gap.way, d.table)
     if d.unbounded:
         give = "`--l2 0.01 --penalise standardised`" if d.table else "`penalty=0.01`"
-        return f"Give a penalty, {give}: the classes can be told apart, and without one the weights grow for ever."
+        return f"Give a penalty, {give}: the {d.minimised.separable} can be told apart, and without one the weights grow for ever."
     if d.ran and _arrived(gap):
         return "Nothing: your run is at the best loss that these columns reach."
     if d.ran:
@@ -224,7 +224,8 @@ def _how_to_get_there(d: Diagnosis) -> Section:
     name = "How gradient descent gets there"
     if d.unbounded:
         words = "It does not: every step lowers the loss, and none is the last."
-        return Section(name, (f"{words} A learning rate of up to {_figure(d.descent.limit())} is safe.",))
+        safe = f" A learning rate of up to {_figure(d.descent.limit())} is safe." if d.descent.bounded else ""
+        return Section(name, (words + safe,))
     plans = [_plans_table(d)] if d.descent.plans else []
     why = WHY + (CONDITION if d.descent.curvatures else "")
     return Section(name, (why, _terrain_table(d), *plans, *_reading(d)))

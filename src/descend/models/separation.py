@@ -52,7 +52,7 @@ def settled(objective: Objective, way: Receding, w: Float) -> Float:
     The rows that are separated then count for nothing: the others are fitted as if those were left out.
     """
     began, w = w, way.others(w)
-    reach = Reach(objective.intercept, way.tied, FAR)
+    reach = Reach(objective.loss, objective.intercept, way.tied, FAR)
     w = w + float(objective.session.reduce(reach, np.stack([w, way.direction]))[0]) * way.direction
     for _ in range(STEPS):
         step = objective.newton_step(w)
@@ -115,7 +115,7 @@ def separation(objective: Objective) -> Separation | None:
         return None
     sampled = session.source.leaf_count > SAMPLED_LEAVES
     part: Session = SomeLeaves(session, range(SAMPLED_LEAVES)) if sampled else session
-    if part.reduce(Margins(objective.intercept), objective.zeros()) is None:
+    if part.reduce(Margins(objective.loss, objective.intercept), objective.zeros()) is None:
         part, sampled = session, False  # the first leaves hold no row
     found, w = _search(objective, part)
     if sampled and found is not None:
@@ -123,7 +123,9 @@ def separation(objective: Objective) -> Separation | None:
         found, w = _search(objective, session) if whole is None else (replace(found, kind=whole.kind), w)
     if found is not None:
         return found
-    wrong, rows = session.reduce(Margins(objective.intercept), w)[2:]
+    if not objective.loss.has_classes:
+        return None
+    wrong, rows = session.reduce(Margins(objective.loss, objective.intercept), w)[2:]
     return Separation("near", w, int(wrong)) if wrong <= NEAR * rows else None
 
 
@@ -133,7 +135,7 @@ def receding(objective: Objective, w: Float, evenly: bool) -> Receding | None:
     A walk that goes `evenly`, as Newton's does, shows every weight that runs in its next step; of another, which may be
     far gone in one direction, the others may not be seen, and Newton's method goes there again.
     """
-    if objective.session.reduce(Margins(objective.intercept), w)[0] > 0:
+    if objective.session.reduce(Margins(objective.loss, objective.intercept), w)[0] > 0:
         return Receding.along(objective, w)
     way = _next(objective, w) if w.size <= NEWTON_LIMIT else None
     if way is not None and evenly:
@@ -161,7 +163,7 @@ def _search(objective: Objective, session: Session) -> tuple[Separation | None, 
         if update.stalled or gain <= 1e-14 or (gain < 1e-3 * before and gain < 1e-8):
             break
         before = gain
-        if number >= 2 and session.reduce(Margins(objective.intercept), w)[0] > 0:
+        if number >= 2 and session.reduce(Margins(objective.loss, objective.intercept), w)[0] > 0:
             return Separation("perfect", w, 0), w
         if number >= FIRST_LOOK and (number - FIRST_LOOK) % 4 == 0 and (way := _next(free, w)) is not None:
             return Separation(way.kind, way.direction, 0), w

@@ -30,7 +30,7 @@ class Estimate:
     high: float
 
     endless: bool = False
-    """Whether it runs to infinity, because classes are separated."""
+    """Whether it runs to infinity, because rows are separated."""
 
     @property
     def aliased(self) -> bool:
@@ -180,7 +180,7 @@ def _notes(model: Model, found: _Fit, estimates: tuple[Estimate, ...]) -> tuple[
     if endless := [e.title for e in estimates if e.endless]:
         listed = ", ".join(f"`{name}`" for name in endless[:8]) + (" and others" if len(endless) > 8 else "")
         notes.append(
-            f"These run to infinity, since classes are separated: {listed}. The others are at their limits, and so are their errors."
+            f"These run to infinity, since {model.loss.separable} are separated: {listed}. The others are at their limits, and so are their errors."
         )
     if fitted := told.get("fitted"):
         notes.append(
@@ -309,7 +309,7 @@ def _why_not(model: Model, found: _Fit) -> str:
             f"Fit with `penalty=0` ({'without `--l1`' if penalty.kinked else '`--l2 0`'})."
         )
     if facts.get("separation"):
-        return "the classes are separated: some weights run to infinity. Fit with a penalty (`penalty=0.01`, `--l2 0.01`)."
+        return f"the {model.loss.separable} are separated: some weights run to infinity. Fit with a penalty (`penalty=0.01`, `--l2 0.01`)."
     if not str(facts["outcome"]).startswith("converged"):
         return 'the run ended short of the minimum. Let it converge: `optimizer="auto"` (`--optimizer auto`), no `steps`.'
     if found.freedom <= 0:

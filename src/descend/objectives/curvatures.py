@@ -86,7 +86,7 @@ class Curvatures:
 
 @dataclass(frozen=True)
 class Receding:
-    """A direction in which the loss of classes falls for ever: no row's class falls behind another, some get ahead.
+    """A direction in which the loss falls for ever: no row falls behind, as `loss.margins` tells, some get ahead.
 
     Albert and Anderson, On the Existence of Maximum Likelihood Estimates in Logistic Regression Models (1984).
     """
@@ -119,20 +119,20 @@ class Receding:
         It is made exact: rows that stay behind by next to nothing are not told apart at all, so that what is left
         of the `move` changes no prediction of theirs.
         """
-        session, intercept = objective.session, objective.intercept
-        least, most = session.reduce(Margins(intercept), move)[:2]
+        session, loss, intercept = objective.session, objective.loss, objective.intercept
+        least, most = session.reduce(Margins(loss, intercept), move)[:2]
         tied = TIED * min(most, 1.0)
         if not (most > 0 and least >= -tied):
             return None
         given = units = Coordinates.given(len(move) - intercept, intercept)
         kind, free, scale = "perfect", np.eye(move.size), np.ones(move.size)
         if least <= 0:
-            kind, units = "partial", _of_ties(session, intercept, move, tied)
+            kind, units = "partial", _of_ties(session, loss, intercept, move, tied)
             direction = units.to_descent(move)
             free, scale = _flat(session.reduce(Ties(intercept, tied, units), direction))
             direction = (free @ (free.T @ (direction.ravel() * scale)) / scale).reshape(move.shape)
             move = units.to_original(direction)
-            behind, ahead = session.reduce(Margins(intercept), move)[:2]
+            behind, ahead = session.reduce(Margins(loss, intercept), move)[:2]
             if not (ahead > 0.1 * most and behind >= -EXACT * ahead):
                 return None
         ways = [(way / scale).reshape(move.shape) for way in free.T]
@@ -146,13 +146,14 @@ class Receding:
 class TieMoments:
     """The moments of the dense columns over rows that no class is told apart from in a direction `params`."""
 
+    loss: Loss
     intercept: bool
     within: float
 
     def of(self, block: Block, params: Float) -> Moments:
         block = alike(block)
         dense, _ = matrix.split(block.X)
-        tied = (np.abs(margins(block, params, self.intercept)) <= self.within).all(axis=1)
+        tied = (np.abs(margins(self.loss, block, params, self.intercept)) <= self.within).all(axis=1)
         columns = np.empty((block.rows, 0)) if dense is None else dense
         return Moments.of(Block(columns[tied], block.y[tied]))
 
@@ -160,12 +161,12 @@ class TieMoments:
         return Moments.merge(a, b)
 
 
-def _of_ties(session: Session, intercept: bool, direction: Float, within: float) -> Coordinates:
+def _of_ties(session: Session, loss: Loss, intercept: bool, direction: Float, within: float) -> Coordinates:
     """The units in which dense columns have mean 0 and variance 1 over the rows that are not told apart at all.
 
     Next to rows far away these may hardly vary: about the means of all rows that would be lost.
     """
-    m, p = session.reduce(TieMoments(intercept, within), direction), len(direction) - intercept
+    m, p = session.reduce(TieMoments(loss, intercept, within), direction), len(direction) - intercept
     mean, variance = (m.mean + m.mean_low)[:-1], m.cross.diagonal()[:-1] / (m.weight or 1.0)
     variance = np.where(variance <= CONSTANT**2 * mean**2, 0.0, variance)
     square = np.maximum(variance if intercept else variance + mean**2, 0.0)

@@ -149,6 +149,28 @@ class Loss(ABC):
             raise DataError(f"`y` must hold {wanted}.")
 
     @property
+    def separable(self) -> str:
+        """What of the target a direction of the weights may tell apart, along which the loss falls for ever; or nothing.
+
+        Classes, of a likelihood. A loss that has a minimum whatever the rows are says "".
+        """
+        return "classes" if self.has_classes and self.likelihood else ""
+
+    def margins(self, z: Float, y: Array) -> Float:
+        """How far each row is ahead where its linear predictor moves by `z`: shape (rows, 1), or (rows, classes - 1).
+
+        Along a direction where no margin is below zero the loss falls, for ever if one is above; zero changes nothing.
+        Of classes how far that of the row is ahead of each of the others. Albert and Anderson, On the Existence of
+        Maximum Likelihood Estimates in Logistic Regression Models (1984).
+        """
+        if z.ndim == 1:
+            return np.where(y > 0.5, z, -z)[:, None]
+        rows, own = np.arange(len(z)), y.astype(np.intp)
+        others = np.ones(z.shape, dtype=bool)
+        others[rows, own] = False
+        return np.asarray((z[rows, own][:, None] - z)[others].reshape(len(z), -1))
+
+    @property
     def has_classes(self) -> bool:
         """Whether the target is one of classes rather than a number."""
         return self.kind in ("two classes", "classes")
@@ -369,6 +391,18 @@ class PoissonLoss(Loss):
 
     def variance(self, mean: Float) -> Float:
         return mean
+
+    @property
+    def separable(self) -> str:
+        return "zeros"
+
+    def margins(self, z: Float, y: Array) -> Float:
+        """Zeros are ahead below, and every other count is behind wherever it moves.
+
+        Correia, Guimaraes and Zylkin, Verifying the Existence of Maximum Likelihood Estimates for Generalized Linear
+        Models (2019).
+        """
+        return np.where(y > 0, -np.abs(z), -z)[:, None]
 
     @property
     def title(self) -> str:

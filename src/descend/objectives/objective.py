@@ -262,9 +262,8 @@ class Objective(ABC):
 
     @property
     def may_separate(self) -> bool:
-        """Whether classes that can be told apart would leave it without a minimum: a likelihood without a penalty."""
-        loss = self.loss
-        return loss.has_classes and loss.likelihood and self.penalty.is_zero and self.session.has_rows
+        """Whether rows that can be told apart would leave it without a minimum: of some losses, without a penalty."""
+        return bool(self.loss.separable) and self.penalty.is_zero and self.session.has_rows
 
     @property
     def row_curvature(self) -> float:

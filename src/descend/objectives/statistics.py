@@ -172,14 +172,15 @@ class LargestMove:
 class Margins:
     """`[least margin, largest margin, rows on the wrong side, rows]`, of rows of positive weight.
 
-    A margin is how far the linear predictor of a row's class is ahead of that of another, offsets left out.
+    A margin is what `loss.margins` says, offsets left out.
     """
 
+    loss: Loss
     intercept: bool
     """Whether the last weight is the intercept."""
 
     def of(self, block: Block, params: Float) -> Float:
-        ahead = margins(block, params, self.intercept)
+        ahead = margins(self.loss, block, params, self.intercept)
         least, most = ahead.min(axis=1, initial=np.inf), ahead.max(initial=-np.inf)
         return np.array([least.min(initial=np.inf), most, np.count_nonzero(least <= 0), len(ahead)])
 
@@ -194,12 +195,13 @@ class Reach:
     A margin grows where it is above `within` in the direction.
     """
 
+    loss: Loss
     intercept: bool
     within: float
     far: float
 
     def of(self, block: Block, params: Float) -> Float:
-        here, grows = (margins(block, w, self.intercept) for w in params)
+        here, grows = (margins(self.loss, block, w, self.intercept) for w in params)
         some = grows > self.within
         return np.array([((self.far - here[some]) / grows[some]).max(initial=0.0)])
 
@@ -213,16 +215,10 @@ def alike(block: Block) -> Block:
     return rows if s is None or bool((s > 0).all()) else rows.take(s > 0)
 
 
-def margins(block: Block, w: Float, intercept: bool) -> Float:
-    """How far the class of each row is ahead of each of the others, shape (rows, classes - 1)."""
+def margins(loss: Loss, block: Block, w: Float, intercept: bool) -> Float:
+    """`loss.margins` of the rows of positive weight, offsets left out."""
     block = alike(block)
-    z = linear_predictor(block, w, intercept)
-    if z.ndim == 1:
-        return np.where(block.y > 0.5, z, -z)[:, None]
-    rows, own = np.arange(len(z)), block.y.astype(np.intp)
-    others = np.ones(z.shape, dtype=bool)
-    others[rows, own] = False
-    return (z[rows, own][:, None] - z)[others].reshape(len(z), -1)
+    return loss.margins(linear_predictor(block, w, intercept), block.y)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,13 @@ from descend.descent.steps import limit_at_minimum
 from descend.descent.stopping import Outcome
 from descend.descent.trajectory import Recurrence
 from descend.engines.matrix import Float
+from descend.objectives.losses import Loss
 from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import CLOSED_FORM, MOMENTS_COLUMNS, Objective
 from descend.objectives.statistics import LargestMove
 
 CONVERGED = (Outcome.CONVERGED, Outcome.PRECISION)
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
-SEPARATED = (
-    "the classes are separated: without a penalty no weights are the best, larger ones are always better."
-)
 UNSETTLED, LARGE, LISTED = 1e-4, 8.0, 5
 """Of weights on their way to infinity: what a step changes them by at least, predictions, and names that are told."""
 CLOSE = 1e-8
@@ -123,18 +121,25 @@ def may_be_separated(objective: Objective, last: Step, in_batches: bool) -> bool
     return at_limit and float(objective.session.reduce(*z)[0]) > LARGE
 
 
-def separated(kind: str, names: Sequence[str]) -> str:
-    """What tells the classes apart, and what to do."""
+def without_minimum(loss: Loss) -> str:
+    """What it means that rows are separated."""
+    return f"the {loss.separable} are separated: without a penalty no weights are the best, larger ones are always better."
+
+
+def separated(loss: Loss, kind: str, names: Sequence[str]) -> str:
+    """What tells the rows apart, and what to do."""
     listed = ", ".join(f"`{name}`" for name in names[:LISTED])
     listed = f"{listed} and {len(names) - LISTED} more" if len(names) > LISTED else listed
     several = len(names) > 1
+    classes = loss.has_classes
     if not names:
-        told = "All rows are of one class"
-    elif kind == "perfect":
-        told = f"{listed} {'tell' if several else 'tells'} the classes apart without a mistake"
+        return f"All rows are {'of one class' if classes else 'zeros'}: there is nothing to fit but that."
+    if kind == "perfect":
+        told = f"{listed} {'tell' if several else 'tells'} the {loss.separable} apart without a mistake"
     else:
         told = (
-            f"{listed} {'tell' if several else 'tells'} of some rows for certain what class they are of, or are not, and "
+            f"{listed} {'tell' if several else 'tells'} of some rows for certain "
+            f"{'what class they are of, or are not' if classes else 'that they are zeros'}, and "
             f"{'are' if several else 'is'} wrong in none; the other weights are at their limits"
         )
     levels = any("=" in name for name in names)

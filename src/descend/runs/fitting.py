@@ -28,7 +28,7 @@ from descend.models.separation import receding, separators, settled, splitting
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import Objective
 from descend.objectives.sampled import sample_of
-from descend.runs.endings import SEPARATED, announce, explain, may_be_separated, separated
+from descend.runs.endings import announce, explain, may_be_separated, separated, without_minimum
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.progress import watched
 from descend.runs.run import Kept, Origin, Run
@@ -229,9 +229,9 @@ def separated_end(problem: Problem, ended: Ended) -> Ended:
         outcome = Outcome.STALLED if ended.outcome is Outcome.SEPARATED else ended.outcome
         return replace(ended, last=last._replace(outcome=outcome))
     names = separators(way.part, problem.feature_names, problem.encoding, objective.intercept)
-    if way.kind == "perfect" and (alone := splitting(objective)):
+    if way.kind == "perfect" and problem.loss.has_classes and (alone := splitting(objective)):
         names = tuple(problem.feature_names[i] for i in alone)
-    told = separated(way.kind, names)
+    told = separated(problem.loss, way.kind, names)
     facts = {
         "kind": way.kind,
         "direction": way.direction.tolist(),
@@ -239,7 +239,8 @@ def separated_end(problem: Problem, ended: Ended) -> Ended:
         "endless": [name for name, free in zip(problem.weight_names, way.endless, strict=True) if free],
     }
     if ended.outcome is Outcome.TIME_LIMIT:
-        return replace(ended, details=f"{SEPARATED[0].upper()}{SEPARATED[1:]} {told}", separation=facts)
+        said = without_minimum(problem.loss)
+        return replace(ended, details=f"{said[0].upper()}{said[1:]} {told}", separation=facts)
     last = last._replace(outcome=Outcome.SEPARATED)
     if way.kind == "partial":
         w = settled(objective, way, last.weights)
@@ -268,11 +269,12 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
         facts["metrics"] = {side: m.to_dict() for side, m in metrics.items()}
         rows = rows | {side: m.rows for side, m in metrics.items()}  # less those of unknown classes
         kept = _kept(problem, encoding, metrics, rows["training"])
+    no_minimum = without_minimum(problem.loss)
     if ended.separation:
         facts["separation"] = ended.separation
-        separated = [f"{SEPARATED} {ended.details.removeprefix(SEPARATED.capitalize()).strip()}"]
+        separated = [f"{no_minimum} {ended.details.removeprefix(no_minimum.capitalize()).strip()}"]
     else:
-        separated = [SEPARATED] * _separated(problem, last, None if kept is None else kept.metrics)
+        separated = [no_minimum] * _separated(problem, last, None if kept is None else kept.metrics)
     for sentence in separated:
         said.append(sentence)
         warnings.warn(sentence, DescendWarning, stacklevel=4)
