@@ -26,6 +26,7 @@ for tuning in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # as a user's machine 
 ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "accuracy": "The same answer with nothing said but the target",
+    "claims": "What says that it has converged has",
     "diagnosis": "What a diagnosis costs",
     "flights": "A third of a million flights",
     "rates": "A learning rate that holds",

@@ -116,6 +116,14 @@ def test_whole_numbers_that_are_rounded_are_told(kind):
     descend.fit(large[:, None] // 4, Y)
     with pytest.warns(DescendWarning, match="column 0 of `x` holds whole numbers beyond 2"):
         descend.fit(csr_array(large[:, None]), Y)
+    for what in ("column 0 of `x`", "`y`"):
+        with pytest.warns(DescendWarning, match=f"{what} holds whole numbers"):
+            descend.Objective.of(large[:, None] if "x" in what else X, Y if "x" in what else large)
+    run = descend.fit(np.arange(80.0)[:, None], Y)
+    with pytest.warns(DescendWarning, match="column 0 of `x` holds whole numbers"):
+        run.predict(large[:, None])
+    with pytest.warns(DescendWarning, match="column 0 of `valid x` holds whole numbers"):
+        descend.fit(np.arange(80.0)[:, None], Y, valid=(large[:, None], Y))
 
 
 @pytest.mark.parametrize("learn", ["fit", "partial_fit"])

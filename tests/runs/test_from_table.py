@@ -845,6 +845,19 @@ def test_a_number_that_stands_for_a_missing_cell_is_found_in_large_csvs_too(tmp_
     assert "x (missing)" in run.coefficients
 
 
+def test_validation_cells_that_count_as_missing_are_noted():
+    train = {"x": [0.0, 1.0, 2.0, 4.0, 3.0], "g": list("aabba"), "y": [0.0, 1.1, 2.0, 3.9, 3.2]}
+    valid = {"x": [0.5, np.inf, 2.0, 1.0], "g": ["a", "b", "zzz", "a"], "y": [0.5, 1.0, 2.0, None]}
+    for rows in (pl.DataFrame(valid), valid):
+        run = descend.fit(train, target="y", valid=rows)
+        assert run.rows["validation"] == 3
+        assert run.metrics["validation"].rows == 3
+        assert [note for note in run.notes if note.startswith("validation")] == [
+            "validation cells of `g` with a level that the model has never seen count as its reference: 1, 'zzz' for example",
+            "validation cells of `x` that are no numbers count as missing: 1, 'inf' for example",
+        ]
+
+
 def test_validation_rows_of_unknown_classes_are_noted():
     train = pl.DataFrame({"x": [1.0, 2, 3, 4, 5], "y": ["a", "b", "a", "b", "a"]})
     valid = pl.DataFrame({"x": [1.0, 2, 3, 4], "y": ["a", "b", "c", None]})

@@ -237,6 +237,12 @@ def rounded_numbers(array: Any) -> list[int]:
     return [j for j in range(columns.shape[1]) if int(high[j]) > WHOLE or int(low[j]) < -WHOLE]
 
 
+def roundings(x: Any, y: Any = None, names: tuple[str, str] = ("x", "y")) -> list[str]:
+    """A sentence on each column of whole numbers that float64 cannot hold, and on the target."""
+    found = [f"column {j} of `{names[0]}`" for j in rounded_numbers(x)]
+    return [rounding(which) for which in found + [f"`{names[1]}`" for _ in rounded_numbers(y)]]
+
+
 def rounding(which: str) -> str:
     """A sentence on `which` numbers float64 cannot hold."""
     return f"{which} holds whole numbers beyond 2^53, which are rounded: subtract a constant to keep them"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from descend.doors import door
-from descend.engines.arrays import check_matrix, check_offset
+from descend.engines.arrays import check_matrix, check_offset, roundings
 from descend.engines.blocks import Block, leaf_rows
 from descend.engines.matrix import Array, Float, Matrix, empty_like, like_tensor, take_rows
 from descend.errors import DataError, DescendError, DescendWarning, ModelFileError, ShapeError
@@ -204,6 +204,8 @@ class Model:
 
     def _check(self, data: Any) -> Matrix:
         X = check_matrix(data)
+        for sentence in roundings(X):
+            warnings.warn(sentence, DescendWarning, stacklevel=4)
         if X.shape[1] != len(self.feature_names):
             raise ShapeError(
                 f"`x` has shape {X.shape}, but the model was fitted on {len(self.feature_names)} features: "

@@ -9,6 +9,7 @@ every evaluation (`Summed`).
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +26,12 @@ from descend.engines.arrays import (
     check_offset,
     check_sample_weight,
     check_tiny,
+    roundings,
 )
 from descend.engines.engine import Engine, Session, SomeLeaves, Threads
 from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares, Moments
-from descend.errors import DataError, DescendError, ShapeError
+from descend.errors import DataError, DescendError, DescendWarning, ShapeError
 from descend.objectives.coordinates import ColumnSums, Coordinates, InCoordinates, Rescaled
 from descend.objectives.curvatures import CurvatureMoments, Curvatures, Information, Root, of_outputs
 from descend.objectives.least_squares import Standard, spans_constant
@@ -138,6 +140,8 @@ class Objective(ABC):
         """
         loss, x = as_loss(loss), check_matrix(x)
         y = check_column(y, "y", x.shape[0])
+        for sentence in roundings(x, None if loss.has_classes else y):
+            warnings.warn(sentence, DescendWarning, stacklevel=2)
         loss.check_target(y)
         if not loss.has_classes:
             check_tiny(y, "y")

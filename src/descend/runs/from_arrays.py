@@ -17,8 +17,7 @@ from descend.engines.arrays import (
     check_offset,
     check_sample_weight,
     check_tiny,
-    rounded_numbers,
-    rounding,
+    roundings,
 )
 from descend.engines.matrix import Array
 from descend.errors import DataError, DescendError, ShapeError
@@ -54,7 +53,8 @@ def from_arrays(x: Any, y: Any, beside: Beside, options: Options, names: Any = N
         cluster = check_cluster(cluster, x.shape[0])
     names = () if names is None else check_names(names, x.shape[1])
     rows = ArraySource(x, y, sample_weight, names, offset=offset, cluster=cluster)
-    training, other = _sources(rows, loss, classes, options)
+    told = roundings(x, given if classes is None else None)
+    training, other = _sources(rows, loss, classes, options, told)
     notes: list[str] = []
     if options.balanced:
         training = _balanced(training, classes, notes)
@@ -76,7 +76,7 @@ def from_arrays(x: Any, y: Any, beside: Beside, options: Options, names: Any = N
         },
         classes,
         tuple(notes),
-        tuple(_rounded(x, given if classes is None else None)),
+        tuple(told),
         offset=None if offset is None else "offset",
         errors=options.errors,
         penalise=options.penalise,
@@ -101,14 +101,8 @@ def check_names(names: Any, columns: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _rounded(x: Any, y: Any) -> list[str]:
-    """A sentence on each column of whole numbers that float64 cannot hold."""
-    found = [f"column {j} of `x`" for j in rounded_numbers(x)] + ["`y`" for _ in rounded_numbers(y)]
-    return [rounding(which) for which in found]
-
-
 def _sources(
-    rows: ArraySource, loss: Loss, classes: tuple[Any, ...] | None, options: Options
+    rows: ArraySource, loss: Loss, classes: tuple[Any, ...] | None, options: Options, told: list[str]
 ) -> tuple[ArraySource, ArraySource | None]:
     valid, x = options.valid, rows.X
     if valid is None:
@@ -122,13 +116,13 @@ def _sources(
         return replace(rows, split=split), replace(rows, split=split, held_out=True)
     if not isinstance(valid, Validation):
         valid = Validation.of(valid, rows.has_offset)
-    return rows, _validation(valid, x.shape, loss, classes)
+    return rows, _validation(valid, x.shape, loss, classes, told)
 
 
 def _validation(
-    given: Validation, shape: tuple[int, ...], loss: Loss, classes: tuple[Any, ...] | None
+    given: Validation, shape: tuple[int, ...], loss: Loss, classes: tuple[Any, ...] | None, told: list[str]
 ) -> ArraySource:
-    """The rows to validate on, checked as those of this shape are that are learned from."""
+    """The rows to validate on, checked as those of this shape are that are learned from; what is rounded is `told`."""
     names = given.names
     x = check_matrix(given.x, names.x)
     if x.shape[1] != shape[1]:
@@ -136,6 +130,7 @@ def _validation(
             f"`{names.x}` has shape {x.shape}, but `x` has shape {shape}: the columns must agree."
         )
     y = check_column(given.y, names.y, x.shape[0], names.x)
+    told += roundings(x, y if classes is None else None, (names.x, names.y))
     if classes is not None:
         y = codes_of(y, classes, names.y)
     elif loss.kind == "count":

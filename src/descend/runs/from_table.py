@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from descend.engines.blocks import Source
 from descend.engines.moments import Moments
 from descend.engines.splits import AnySplit
@@ -28,7 +26,6 @@ from descend.runs.roles import (
     stray_texts,
     usable_features,
 )
-from descend.tables.cells import Unknowns, strange, weights_of
 from descend.tables.encoded import EncodedSource, EncodedTable
 from descend.tables.encoding import Encoding, Target, open_encoded
 from descend.tables.files import TypeConflict, find_files
@@ -294,7 +291,7 @@ def _check_validation(valid: Any) -> None:
 def _validation(
     valid: Any, encoding: Encoding, columns: Columns, options: Options, opened: ExitStack, notes: list[str]
 ) -> tuple[EncodedSource, int]:
-    """A validation table of its own, and its number of rows; those of classes unknown to training are noted."""
+    """A validation table of its own, and its number of rows; what of it could not be taken as it is is noted."""
     other = open_encoded(valid, encoding, columns.missing, encoding=columns.encoding, offset=columns.offset)
     opened.callback(other.close)
     needed = [name for name in (encoding.target.name, columns.weight) if name is not None]
@@ -302,14 +299,9 @@ def _validation(
     if absent:
         what = "the target" if absent[0] == encoding.target.name else "the weights"
         raise DataError(f"{other.label!r} has no column `{absent[0]}`, {what}.")
-    rows, target, unknowns = 0, encoding.target, Unknowns()
-    for piece in other.slices(needed, 1 << 17):
-        counted = ~np.isnan(target.encode(piece.frame[target.name]))
-        unknowns.add("target", target.name, *strange(piece.frame[target.name], counted))
-        if columns.weight is not None:
-            counted &= weights_of(piece, columns.weight) > 0
-        rows += int(counted.sum())
-    notes += [f"validation {sentence}" for sentence in unknowns.sentences()]
     whole = EncodedTable(other, encoding, budget=options.memory, weight=columns.weight, offset=columns.offset)
     opened.callback(whole.close)
+    pairs = (whole.sides(index, piece) for index, piece in enumerate(whole.slices()))
+    rows = sum(block.rows for block, _ in pairs if block is not None)
+    notes += [f"validation {sentence}" for sentence in whole.unknowns.sentences()]
     return whole.side(False), rows
