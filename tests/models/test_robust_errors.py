@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -26,6 +29,44 @@ TIGHT = {"standardize": True}
 
 def errors(run):
     return list(run.standard_errors.values())
+
+
+def test_small_residuals_beside_large_ones_keep_their_digits():
+    """The mean of one group is far better known than that of the others: exact by rational arithmetic."""
+    rng = np.random.default_rng(0)
+    group = np.arange(60) % 3
+    firms = np.arange(60) // 6
+    for sd in (1e-2, 1e-5, 1e-8):
+        y = np.array([1.0, 2.0, 5.0])[group] + rng.normal(size=60) * np.where(group == 0, sd, 1.0)
+        left = [Fraction(v) for v in y[group == 0].tolist()]
+        mean = sum(left) / 20
+        left = [v - mean for v in left]
+        hc0 = math.sqrt(sum(v * v for v in left)) / 20
+        of = firms[group == 0]
+        sums = [sum(v for v, f in zip(left, of, strict=True) if f == firm) for firm in set(of.tolist())]
+        clustered = math.sqrt(sum(v * v for v in sums) * Fraction(10, 9) * Fraction(59, 57)) / 20
+        table = {"g": [f"g{k}" for k in group], "y": y, "firm": firms}
+        for right, how in (
+            (hc0, {"errors": "hc0", "columns": descend.Columns(features=["g"])}),
+            (clustered, {"columns": descend.Columns(features=["g"], cluster="firm")}),
+        ):
+            found = descend.fit(table, target="y", **how).standard_errors["(intercept)"]
+            assert found == pytest.approx(right, rel=1e-15 / sd)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 5, 10])
+def test_as_few_clusters_as_slopes_know_no_test_of_all(clusters):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x, y, firms = rng.normal(size=(200, clusters)), rng.normal(size=200), np.arange(200) % clusters
+        run = descend.fit(x, y, cluster=firms)
+        assert "F" not in run.summary().figures
+        every = ", ".join(f"x{j}" for j in range(clusters))
+        with pytest.raises(DescendError, match="asks for more at once than these errors know"):
+            run.test(every)
+        assert run.test("x0").p_value > 0
+        fewer = descend.fit(x[:, 1:], y, cluster=firms)
+        assert 0 < fewer.summary().figures["F"] < 1e9
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])

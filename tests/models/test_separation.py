@@ -322,6 +322,45 @@ def test_a_level_without_counts_is_named_and_the_rest_is_that_of_the_other_rows(
     )
 
 
+@pytest.mark.filterwarnings("ignore:the classes are separated")
+def test_the_others_come_to_their_limits_though_they_take_separated_rows_along():
+    rng = np.random.default_rng(0)
+    level = np.r_[np.ones(4), np.zeros(36)]
+    noise = rng.normal(size=40)
+    y = np.where(level == 1, 0.0, rng.uniform(size=40) < 0.5)
+    right = sm.Logit(y[4:], np.column_stack([noise, np.ones(40)])[4:]).fit(disp=0, tol=1e-14)
+    for optimizer in ("gradient-descent", "newton", "lbfgs"):
+        x = np.column_stack([level, level + 1e-5 * noise])
+        run = descend.fit(x, y, loss="logistic", optimizer=optimizer, standardize=True)
+        assert run.outcome is Outcome.SEPARATED
+        assert run.model.facts["separation"]["names"] == ["x0"]
+        np.testing.assert_allclose([1e-5 * run.weights[1], run.weights[2]], right.params, rtol=1e-6)
+        errors = run.standard_errors
+        np.testing.assert_allclose([1e-5 * errors["x1"], errors["(intercept)"]], right.bse, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the classes are separated")
+@pytest.mark.parametrize("noise", [1e-6, 1e-7, 1e-8])
+def test_large_weights_of_a_near_copy_hide_no_separation(noise):
+    """A step that moves a row by 1 is then next to nothing in each weight."""
+    for seed in range(5, 35):
+        rng = np.random.default_rng(seed)
+        level, other = (rng.uniform(size=30) < 0.12) * 1.0, rng.normal(size=30)
+        y = np.where(level == 1, 0.0, (rng.uniform(size=30) < 0.4))
+        s = rng.exponential(size=30) * 10.0 ** rng.uniform(0, 3, 30)
+        if level.any():
+            x = np.column_stack([rng.normal(size=30), level, level + noise * other])
+            run = descend.fit(x, y, loss="logistic", sample_weight=s)
+            assert run.outcome is Outcome.SEPARATED, seed
+
+
+@pytest.mark.filterwarnings("ignore:the classes are separated")
+def test_a_class_whose_rows_weigh_nothing_is_told():
+    x, y = np.random.default_rng(0).normal(size=(9, 1)), [0, 1, 2, 0, 1, 0, 1, 0, 1]
+    run = descend.fit(x, y, loss="cross-entropy", sample_weight=[1, 1, 0, 1, 1, 1, 1, 1, 1])
+    assert "A class has no row that counts" in run.message
+
+
 def best_of(y):
     """The least Poisson loss that the rows allow, each by itself."""
     y = y[y > 0]

@@ -123,7 +123,8 @@ def ahead(objective: Objective, w: Float, step: NewtonStep, move: Float) -> Ahea
     far = objective.deviance(objective.value(w)) / objective.rows
     least = CHANCE * np.sqrt(far / np.where(step.steep > 0, step.steep, np.inf))
     size = np.maximum(np.abs(there), least)
-    shares = np.divide(np.abs(moved), size, out=np.zeros(w.shape), where=moved != 0).ravel()
+    all_of_it = np.where(moved == 0, 0.0, np.inf)  # of a weight that is zero and that the rows hardly hold
+    shares = np.divide(np.abs(moved), size, out=all_of_it, where=size > 0).ravel()
     worst = int(np.argmax(shares))
     return Ahead(move, float(shares[worst]), worst, step.seen)
 

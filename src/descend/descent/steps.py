@@ -22,7 +22,7 @@ from descend.descent.history import Step
 from descend.descent.newton import KNOWN, Newton, ahead, balanced, hidden, last_digits, minimum
 from descend.descent.proximal import last_digits_on_face
 from descend.descent.schedules import Constant
-from descend.descent.stopping import Divergence, Limits, Outcome, Patience, Polish, Seen, Stretch, Walk
+from descend.descent.stopping import Divergence, Doubt, Limits, Outcome, Patience, Polish, Seen, Stretch, Walk
 from descend.engines.matrix import Float
 from descend.engines.splits import check_seed
 from descend.errors import DescendError, ShapeError, check_whole
@@ -30,7 +30,7 @@ from descend.objectives.batches import Batches, Piece
 from descend.objectives.curvatures import Receding
 from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import CLOSED_FORM, Objective
-from descend.objectives.statistics import Margins
+from descend.objectives.statistics import LargestMove, Margins
 
 DEFAULT_EPOCHS = 10
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
@@ -136,7 +136,7 @@ class _Found(NamedTuple):
     """The weights, or the last ones before whose loss was finite."""
     move: Float | None = None
     """The step for the last digits that is next."""
-    doubt: tuple[float, int] | None = None
+    doubt: Doubt | None = None
     """See `Walk`."""
 
 
@@ -289,7 +289,7 @@ class _Monitor:
 
     def polished(
         self, w: Float, seen: Seen, outcome: Outcome
-    ) -> tuple[Outcome | None, Seen, Float | None, tuple[float, int] | None]:
+    ) -> tuple[Outcome | None, Seen, Float | None, Doubt | None]:
         """The outcome of a walk at its minimum, or the step for the last digits that is next; and what is in doubt."""
         done, objective = seen.polish, self.objective
         if not self.polishes:
@@ -300,10 +300,16 @@ class _Monitor:
             found, at = last_digits_on_face(objective, w)
             at = None if done is not None and found.share > 0.5 * done.share else at
         outcome = outcome if done is None else done.outcome
-        doubt = (found.share if found.seen else math.inf, found.weight)
         if at is None or self.late:
-            return outcome, seen, None, doubt
+            row = self._moved(found.move) if objective.may_separate else 0.0
+            return outcome, seen, None, Doubt(found.share if found.seen else math.inf, found.weight, row)
         return None, seen._replace(polish=Polish(outcome, at, found.share)), found.move, None
+
+    def _moved(self, move: Float) -> float:
+        """How far a move takes the linear predictor of a row at most."""
+        objective, units = self.objective, self.objective.coordinates
+        there = move if units is None else units.to_original(move)
+        return float(objective.session.reduce(LargestMove(objective.intercept), there)[0])
 
     @property
     def polishes(self) -> bool:

@@ -192,6 +192,17 @@ class Seen(NamedTuple):
     """The step that led here, where it was one for the last digits."""
 
 
+class Doubt(NamedTuple):
+    """What Newton's next step would still change where a walk has converged."""
+
+    share: float
+    """By what share of it a weight may be off."""
+    weight: int
+    """Which weight."""
+    row: float = 0.0
+    """How far the linear predictor of a row would move: far, where classes are separated."""
+
+
 class Walk(NamedTuple):
     """What a walk knows beside its weights and its optimizer's state: enough to go on from a Step."""
 
@@ -209,5 +220,5 @@ class Walk(NamedTuple):
     """The last weights whose loss over all rows was finite, where they are not those of the step."""
     weights: Float | None = None
     """Where the walk is, where the step holds other weights: the best ones, or the last finite ones."""
-    doubt: tuple[float, int] | None = None
-    """Of the last step of a walk that has converged: by what share of it a weight may be off, and which weight."""
+    doubt: Doubt | None = None
+    """Of the last step of a walk that has converged."""

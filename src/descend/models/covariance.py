@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descend.engines.matrix import Float, Matrix
+from descend.engines.moments import triangular_factor
 from descend.errors import DescendError
 from descend.models.sandwich import ClusterScores, ScoreProducts, Scores, about
 from descend.objectives.curvatures import Information
@@ -215,18 +216,16 @@ def _sandwich(
             raise DescendError(
                 "clustered errors need two clusters at least, and the training rows are of one."
             )
-        meat = sums.T @ sums * (clusters / (clusters - 1) * (rows - 1) / (rows - found.rank))
+        factor = clusters / (clusters - 1) * (rows - 1) / (rows - found.rank)
+        meat = sums if clusters <= found.rank else triangular_factor(sums)
     else:
         if w.ndim == 2 and POWERS[kind]:
             raise DescendError(
                 f'`errors` "{kind}" is one of a single prediction a row; with several take "hc1" or clusters.'
             )
         meat, fitted = objective.session.reduce(ScoreProducts(scores, POWERS[kind], frequencies), w)
-        if kind == "hc1":
-            meat = meat * (rows / (rows - found.rank))
-    values, V = np.linalg.eigh(meat)
-    root = np.sqrt(np.maximum(values, 0.0))[:, None] * V.T @ found.inverse_root
-    return root, fitted, clusters
+        factor = rows / (rows - found.rank) if kind == "hc1" else 1.0
+    return math.sqrt(factor) * meat @ found.inverse_root, fitted, clusters
 
 
 def coefficients_of(weights: Float, encoding: Encoding | None) -> Float:

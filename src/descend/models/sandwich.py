@@ -11,6 +11,7 @@ import numpy as np
 from descend.engines import matrix
 from descend.engines.blocks import Block
 from descend.engines.matrix import Array, Float, Matrix
+from descend.engines.moments import triangular_factor
 from descend.objectives.losses import Loss
 from descend.objectives.statistics import DENSE_CELLS, linear_predictor
 
@@ -60,18 +61,18 @@ def about(X: Matrix, mean: Float, intercept: bool) -> Iterator[Float]:
         yield np.column_stack([rows, np.ones(len(rows))]) if intercept else rows
 
 
-class Products(NamedTuple):
-    """The sum of the products, shape (rank, rank), and the rows of leverage 1, which no residual speaks for."""
+class ScoreRoot(NamedTuple):
+    """A triangular root `R`, with `R' R` the sum of the products, and the rows of leverage 1, for which no residual speaks."""
 
-    sum: Float
+    root: Float
     fitted: int
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreProducts:
-    """The sum over rows of the outer product of each score with itself: the meat of HC0, HC2 and HC3.
+    """A root of the sum over rows of the outer product of each score with itself: of the meat of HC0, HC2 and HC3.
 
-    A score is divided by `(1 - leverage)**power`: 0 for HC0, 1/2 for HC2, 1 for HC3. `frequencies` says that a sample
+    By QR, since squares of small scores would be lost beside large ones. A score is divided by `(1 - leverage)**power`: 0 for HC0, 1/2 for HC2, 1 for HC3. `frequencies` says that a sample
     weight counts rows, rather than being the precision of one. MacKinnon and White, Some heteroskedasticity-consistent
     covariance matrix estimators with improved finite sample properties (1985).
     """
@@ -80,9 +81,8 @@ class ScoreProducts:
     power: float
     frequencies: bool
 
-    def of(self, block: Block, w: Float) -> Products:
-        rank = len(self.scores.B)
-        total, fitted = np.zeros((rank, rank)), 0
+    def of(self, block: Block, w: Float) -> ScoreRoot:
+        root, fitted = np.zeros((0, len(self.scores.B))), 0
         for rows, q, h in self.scores.of(block, w):
             s = rows.sample_weight
             if s is not None and self.frequencies:
@@ -94,11 +94,11 @@ class ScoreProducts:
                 exact = left < FITTED
                 q *= np.where(exact, 0.0, np.where(exact, 1.0, left) ** -self.power)[:, None]
                 fitted += int(np.count_nonzero(exact))
-            total += q.T @ q
-        return Products(total, fitted)
+            root = triangular_factor(np.vstack([root, q]))
+        return ScoreRoot(root, fitted)
 
-    def merge(self, a: Products, b: Products) -> Products:
-        return Products(a.sum + b.sum, a.fitted + b.fitted)
+    def merge(self, a: ScoreRoot, b: ScoreRoot) -> ScoreRoot:
+        return ScoreRoot(triangular_factor(np.vstack([a.root, b.root])), a.fitted + b.fitted)
 
 
 class Clusters(NamedTuple):

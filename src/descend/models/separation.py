@@ -51,15 +51,22 @@ def settled(objective: Objective, way: Receding, w: Float) -> Float:
 
     The rows that are separated then count for nothing: the others are fitted as if those were left out.
     """
-    began, w = w, way.others(w)
     reach = Reach(objective.loss, objective.intercept, way.tied, FAR)
-    w = w + float(objective.session.reduce(reach, np.stack([w, way.direction]))[0]) * way.direction
+
+    def far(w: Float) -> Float:
+        return w + float(objective.session.reduce(reach, np.stack([w, way.direction]))[0]) * way.direction
+
+    began, w = w, far(way.others(w))
     for _ in range(STEPS):
         step = objective.newton_step(w)
         found = ahead(objective, w, step, way.others(step.move))
-        if found.share <= CERTAIN or not objective.value(w + found.move) <= objective.value(w) * (1.0 + RISE):
+        if found.share <= CERTAIN:
             break
-        w = w + found.move
+        there = far(w + found.move)  # a move of the others may take separated rows back with it
+        loss = objective.value(w)
+        if not objective.value(there) <= loss + RISE * objective.magnitude(loss):
+            break
+        w = there
     return w if objective.value(w) <= objective.value(began) else began
 
 

@@ -22,8 +22,8 @@ from descend.objectives.statistics import LargestMove
 
 CONVERGED = (Outcome.CONVERGED, Outcome.PRECISION)
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
-UNSETTLED, LARGE, LISTED = 1e-4, 8.0, 5
-"""Of weights on their way to infinity: what a step changes them by at least, predictions, and names that are told."""
+UNSETTLED, FURTHER, LARGE, LISTED = 1e-4, 1e-3, 8.0, 5
+"""Of weights on their way to infinity: what a step changes them by at least, and a row; predictions, and names told."""
 CLOSE = 1e-8
 """A share of the deviance that nobody is told of."""
 NEWTON_STEPS = 3
@@ -79,7 +79,7 @@ def explain(
         )
     doubt = None if last.walk is None else last.walk.doubt
     if doubt is not None and outcome in CONVERGED:
-        return _digits(*doubt, names, last.weights.size // len(last.weights))
+        return _digits(doubt.share, doubt.weight, names, last.weights.size // len(last.weights))
     if outcome in LIMITS or outcome in CONVERGED:
         return _remaining(objective, optimizer, history, last, rate, in_batches)
     return ""
@@ -108,7 +108,7 @@ def may_be_separated(objective: Objective, last: Step, in_batches: bool) -> bool
     if not objective.may_separate or last.loss is None or not np.isfinite(last.loss) or in_batches:
         return False
     if outcome in CONVERGED and walk is not None and walk.doubt is not None:
-        return walk.doubt[0] > UNSETTLED
+        return walk.doubt.share > UNSETTLED or walk.doubt.row > FURTHER
     if outcome in (Outcome.SEPARATED, Outcome.STALLED):
         return True
     if w.size > NEWTON_LIMIT:
@@ -132,6 +132,8 @@ def separated(loss: Loss, kind: str, names: Sequence[str]) -> str:
     listed = f"{listed} and {len(names) - LISTED} more" if len(names) > LISTED else listed
     several = len(names) > 1
     classes = loss.has_classes
+    if not names and kind == "partial":
+        return "A class has no row that counts, so that its intercept runs to minus infinity: leave that class out."
     if not names:
         return f"All rows are {'of one class' if classes else 'zeros'}: there is nothing to fit but that."
     if kind == "perfect":
