@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
 import descend
-from descend import DescendWarning, Objective, Outcome
+from descend import DescendError, DescendWarning, Objective, Outcome
 from descend.engines import blocks
 from descend.engines.blocks import Block
 from descend.models.separation import separation
@@ -352,6 +352,39 @@ def test_large_weights_of_a_near_copy_hide_no_separation(noise):
             x = np.column_stack([rng.normal(size=30), level, level + noise * other])
             run = descend.fit(x, y, loss="logistic", sample_weight=s)
             assert run.outcome is Outcome.SEPARATED, seed
+
+
+@pytest.mark.filterwarnings("ignore:the (classes|zeros) are separated")
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+@pytest.mark.parametrize("kind", [None, "hc0", "cluster"])
+def test_a_weight_without_limit_has_no_error_of_any_kind_and_no_test(loss, kind):
+    rng = np.random.default_rng(0)
+    rest, firm = LEVELS != "d", np.arange(300) % 20
+    y = MIXED if loss == "logistic" else rng.poisson(2, 300)
+    y = np.where(rest, y, 1 if loss == "logistic" else 0).astype(float)
+    table = {"x": NUMBERS, "g": LEVELS, "firm": firm, "y": y}
+    columns = descend.Columns(features=["x", "g"], cluster="firm" if kind == "cluster" else None)
+    run = descend.fit(
+        table, target="y", loss=loss, penalty=0, columns=columns, errors=kind if kind == "hc0" else None
+    )
+    A = np.column_stack([NUMBERS, LEVELS == "b", LEVELS == "c", np.ones(300)]).astype(float)[rest]
+    family = sm.families.Binomial() if loss == "logistic" else sm.families.Poisson()
+    how = {"cluster": {"cov_kwds": {"groups": firm[rest]}}}.get(kind, {})
+    right = sm.GLM(y[rest], A, family=family).fit(tol=1e-14, cov_type=kind or "nonrobust", **how)
+    n, m, k = 300, rest.sum(), 4
+    factor = np.sqrt((n - 1) / (n - 5) * (m - k) / (m - 1)) if kind == "cluster" else 1.0
+    names = ["x", "g=b", "g=c", "(intercept)"]
+    found = np.array([run.standard_errors[name] for name in names])
+    np.testing.assert_allclose(found, right.bse * factor, rtol=1e-6)
+    assert np.isnan(run.standard_errors["g=d"])
+    assert "no limit" in str(run.summary())
+    for hypothesis in ("g=d", "g"):
+        with pytest.raises(DescendError, match="a weight in it has no limit"):
+            run.test(hypothesis)
+    assert run.test("g=b = g=c").p_value > 0
+    interval = run.predict_interval(table)
+    assert np.isnan(interval[~rest]).all()
+    assert np.isfinite(interval[rest]).all()
 
 
 @pytest.mark.filterwarnings("ignore:the classes are separated")

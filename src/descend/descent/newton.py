@@ -163,7 +163,12 @@ def last_digits(objective: Objective, w: Float, at: Float | None, share: float) 
 
 
 def _leads_down(objective: Objective, w: Float, move: Float) -> bool:
-    """Whether the loss is no higher after a `move`, but for rounding; the next look costs nothing then."""
+    """Whether the loss is no higher after a `move`, but for rounding; the next look costs nothing then.
+
+    A move to the minimum in closed form is taken for good: beside very large weights its own digits may be lost at first.
+    """
+    if CLOSED_FORM in objective.offers:
+        return True
     loss, value = objective.value(w), objective.value_and_gradient(w + move)[0]
     return value <= loss + RISE * objective.magnitude(loss)
 

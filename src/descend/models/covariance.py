@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +83,8 @@ class Uncertainty:
     fitted: int = 0
     """Rows of leverage 1, which HC2 and HC3 leave out."""
     clusters: int | None = None
+    endless: Float | None = None
+    """Directions of `v`, as rows, along which weights have no limit: classes are separated there."""
 
     def about_means(self, L: Float) -> Float:
         """Combinations `L` of the weights, shape (combinations, weights), as those of weights of `X - mean`."""
@@ -94,9 +96,13 @@ class Uncertainty:
 
     def estimable(self, L: Float) -> Any:
         """Which combinations `L`, about the means, the rows tell: a mask."""
+        found: Any = np.ones(len(L), dtype=bool)
+        if self.endless is not None:
+            least = ALIASED * (np.abs(L) @ np.abs(self.endless).T)
+            found = (np.abs(L @ self.endless.T) <= least).all(axis=1)
         L = L / self.scale
         along = np.linalg.norm(L @ self.unseen, axis=1)
-        return along <= ALIASED * np.linalg.norm(L, axis=1)
+        return found & (along <= ALIASED * np.linalg.norm(L, axis=1))
 
     def covariance(self, L: Float) -> Float:
         """The covariance of the combinations `L` of the weights; NaN of those that the rows do not tell."""
@@ -122,6 +128,16 @@ class Uncertainty:
     def _of(self, X: Float) -> Float:
         found = np.linalg.norm(X @ self.root.T, axis=1)
         return np.asarray(np.where(self.estimable(X), found, np.nan))
+
+    def without(self, directions: Float) -> Uncertainty:
+        """The same of weights that have no limit along some `directions`, shape (directions, *weights): these are not told."""
+        p, found = (
+            len(self.mean),
+            directions.reshape(len(directions), len(self.mean) + self.intercept, -1).copy(),
+        )
+        if self.intercept:
+            found[:, p] += np.einsum("j,ijk->ik", self.mean, found[:, :p])
+        return replace(self, endless=found.reshape(len(found), -1))
 
     def told(self) -> dict[str, Any]:
         """What a summary says of it."""

@@ -57,6 +57,11 @@ def wald_test(model: Model, hypothesis: str) -> WaldTest:
     R, r = independent(hypothesis, *equations(hypothesis, names, owners(model, names)))
     L = found.about_means(R @ coefficients_of(model.weights, model.encoding))
     if not found.estimable(L).all():
+        if model.facts.get("separation"):
+            raise DescendError(
+                f"{hypothesis!r} cannot be tested: the {model.loss.separable} are separated, and a weight in it has no limit. "
+                "Fit with a penalty, or leave the column out."
+            )
         raise DescendError(
             f"{hypothesis!r} cannot be tested: columns are combinations of each other, and the rows do not tell these "
             "coefficients apart. `summary()` lists them as aliased; leave a column out."
@@ -71,7 +76,7 @@ def wald_test(model: Model, hypothesis: str) -> WaldTest:
 def overall_test(model: Model) -> WaldTest | None:
     """Wald's test that all coefficients but the intercept are zero, as far as the rows tell them; None without a covariance."""
     found = model.uncertainty
-    if found is None or model.weights.ndim == 2 or not model.intercept:
+    if found is None or found.endless is not None or model.weights.ndim == 2 or not model.intercept:
         return None
     from scipy.special import fdtrc
 

@@ -27,7 +27,7 @@ from descend.objectives.statistics import Extremes, LargestMove, Margins, Reach
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
 
-STEPS, MORE, SAMPLED_LEAVES = 40, 20, 4
+STEPS, MORE, SAMPLED_LEAVES, HALVINGS = 40, 20, 4, 30
 NEAR = 0.005
 FIRST_LOOK = 12
 """The step from which on the next one is looked at."""
@@ -62,9 +62,13 @@ def settled(objective: Objective, way: Receding, w: Float) -> Float:
         found = ahead(objective, w, step, way.others(step.move))
         if found.share <= CERTAIN:
             break
-        there = far(w + found.move)  # a move of the others may take separated rows back with it
         loss = objective.value(w)
-        if not objective.value(there) <= loss + RISE * objective.magnitude(loss):
+        most = loss + RISE * objective.magnitude(loss)
+        moves = (
+            far(w + found.move / 2.0**half) for half in range(HALVINGS)
+        )  # it may take separated rows back with it
+        there = next((there for there in moves if objective.value(there) <= most), None)
+        if there is None:
             break
         w = there
     return w if objective.value(w) <= objective.value(began) else began

@@ -106,6 +106,16 @@ class Receding:
     scale: Float
     units: Coordinates
 
+    @property
+    def ways(self) -> Float:
+        """The directions about which the rest of the rows says nothing, shape (directions, *weights)."""
+        ways = [
+            self.units.to_original((way / self.scale).reshape(self.direction.shape)) for way in self.free.T
+        ]
+        found = np.array(ways)
+        found[:, np.logical_not(self.endless)] = 0.0  # what rounding has left
+        return found
+
     def others(self, move: Float) -> Float:
         """A move of the weights less its part in the directions about which the rest of the rows says nothing."""
         v = self.units.to_descent(move).ravel() * self.scale

@@ -23,7 +23,7 @@ from descend.objectives.objective import CLOSED_FORM, Objective
 from descend.objectives.penalties import L2, Penalty
 from descend.objectives.statistics import LossAndGradient, ResidualSums
 
-POLISHES = 2
+POLISHES, SAME = 2, 1e-9
 """Steps of refinement by extended residuals, where rows are few."""
 
 
@@ -210,11 +210,17 @@ class Quadratic(Objective):
         return NewtonStep(move, float(self.gradient(w) @ move), True, steep, self._way_to_minimum)
 
     def _way_to_minimum(self, w: Float) -> Float:
-        """From `w` to the nearest of the weights that fit best, in these units."""
-        move, columns = self.minimum() - w, self.solution.size
+        """From `w` to the nearest of the weights that fit best, in these units; to the shortest where those are so long that
+        the digits of the loss are lost.
+        """
+        best, columns = self.minimum(), self.solution.size
+        move = best - w
         if self.penalty.is_zero and self.rank != columns and self.rank is not None and move.any():
             v = shortest(self.factor, self.rank, move[:columns])
-            move = np.append(v, self._mean_residual(w[:columns] + v) - w[-1]) if self.intercept else v
+            near = np.append(v, self._mean_residual(w[:columns] + v) - w[-1]) if self.intercept else v
+            least = self.value(best)
+            if self.value(w + near) <= least + SAME * max(least, self.value(w) - least):
+                return near
         return move
 
     def excess(self, w: Float) -> float:

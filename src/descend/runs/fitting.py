@@ -36,8 +36,6 @@ from descend.runs.run import Kept, Origin, Run
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
 
-NO_HOLD = 1e6
-"""A weight that runs to infinity has an error of more times its size."""
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
 
@@ -190,6 +188,8 @@ class Ended:
     """Whether the number of steps was given."""
     separation: dict[str, Any] = field(default_factory=dict)
     """Of weights that run to infinity: the kind, the direction, the names that lead there, the weights without a limit."""
+    ways: Float | None = None
+    """The directions in which they have no limit."""
 
     @property
     def outcome(self) -> Outcome:
@@ -249,7 +249,7 @@ def separated_end(problem: Problem, ended: Ended) -> Ended:
         number = last.number + 1
         last = last._replace(number=number, epoch=number, loss=loss, gradient_norm=norm, weights=w)
         ended.history.add(last)
-    return replace(ended, last=last, details=told, separation=facts)
+    return replace(ended, last=last, details=told, separation=facts, ways=way.ways)
 
 
 def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Run:
@@ -258,9 +258,9 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
     objective, encoding = problem.objective, problem.encoding
     settled = ended.separation.get("kind") == "partial" and ended.outcome is Outcome.SEPARATED
     found = uncertainty(objective, last.weights, problem.errors) if converged or settled else None
+    if found is not None and ended.ways is not None and settled:
+        found = found.without(ended.ways)
     errors = standard_errors(found, last.weights, problem.weight_names, encoding)
-    if errors is not None and settled:
-        errors = limited(errors, ended.separation["endless"], last.weights, problem.weight_names, encoding)
     facts: dict[str, Any] = {"details": ended.details, **_concluded(problem, last, found, converged)}
     facts["standard_errors"] = None if errors is None else finite(errors)
     rows, kept, said = problem.rows, None, list(ended.warnings)
@@ -310,23 +310,6 @@ def _concluded(problem: Problem, last: Step, found: Uncertainty | None, converge
     if found is not None:
         facts["errors"] = found.told()
     return facts
-
-
-def limited(
-    errors: dict[str, Any], endless: Sequence[str], w: Float, names: Sequence[str], encoding: Encoding | None
-) -> dict[str, Any]:
-    """The errors, NaN of those of the `endless` weights that no row holds: far out their curvature is next to nothing."""
-    units = np.ones(len(names))
-    if encoding is not None:
-        units[: len(encoding.units[0])] = encoding.units[0]
-    sizes = dict(zip(names, np.abs(w).reshape(len(w), -1).max(axis=1) / units, strict=True))
-
-    def held(error: Any, most: float) -> Any:
-        if isinstance(error, tuple):
-            return tuple(held(each, most) for each in error)
-        return error if error < most else math.nan
-
-    return {name: held(e, NO_HOLD * sizes[name]) if name in endless else e for name, e in errors.items()}
 
 
 def finite(errors: dict[str, Any]) -> dict[str, Any]:
