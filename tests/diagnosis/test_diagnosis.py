@@ -114,7 +114,7 @@ def test_planned_steps_of_other_losses_are_taken_where_they_are_few(loss, coordi
             assert steps == actual or (actual > 64 and 0.8 * actual <= steps <= 1.25 * actual)
 
 
-def test_planned_steps_of_many_rows_come_from_a_sample():
+def test_planned_steps_of_many_rows_are_made_too():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(20_000, 3))
     y = (x @ [2.0, -1.0, 1.0] + rng.logistic(size=20_000) > 0).astype(int)
@@ -122,7 +122,7 @@ def test_planned_steps_of_many_rows_come_from_a_sample():
     plan = d.given.plans[0]
     run = descend.fit(x, y, loss="logistic", optimizer=GradientDescent(plan.learning_rate), steps=500)
     actual = int(np.argmax(run.history.loss <= d.gap.best * 1.0001))
-    assert 0.8 * actual <= plan.steps[1] <= 1.25 * actual
+    assert plan.steps[1] == actual <= 64
 
 
 @pytest.mark.parametrize("table", [False, True])

@@ -15,7 +15,7 @@ from descend.engines.matrix import Float
 from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.objective import GRADIENT, MOMENTS_COLUMNS, Objective
 
-LOOK_UP, HALVINGS = 10, 60
+LOOK_UP, HALVINGS, LEAST = 10, 60, 1e-300
 """Without a bound a higher rate is tried every so many steps; how often a rate is lowered at most."""
 SETTLED, PAUSE = 5, 20
 """Newton's step is tried once the same weights have been zero for so many steps, or after so many of any kind."""
@@ -130,7 +130,7 @@ class ProximalGradient(Optimizer):
             most = np.inf if self.learning_rate != "auto" else ahead.rate_for(there, move)
             if rate <= most:
                 break
-            rate = min(0.5 * rate, most) if most > 0 else 0.1 * rate
+            rate = max(min(0.5 * rate, most) if most > 0 else 0.1 * rate, LEAST)
             there, move = ahead.step(rate)
         made = move if y is w else _in(state.units, there - w)
         downhill = float(np.vdot(move, made)) >= 0

@@ -251,6 +251,8 @@ class _Monitor:
         if not self.verified:
             return True, seen
         objective, far = self.objective, self.objective.deviance(loss)
+        if norm == 0 and far <= 0 and objective.penalty.is_zero and not objective.may_separate:
+            return True, seen  # no row has a smaller loss
         rounding = 1e-13 * objective.magnitude(loss)
         raw = objective.session.source.as_given
         if not objective.penalty.is_zero and not raw:

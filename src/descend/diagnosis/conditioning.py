@@ -15,13 +15,12 @@ from descend.engines.matrix import Float
 from descend.engines.moments import Moments
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.curvatures import Curvatures, bound_in
-from descend.objectives.objective import CLOSED_FORM, SMOOTH_PENALTY, Objective
-from descend.objectives.sampled import Sampled
+from descend.objectives.objective import CLOSED_FORM, SMOOTH_PENALTY, Objective, Standardised
 
 SHARES = (0.01, 0.0001)
 MOMENTUM = 0.9
-WALKED = 64
-"""Steps that are made on a sample of the rows, before curvatures tell how it goes on."""
+WALKED, MOST_CELLS = 64, 1_000_000
+"""Steps that are made before curvatures tell how it goes on, and rows times weights up to which they are."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +40,23 @@ class Plan:
         rate: float,
         momentum: float,
         conditioning: tuple[Curvatures, Float, float],
-        about: Sampled | None,
+        objective: Objective | None,
     ) -> Plan:
         """From a rate, and the curvatures, the distance from the best weights along each, and the best loss.
 
-        Rate and momentum are rounded to what is printed, the rate down, so that it stays below its limit. Of no
-        quadratic the first steps are made on a sample of the rows, `about`: far from the minimum the curvatures
-        are others.
+        Rate and momentum are rounded to what is printed, the rate down, so that it stays below its limit. The
+        first steps are made with an `objective` where one is given, in these coordinates: far from the minimum of no
+        quadratic the curvatures are others.
         """
         rate, momentum = rounded_down(rate), 1.0 - float(f"{1.0 - momentum:.3g}")
         way = Recurrence(*conditioning, GradientDescent(rate, momentum=momentum, nesterov=momentum > 0), rate)
         targets = [way.target(share) for share in SHARES]
-        if about is None:
+        if objective is None:
             return Plan(name, rate, momentum, tuple(way.steps_to(target) for target in targets), way)
-        losses, w = _first_steps(about, way.optimizer)
-        later = replace(way, distance=way.curvatures.directions.T @ (w - about.anchor).ravel())
+        directions = way.curvatures.directions
+        minimum = -(directions @ way.distance).reshape(objective.shape)
+        losses, w = _first_steps(objective, way.optimizer, minimum)
+        later = replace(way, distance=directions.T @ (w - minimum).ravel())
         steps: list[int | None] = []
         for target in targets:
             near = np.flatnonzero(losses <= target)
@@ -149,13 +150,11 @@ def conditionings(
     best: float,
     weights: Float | None,
     coordinates: dict[str, Coordinates],
-    about: Sampled | None = None,
 ) -> list[Conditioning]:
     """The conditioning in each of some coordinates, by name: two passes at most, none for squared error.
 
-    `best` is how far the best loss is above the least that the rows allow; `weights` are those of a run; `about` is
-    the loss on a sample of the rows. Gradient descent is planned from zero weights; where no bound holds for the
-    curvatures that are expected or met at the end.
+    `best` is how far the best loss is above the least that the rows allow; `weights` are those of a run. Gradient
+    descent is planned from zero weights; where no bound holds for the curvatures that are expected or met at the end.
     """
     descends = SMOOTH_PENALTY in objective.offers  # gradient descent cannot be planned otherwise
     exact = objective.exact and (CLOSED_FORM in objective.offers or not descends)
@@ -165,6 +164,7 @@ def conditionings(
         return [
             Conditioning(name, None, bound, exact) for name, bound in zip(coordinates, bounds, strict=True)
         ]
+    few = objective.session.has_rows and objective.rows * optimum.size <= MOST_CELLS
     found = objective.curvatures_in(optimum, several)
     here: list[Any] = [None] * len(several)
     if weights is not None and not exact:
@@ -176,14 +176,14 @@ def conditionings(
         bound = math.inf if objective.searches else high
         high = max(high, curvatures.largest) if objective.searches else high
         distance = -curvatures.directions.T @ to.to_original(optimum).ravel()
-        sample = None if exact or about is None else about.within(to.inverse)
-        plans = _plans(curvatures, distance, best, high, sample) if descends else ()
+        there = Standardised(objective, to.inverse) if few and not exact else None
+        plans = _plans(curvatures, distance, best, high, there) if descends else ()
         made.append(Conditioning(name, curvatures, bound, exact, plans, at_weights))
     return made
 
 
 def _plans(
-    curvatures: Curvatures, distance: Float, best: float, high: float, about: Sampled | None
+    curvatures: Curvatures, distance: Float, best: float, high: float, objective: Objective | None
 ) -> tuple[Plan, ...]:
     """The automatic and the best constant rate, without and with Nesterov's momentum.
 
@@ -198,19 +198,19 @@ def _plans(
         ("best in the long run", 2.0 / (high + smallest) * (1.0 - 1e-4), 0.0),
         ("best momentum in the long run", 1.0 / high, max((1.0 - share) / (1.0 + share), 0.0)),
     )
-    return tuple(Plan.of(name, rate, m, (curvatures, distance, best), about) for name, rate, m in ways)
+    return tuple(Plan.of(name, rate, m, (curvatures, distance, best), objective) for name, rate, m in ways)
 
 
-def _first_steps(about: Sampled, optimizer: GradientDescent) -> tuple[Float, Float]:
-    """How far each of the first steps on a sample is above the best loss, and the weights after the last of them."""
-    w = about.zeros()
-    state, best, losses = optimizer.init(w), about.value(about.anchor), [about.value(w)]
+def _first_steps(objective: Objective, optimizer: GradientDescent, minimum: Float) -> tuple[Float, Float]:
+    """How far each of the first steps is above the best loss, that of `minimum`, and the weights after the last of them."""
+    w, best = objective.zeros(), objective.value(minimum)
+    state, losses = optimizer.init(w), [objective.value(w)]
     for _ in range(WALKED):
         if not math.isfinite(losses[-1]) or losses[-1] - best <= SHARES[-1] * 1e-3 * abs(best):
             break
-        update = optimizer.step(about, w, state)
+        update = optimizer.step(objective, w, state)
         w, state = update.weights, update.state
-        losses.append(about.value(w))
+        losses.append(objective.value(w))
     return np.array(losses) - best, w
 
 

@@ -334,8 +334,7 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
         ways = {GIVEN: own, STANDARDISED: Coordinates.of(objective).inverse}
     weights = None if run is None else run.model.weights
     above, penalty = gap.best - gap.saturated, described(objective.penalty.to_dict())
-    sampled = _sampled(objective, run, optimum, gap.best)
-    met = {t.name: t for t in conditionings(objective, moments, optimum, above, weights, ways, sampled)}
+    met = {t.name: t for t in conditionings(objective, moments, optimum, above, weights, ways)}
     standardises = encoding is not None or (run is not None and run.standardises)
     conditioning = met[STANDARDISED if standardises else GIVEN]
     expected = forecast(conditioning, gap.best, steps)
@@ -362,18 +361,8 @@ def _diagnosis(case: Case, run: Run | None, steps: int) -> Diagnosis:
         penalty.words("penalty") if penalty else "",
         SMOOTH_PENALTY in objective.offers,
         expected,
-        _scene(case, moments, run, conditioning, sampled, optimum, gap.best, steps),
+        _scene(case, moments, run, conditioning, optimum, gap.best, steps),
     )
-
-
-def _sampled(objective: Objective, run: Run | None, optimum: Float, best: float) -> Sampled | None:
-    """The loss on a sample of the rows; None of squared error, which needs none."""
-    if objective.without_rows() is not None:
-        return None
-    sample = sample_of(objective.session.source, objective.rows) if run is None else run.sample
-    if sample is None:
-        return None
-    return Sampled(sample, objective.loss, objective.penalty, objective.intercept, optimum, best)
 
 
 def _best(objective: Objective, run: Run | None) -> tuple[Float, Suboptimality]:
@@ -404,7 +393,6 @@ def _scene(
     moments: Moments,
     run: Run | None,
     conditioning: Conditioning,
-    sampled: Sampled | None,
     optimum: Float,
     best: float,
     steps: int,
@@ -413,9 +401,12 @@ def _scene(
     objective = case.objective
     if conditioning.curvatures is None or optimum.size < 2:
         return None
-    about: Around | None = objective.without_rows() or sampled
+    about: Around | None = objective.without_rows()
     if about is None:
-        return None
+        sample = sample_of(objective.session.source, objective.rows) if run is None else run.sample
+        if sample is None:
+            return None
+        about = Sampled(sample, objective.loss, objective.penalty, objective.intercept, optimum, best)
     spread = np.sqrt(np.maximum(moments.cross.diagonal()[:-1], 0.0) / moments.weight)
     constant = spread <= 1e-12 * np.abs(moments.mean[:-1])
     spread = np.where(constant, np.abs(moments.mean[:-1]), spread)

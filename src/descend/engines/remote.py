@@ -213,7 +213,9 @@ class Round:
         """The tickets of workers that show no life, or of all that are behind; the others then get twice as long."""
         if self.deadline is None or time.monotonic() <= self.deadline:
             silence = {ticket: self.pool.silence(flight.worker) for ticket, flight in self.flights.items()}
-            return [ticket for ticket, seconds in silence.items() if seconds > self.pool.timeout]
+            silent = [ticket for ticket, seconds in silence.items() if seconds > self.allowed]
+            self.allowed *= 2 if silent else 1
+            return silent
         self.allowed *= 2
         self.deadline = None
         return list(self.flights)

@@ -360,7 +360,7 @@ def _fit(
             seed=how.seed,
             class_weight=how.class_weight,
             memory=None if how.cluster else how.memory,
-            engine=engine_of(how.engine, how.cluster, how.memory),
+            engine=engine_of(how.engine, how.cluster, how.memory, quiet=not progress),
             columns=columns_of(which, how),
             errors=errors_of(how.errors)[0],
             weight_kind=how.weight_kind,

@@ -198,8 +198,10 @@ def optimizer_of(how: DescentOptions) -> Any:
     )
 
 
-def engine_of(engine: str | None, cluster: str | None, memory: str | None = None) -> Any:
-    """The engine asked for, None for the threads of this process; what a cluster says of its workers is shown."""
+def engine_of(
+    engine: str | None, cluster: str | None, memory: str | None = None, *, quiet: bool = False
+) -> Any:
+    """The engine asked for, None for the threads of this process; what a cluster says of its workers is shown unless `quiet`."""
     if cluster is not None and engine is not None:
         raise DescendError("`--cluster` is an engine of its own: leave `--engine` out.")
     if cluster is not None:
@@ -212,6 +214,6 @@ def engine_of(engine: str | None, cluster: str | None, memory: str | None = None
 
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("descend").setLevel(logging.INFO)
+    logging.getLogger("descend").setLevel(logging.WARNING if quiet else logging.INFO)
     logging.getLogger("descend").handlers = [handler]
     return engine_named(engine, memory)

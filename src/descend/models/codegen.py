@@ -19,10 +19,13 @@ CELLS = '''
 def as_number(cell, dated=False):
     """A cell as a float: NaN where it is missing or no number, days since 1970 for dates."""
     if isinstance(cell, str):
+        text = cell.strip()
         try:
-            cell = datetime.datetime.fromisoformat(cell.strip()) if dated else float(cell)
+            cell = datetime.datetime.fromisoformat(text) if dated else float(text)
         except ValueError:
             return math.nan
+        if not dated and (not text.isascii() or "_" in text or math.isinf(cell)):
+            return math.nan  # what only Python takes for a number, and what no column has
     if isinstance(cell, datetime.datetime):
         if cell.tzinfo is not None:
             cell = cell.astimezone(datetime.timezone.utc).replace(tzinfo=None)

@@ -15,7 +15,14 @@ from descend.engines.matrix import Array, Float
 from descend.engines.moments import MeanSquares
 from descend.objectives.losses import Loss
 from descend.objectives.objective import Objective
-from descend.objectives.statistics import DevianceSum, LogWeights, best_constant, linear_predictor, shifted
+from descend.objectives.statistics import (
+    DevianceSum,
+    LogWeights,
+    best_constant,
+    constant_predictor,
+    linear_predictor,
+    shifted,
+)
 
 
 class Figure(NamedTuple):
@@ -208,7 +215,7 @@ def _of_constant(loss: Loss, shares: Float) -> Float:
         if loss.likelihood:
             return -np.log(shares)
     several, classes = loss.outputs(len(shares)) is not None, np.arange(len(shares), dtype=np.float64)
-    z = loss.link.of(shares if several else shares[1:])
+    z = constant_predictor(loss, shares)
     return loss.value(np.tile(z, (len(shares), 1)) if several else np.repeat(z, len(shares)), classes)
 
 

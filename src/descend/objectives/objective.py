@@ -54,6 +54,7 @@ from descend.objectives.statistics import (
     RowNorms,
     TargetSum,
     best_constant,
+    constant_predictor,
 )
 
 if TYPE_CHECKING:
@@ -608,7 +609,7 @@ class Summed(Objective):
                 if len(self.constant) > 1
                 else np.array([1.0 - self.constant[0], self.constant[0]])
             )
-            z = np.repeat(self.loss.link.of(self.constant)[None, :], len(constant), axis=0)
+            z = np.repeat(constant_predictor(self.loss, constant)[None, :], len(constant), axis=0)
             z = z if len(self.shape) == 2 else z[:, 0]
             return float(constant @ self.loss.value(z, np.arange(len(constant), dtype=np.float64)))
         w = np.zeros((len(self.session.source.feature_names) + 1, *self.shape[1:]))

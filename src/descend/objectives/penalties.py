@@ -105,7 +105,19 @@ class Penalty(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Its name and settings, as a model file keeps them; `penalty_from_dict` reads it."""
-        return {"name": self.name} | {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+        return {"name": self.name} | {name: _plain(value) for name, value in vars(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _frozen(value: Any) -> Any:
+    """A setting from JSON, lists as tuples, which a frozen dataclass can be compared and hashed with."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 class _AbsoluteAndSquare(Penalty):
@@ -301,7 +313,7 @@ def penalty_from_dict(content: Mapping[str, Any]) -> Penalty | None:
     >>> penalty_from_dict(ElasticNet(0.5, 0.4).to_dict())
     ElasticNet(alpha=0.5, l1_ratio=0.4)
     """
-    settings = dict(content)
+    settings = {name: _frozen(value) for name, value in content.items()}
     kind = PENALTIES.get(settings.pop("name"))
     return None if kind is None else kind(**settings)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -12,7 +12,6 @@ from descend.engines.arrays import ArraySource
 from descend.engines.blocks import Block, Source
 from descend.engines.engine import ThreadSession
 from descend.engines.matrix import Array, Float
-from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.losses import Loss
 from descend.objectives.objective import Summed
 from descend.objectives.penalties import Penalty
@@ -156,14 +155,6 @@ class Sampled(Summed):
             value, gradient = super()._evaluate(w)
         gradient -= self._slope
         return value + self._shift - float(np.vdot(self._slope, w - self.anchor)), gradient
-
-    def within(self, units: Coordinates) -> Sampled:
-        """The same loss as a function of the weights of rows in other `units`."""
-        points = replace(self.points, X=units.rows(self.points.X.copy()))
-        penalty = self.penalty if self.penalty.is_zero else Rescaled(self.penalty, units.scale)
-        anchor = units.to_descent(self.anchor)
-        best = self.value(self.anchor)
-        return Sampled(points, self.loss, penalty, self.intercept, anchor, best, self.tilted)
 
     def plane(self, w: Float, pair: Array, across: Float, up: Float) -> Float:
         """`value` where two of the weights, raveled, take the values `across` and `up`: shape (up, across).

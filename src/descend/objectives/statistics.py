@@ -115,6 +115,22 @@ class NullDerivatives(_Additive):
         return np.array([s.sum(), s @ self.loss.gradient(z, block.y), s @ self.loss.curvature(z, block.y)])
 
 
+def constant_predictor(loss: Loss, shares: Float) -> Float:
+    """The linear predictor that is best for all rows, of classes in these `shares`: shape (outputs,), or (1,) for two classes.
+
+    That of the shares for a likelihood, and for several outputs; else it is searched for.
+    """
+    if loss.outputs(len(shares)) is not None:
+        return np.asarray(loss.link.of(shares))
+    if loss.likelihood:
+        return np.asarray(loss.link.of(shares[1:]))
+    from scipy.optimize import minimize_scalar
+
+    classes = np.array([0.0, 1.0])
+    found = minimize_scalar(lambda z: float(shares @ loss.value(np.full(2, z), classes)), bracket=(-1.0, 1.0))
+    return np.array([float(found.x)])
+
+
 def best_constant(session: Session, loss: Loss) -> float:
     """The mean target, or the mean at an offset of zero that is best beside the offset of each row.
 
