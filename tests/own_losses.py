@@ -60,3 +60,22 @@ class SquaredHinge(Loss):
     def check_target(self, y):
         if not np.isin(y, (0, 1)).all():
             raise DataError("`y` must hold 0 and 1 for the squared hinge.")
+
+
+@dataclass(frozen=True)
+class Hinge(Loss):
+    """`max(0, 1 - t z)` with `t = 2 y - 1`: straight on both sides of a kink. Cortes and Vapnik (1995)."""
+
+    name: ClassVar[str] = "own-hinge"
+    kind: ClassVar[Kind] = "two classes"
+    slope_bound: ClassVar[float] = 1.0
+
+    def value(self, z, y):
+        return np.maximum(1.0 - (2.0 * y - 1.0) * z, 0.0)
+
+    def gradient(self, z, y):
+        t = 2.0 * y - 1.0
+        return np.where(t * z < 1.0, -t, 0.0)
+
+    def curvature(self, z, y):
+        return np.zeros_like(z)

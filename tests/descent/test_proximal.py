@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from own_losses import Hinge, SquaredHinge
 from own_penalties import GroupLasso, Lasso, PseudoHuber
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
@@ -343,3 +344,30 @@ def test_a_face_step_never_climbs_and_ends_where_no_sign_calls_for_more(seed, si
     live = u != 0
     slope = (c + H @ u + kink * np.sign(u))[live]
     assert np.abs(slope).max(initial=0) <= 1e-6 * (1 + np.abs(c).max())
+
+
+def test_groups_of_unlike_sizes_are_kept_in_a_model_file(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    run = descend.fit(x, x[:, 3] + rng.normal(size=60), penalty=GroupLasso(0.1, ((0, 1, 2), (3,))))
+    assert run.outcome.converged
+    run.save(tmp_path / "m.json")
+    kept = descend.load(tmp_path / "m.json").facts["penalty"]
+    assert kept["groups"] == [[0, 1, 2], [3]]
+
+
+def test_a_rate_is_never_cut_to_zero():
+    """Of the hinge loss no rate lowers the loss where a row sits on its kink."""
+    x, y = [[-1.0], [1.0], [0.3]], [0, 1, 0]
+    run = descend.fit(x, y, loss=Hinge(), penalty=0.01, optimizer="proximal-gradient", steps=300)
+    assert np.isfinite(run.weights).all()
+    assert run.loss < 0.5
+
+
+@pytest.mark.parametrize("loss", [SquaredHinge(), Hinge()])
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs", "proximal-gradient", "gradient-descent"])
+def test_a_loss_of_zero_is_the_end(optimizer, loss):
+    x, y = [[-3.0], [-2.0], [2.0], [3.0]], [0, 0, 1, 1]
+    run = descend.fit(x, y, loss=loss, penalty=0.0, optimizer=optimizer)
+    assert run.outcome is Outcome.CONVERGED
+    assert run.loss == 0.0

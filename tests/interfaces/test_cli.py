@@ -14,7 +14,10 @@ import pytest
 
 import descend
 from descend import DescendError
+from descend.descent.choose import OPTIMIZERS
 from descend.interfaces.cli import main
+from descend.models.codegen import WRITERS
+from descend.objectives.losses import LOSSES
 
 PENGUINS = str(Path(__file__).parents[2] / "examples" / "penguins.csv")
 ROWS = 344
@@ -442,3 +445,23 @@ def test_every_command_takes_other_losses(loss, run, folder):
     assert run("animate", "data.film.json", "--out", "data.png")[0] == 0
     assert run("export", "data.model.json", "--to", "sql")[0] == 0
     assert ("EXP(" in Path("data.sql").read_text()) == (loss == "poisson")
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [("fit", LOSSES), ("fit", OPTIMIZERS), ("diagnose", LOSSES), ("export", WRITERS)],
+)
+def test_the_help_lists_every_name(run, command, names):
+    code, out, _ = run(command, "--help")
+    words = re.sub(r"[│\s]+", " ", out)
+    assert code == 0
+    assert not [name for name in names if name not in words]
+
+
+def test_quiet_says_nothing_of_an_engine(run):
+    assert run(*MASS, "--engine", "processes:1", "--quiet", "--no-report") == (0, "", "")
+
+
+def test_errors_without_effect_are_told(run):
+    _, _, err = run(*MASS, "--l2", 0.1, "--errors", "hc1", "--no-report")
+    assert "note: `--errors` has no effect: the L2 penalty" in err

@@ -31,6 +31,16 @@ def errors(run):
     return list(run.standard_errors.values())
 
 
+def test_errors_of_huber_that_rest_on_few_rows_say_so():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = x @ [1.0, 2.0] + rng.normal(size=300)
+    for scale, told in ((1.0, False), (1_000.0, True)):
+        said = str(descend.fit(x, scale * y, loss="huber").summary())
+        assert ("bend the loss" in said) is told
+    assert "bend the loss" not in str(descend.fit(x, 1_000 * y, loss=descend.HuberLoss(1_000)).summary())
+
+
 def test_small_residuals_beside_large_ones_keep_their_digits():
     """The mean of one group is far better known than that of the others: exact by rational arithmetic."""
     rng = np.random.default_rng(0)

@@ -845,6 +845,11 @@ def test_a_number_that_stands_for_a_missing_cell_is_found_in_large_csvs_too(tmp_
     assert "x (missing)" in run.coefficients
 
 
+def test_features_that_name_no_column_are_refused():
+    with pytest.raises(DescendError, match="`features` of Columns names no column"):
+        Columns(features=[])
+
+
 def test_validation_cells_that_count_as_missing_are_noted():
     train = {"x": [0.0, 1.0, 2.0, 4.0, 3.0], "g": list("aabba"), "y": [0.0, 1.1, 2.0, 3.9, 3.2]}
     valid = {"x": [0.5, np.inf, 2.0, 1.0], "g": ["a", "b", "zzz", "a"], "y": [0.5, 1.0, 2.0, None]}

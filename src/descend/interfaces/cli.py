@@ -122,6 +122,8 @@ def fit(
         from descend.interfaces.terminal import console, print_run
 
         print_run(console(), run, ", ".join(paths), files)
+        if descent.errors and run.standard_errors is None:
+            print(f"note: `--errors` has no effect: {run.summary().why_not}", file=sys.stderr)
     return _exit_code(run, descent)
 
 

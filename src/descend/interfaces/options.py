@@ -110,7 +110,7 @@ def columns_of(which: ColumnOptions, how: DescentOptions = DESCENT) -> Any:
     from descend.runs.prepared import Columns
 
     return Columns(
-        which.features,
+        which.features or None,
         which.drop,
         which.categorical,
         which.numeric,

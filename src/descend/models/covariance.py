@@ -16,6 +16,7 @@ from descend.errors import DescendError
 from descend.models.sandwich import ClusterScores, ScoreProducts, Scores, about
 from descend.objectives.curvatures import Information
 from descend.objectives.objective import Objective
+from descend.objectives.statistics import CurvedRows
 
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
@@ -83,6 +84,8 @@ class Uncertainty:
     fitted: int = 0
     """Rows of leverage 1, which HC2 and HC3 leave out."""
     clusters: int | None = None
+    curved: int | None = None
+    """Rows that bend the loss at the weights, where not all of them do."""
     endless: Float | None = None
     """Directions of `v`, as rows, along which weights have no limit: classes are separated there."""
 
@@ -142,7 +145,11 @@ class Uncertainty:
     def told(self) -> dict[str, Any]:
         """What a summary says of it."""
         told = {"kind": self.kind, "freedom": self.freedom, "rank": self.rank}
-        return told | {k: v for k, v in (("clusters", self.clusters), ("fitted", self.fitted)) if v}
+        return told | {
+            k: v
+            for k, v in (("clusters", self.clusters), ("fitted", self.fitted), ("curved", self.curved))
+            if v
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for a model file, arrays in base64."""
@@ -199,6 +206,9 @@ def uncertainty(objective: Objective, w: Float, errors: ErrorKind) -> Uncertaint
             root = root * math.sqrt(2.0 * objective.value(w) * objective.weight / left)
     else:
         root, fitted, clusters = _sandwich(objective, w, found, kind, errors.frequencies, rows)
+    curved = None
+    if not objective.loss.curved:
+        curved = int(objective.session.reduce(CurvedRows(objective.loss, objective.intercept), w)[0])
     freedom = (left if clusters is None else clusters - 1) if objective.loss.closed_form else None
     return Uncertainty(
         kind,
@@ -211,6 +221,7 @@ def uncertainty(objective: Objective, w: Float, errors: ErrorKind) -> Uncertaint
         freedom,
         fitted,
         clusters,
+        curved,
     )
 
 

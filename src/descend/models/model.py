@@ -116,7 +116,7 @@ class Model:
             )
         if self.uncertainty is None:
             raise DescendError(
-                "there are no intervals without standard errors: `summary()` says why there are none."
+                "there are no intervals without standard errors: `Run.summary()` and `descend show` say why there are none."
             )
         if of == "observation" and not self.loss.closed_form:
             raise DescendError(

@@ -163,6 +163,8 @@ UNITS = {
 """What a penalty acts on, in words."""
 TOO_FEW_OR_MANY = (0.67, 1.5)
 """Between these a dispersion is taken for 1."""
+FEW_ROWS, FEW_ROWS_A_WEIGHT = 30, 10
+"""Fewer rows that bend the loss tell too little of its curvature."""
 
 
 def _notes(model: Model, found: _Fit, estimates: tuple[Estimate, ...]) -> tuple[str, ...]:
@@ -176,6 +178,11 @@ def _notes(model: Model, found: _Fit, estimates: tuple[Estimate, ...]) -> tuple[
             f"The target varies {dispersion:.3g} times as much as the {model.loss.title} takes for granted (its "
             f"dispersion): these errors are too {'small' if dispersion > 1 else 'large'}. Multiply them by "
             f'{math.sqrt(dispersion):.3g}, the root of it, or fit with `errors="hc1"` (`--errors hc1`).'
+        )
+    if (curved := told.get("curved")) and curved < max(FEW_ROWS, FEW_ROWS_A_WEIGHT * told["rank"]):
+        notes.append(
+            f"Only {curved:,} rows bend the loss where it is least, and the errors rest on these alone: they may be several "
+            "times too small or too large. Of Huber's loss take a `delta` about as large as the residuals."
         )
     if endless := [e.title for e in estimates if e.endless]:
         listed = ", ".join(f"`{name}`" for name in endless[:8]) + (" and others" if len(endless) > 8 else "")
@@ -300,6 +307,8 @@ class _Fit:
 
 def _why_not(model: Model, found: _Fit) -> str:
     facts = model.facts
+    if (facts.get("separation") or {"names": True})["names"] == []:
+        return str(facts["details"])
     if penalty := described(facts["penalty"]):
         does = "pulls the coefficients towards zero"
         if penalty.kinked:

@@ -238,6 +238,19 @@ def margins(loss: Loss, block: Block, w: Float, intercept: bool) -> Float:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvedRows(_Additive):
+    """How many rows of positive weight have a curvature above zero at the weights `params`."""
+
+    loss: Loss
+    intercept: bool
+
+    def of(self, block: Block, params: Float) -> Float:
+        d = self.loss.curvature(linear_predictor(block, params, self.intercept), block.y)
+        d = d if block.sample_weight is None else d[block.sample_weight > 0]
+        return np.array([float(np.count_nonzero(d.reshape(len(d), -1).any(axis=1)))])
+
+
+@dataclass(frozen=True, slots=True)
 class LargestCurvature:
     """The largest curvature of a row of positive weight, at weights `params` that end in an intercept."""
 

@@ -18,7 +18,7 @@ from descend.engines.matrix import Float
 from descend.objectives.losses import Loss
 from descend.objectives.newton_steps import NEGLIGIBLE
 from descend.objectives.objective import CLOSED_FORM, MOMENTS_COLUMNS, Objective
-from descend.objectives.statistics import LargestMove
+from descend.objectives.statistics import LargestMove, TargetSum
 
 CONVERGED = (Outcome.CONVERGED, Outcome.PRECISION)
 LIMITS = (Outcome.STEP_LIMIT, Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.STALLED)
@@ -28,6 +28,12 @@ CLOSE = 1e-8
 """A share of the deviance that nobody is told of."""
 NEWTON_STEPS = 3
 """From where a run has ended to the minimum, as near as is worth a pass each."""
+ZEROS, ONE_CLASS = (
+    f"All rows are {what}: there is nothing to fit but that." for what in ("zeros", "of one class")
+)
+LACKING = (
+    "A class has no row that counts, so that its intercept runs to minus infinity: leave that class out."
+)
 UNSEEN = (
     "How far the loss is above the best cannot be told: too many digits are lost along some direction, or rows far "
     "from the others hide it. {standardise}ook at the largest values, or give a penalty ({penalty})."
@@ -126,16 +132,26 @@ def without_minimum(loss: Loss) -> str:
     return f"the {loss.separable} are separated: without a penalty no weights are the best, larger ones are always better."
 
 
+def alone(objective: Objective) -> str:
+    """That rows of all classes, or any counts, are not there, so that the intercept runs to infinity whatever the penalty."""
+    loss = objective.loss
+    if not (loss.separable and objective.intercept and objective.session.has_rows):
+        return ""
+    several = objective.shape[1] if loss.kind == "classes" else None
+    weight, *sums = objective.session.reduce(TargetSum(several)).tolist()
+    if several is not None:
+        return LACKING if 0.0 in sums else ""
+    if loss.kind == "count":
+        return ZEROS if sums[0] == 0 else ""
+    return ONE_CLASS if sums[0] in (0, weight) else ""
+
+
 def separated(loss: Loss, kind: str, names: Sequence[str]) -> str:
     """What tells the rows apart, and what to do."""
     listed = ", ".join(f"`{name}`" for name in names[:LISTED])
     listed = f"{listed} and {len(names) - LISTED} more" if len(names) > LISTED else listed
     several = len(names) > 1
     classes = loss.has_classes
-    if not names and kind == "partial":
-        return "A class has no row that counts, so that its intercept runs to minus infinity: leave that class out."
-    if not names:
-        return f"All rows are {'of one class' if classes else 'zeros'}: there is nothing to fit but that."
     if kind == "perfect":
         told = f"{listed} {'tell' if several else 'tells'} the {loss.separable} apart without a mistake"
     else:

@@ -28,7 +28,7 @@ from descend.models.separation import receding, separators, settled, splitting
 from descend.objectives.coordinates import Coordinates
 from descend.objectives.objective import Objective
 from descend.objectives.sampled import sample_of
-from descend.runs.endings import announce, explain, may_be_separated, separated, without_minimum
+from descend.runs.endings import alone, announce, explain, may_be_separated, separated, without_minimum
 from descend.runs.problem import Problem, ProblemOptions
 from descend.runs.progress import watched
 from descend.runs.run import Kept, Origin, Run
@@ -36,6 +36,7 @@ from descend.runs.run import Kept, Origin, Run
 if TYPE_CHECKING:
     from descend.tables.encoding import Encoding
 
+UNENDED = (Outcome.TIME_LIMIT, Outcome.INTERRUPTED, Outcome.LOST)
 MAX_WEIGHTS = 1_024
 """Up to so many weights a table's run keeps its moments, for the loss surface."""
 
@@ -210,7 +211,12 @@ def _explained(
     last = ended.last
     there = last if units is None else last._replace(weights=units.to_descent(last.weights))
     try:
-        if not ended.limited and may_be_separated(objective, there, in_batches):
+        ours = not ended.limited and ended.outcome not in UNENDED
+        if ours and (said := alone(made.objective)):
+            facts = {"kind": "perfect", "names": [], "endless": ["(intercept)"]}
+            last = last._replace(outcome=Outcome.SEPARATED)
+            ended = replace(ended, last=last, details=said, separation=facts)
+        elif not ended.limited and may_be_separated(objective, there, in_batches):
             ended = separated_end(made, ended)
         if not ended.separation:
             details = explain(objective, ended.optimizer, ended.history, there, made.weight_names, in_batches)

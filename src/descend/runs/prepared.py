@@ -153,12 +153,13 @@ MAX_CLASSES = 100
 class Columns:
     """Which columns of a table to use, and how, where the data should not decide.
 
-    `features` names those to use, `drop` those to leave out; `categorical` and `numeric` override
+    `features` names those to use, all unless given, `drop` those to leave out; `categorical` and `numeric` override
     the role; `reference` maps a column to the level that its dummies are compared with; `missing`
     replaces the cells that count as missing in a CSV, `encoding` is that of its text where it is not
     UTF-8. `weight` names the column of sample weights, `group` one whose equal values are held out
     together, `offset` one that is added to the linear predictor, `cluster` one whose equal values are those of rows that
-    may vary together, for clustered errors; none of them is a feature. Raises `DescendError` where a list is a text.
+    may vary together, for clustered errors; none of them is a feature. Raises `DescendError` where a list is a text
+    and where `features` is empty.
 
     >>> import descend
     >>> columns = Columns(drop=["sex", "year"], reference={"island": "Torgersen"})
@@ -167,7 +168,7 @@ class Columns:
     ['island=Biscoe', 'island=Dream']
     """
 
-    features: Sequence[str] = ()
+    features: Sequence[str] | None = None
     drop: Sequence[str] = ()
     categorical: Sequence[str] = ()
     numeric: Sequence[str] = ()
@@ -183,10 +184,15 @@ class Columns:
         for name in ("features", "drop", "categorical", "numeric", "missing"):
             if isinstance(given := getattr(self, name), str):
                 raise DescendError(f"`{name}` of Columns must be a list, got {given!r}: write [{given!r}].")
+        if self.features is not None and not len(self.features):
+            raise DescendError(
+                "`features` of Columns names no column: leave it out for all of them. Of the constant alone the summary, the "
+                "metrics and the likelihood-ratio test tell beside every fit."
+            )
 
     def named(self) -> set[str]:
         """Every column that is mentioned."""
-        listed = {*self.features, *self.drop, *self.categorical, *self.numeric, *self.reference}
+        listed = {*(self.features or ()), *self.drop, *self.categorical, *self.numeric, *self.reference}
         return listed | {name for name in self.beside if name is not None}
 
     @property

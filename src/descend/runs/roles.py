@@ -78,7 +78,7 @@ def feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str
         target: "target",
     }
     for name, role in apart.items():
-        if name in columns.features or name in columns.drop:
+        if name in (columns.features or ()) or name in columns.drop:
             raise DescendError(f"`{name}` is the {role}; it cannot be a feature or be dropped.")
     for name in filter(None, apart):
         if not is_usable(dtype := table.schema[name]):
@@ -92,7 +92,9 @@ def feature_names(table: Table, target: str, columns: Columns) -> tuple[list[str
         )
     if both := set(columns.numeric) & set(columns.categorical):
         raise DescendError(f"`{min(both)}` is named both `numeric` and `categorical`: choose one.")
-    wanted = list(dict.fromkeys(columns.features)) or [name for name in table.names if name not in apart]
+    wanted = list(dict.fromkeys(columns.features or ())) or [
+        name for name in table.names if name not in apart
+    ]
     names, warnings = [], []
     for name in wanted:
         dtype = table.schema[name]
@@ -189,7 +191,7 @@ def usable_features(profiling: Profiling, columns: Columns) -> tuple[dict[str, P
     used, warnings = {}, []
     for name, profile in profiling.features.items():
         fault = profile.fault(name)
-        if fault and (name not in columns.features or profile.count == 0):
+        if fault and (name not in (columns.features or ()) or profile.count == 0):
             warnings.append(f"column `{name}` is left out: {fault}")
             continue
         used[name] = profile

@@ -164,7 +164,7 @@ class Format(NamedTuple):
         return re.search(rf"\.({self.endings})$", name, re.IGNORECASE) is not None
 
 
-FORMATS = (
+FORMATS: tuple[Format, ...] = (
     Format("parquet", "parquet|pq", b"PAR1", "files:open_parquet"),
     Format("arrow", "arrow|ipc|feather", b"ARROW1", "files:open_arrow"),
     Format("csv", r"(csv|tsv|tab)(\.gz|\.zst)?", b"", "csv_files:open_csv"),
