@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from failing import Fails, FailsOddly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import descend
 from descend.engines.arrays import ArraySource
 from descend.engines.connections import ConnectedPool, Connection
 from descend.engines.engine import Threads, Tree
@@ -307,3 +309,33 @@ def test_an_engine_of_threads_has_no_scope_of_a_run():
     engine = Threads(1)
     with engine.for_one_run() as scoped:
         assert scoped is engine
+
+
+class Slow(RemoteEngine):
+    """Two workers here without a pulse, whose answers take longer than the pool waits for them."""
+
+    def start(self):
+        pool = ConnectedPool(timeout=0.1)
+
+        def made():
+            worker = Worker()
+
+            def perform(message):
+                time.sleep(0.35)
+                return worker.perform(message)
+
+            return perform
+
+        pool.links = {f"slow {number}": Connection(made(), pool.replies) for number in range(2)}
+        return pool
+
+
+@pytest.mark.usefixtures("hard_timeout")
+def test_workers_that_are_slower_than_the_timeout_are_given_longer(caplog):
+    """Or their rows would go from one to the other for ever."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50_000, 3))
+    y = x @ [1.0, 2.0, 3.0] + rng.normal(size=50_000)
+    run = descend.fit(x, y, engine=Slow())
+    assert "is silent" in caplog.text
+    assert run.weights.tobytes() == descend.fit(x, y).weights.tobytes()
