@@ -321,7 +321,7 @@ class Slow(RemoteEngine):
             worker = Worker()
 
             def perform(message):
-                time.sleep(0.35)
+                time.sleep(1.2)
                 return worker.perform(message)
 
             return perform
@@ -330,6 +330,7 @@ class Slow(RemoteEngine):
         return pool
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hard_timeout")
 def test_workers_that_are_slower_than_the_timeout_are_given_longer(caplog):
     """Or their rows would go from one to the other for ever."""
