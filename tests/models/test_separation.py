@@ -408,6 +408,25 @@ def test_where_rows_of_a_class_are_not_there_no_penalty_helps(penalty):
 
 
 @pytest.mark.filterwarnings("ignore:the classes are separated")
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs"])
+def test_offsets_hide_no_separation(optimizer):
+    """Beside a far offset Newton's first step leaves for where no row has a curvature."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        level, other, off = np.zeros(60), rng.normal(size=60), 5 * rng.normal(size=60)
+        level[7] = 1.0
+        y = (other + off + rng.logistic(size=60) > 0).astype(float)
+        y[7] = 1.0
+        x = np.column_stack([level + 1.0, other])
+        run = descend.fit(x, y, loss="logistic", offset=off, optimizer=optimizer)
+        assert run.outcome is Outcome.SEPARATED, seed
+        rest, A = level == 0, np.column_stack([np.ones(60), other])
+        right = sm.GLM(y[rest], A[rest], family=sm.families.Binomial(), offset=off[rest]).fit(tol=1e-14)
+        found = [run.weights[0] + run.weights[2], run.weights[1]]
+        np.testing.assert_allclose(found, right.params, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:the classes are separated")
 def test_a_class_whose_rows_weigh_nothing_is_told():
     x, y = np.random.default_rng(0).normal(size=(9, 1)), [0, 1, 2, 0, 1, 0, 1, 0, 1]
     run = descend.fit(x, y, loss="cross-entropy", sample_weight=[1, 1, 0, 1, 1, 1, 1, 1, 1])

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from descend.descent.choose import NEWTON_LIMIT
 from descend.descent.newton import CERTAIN, RISE, Newton, ahead, balanced
+from descend.engines.blocks import Block
 from descend.engines.engine import Session, SomeLeaves
 from descend.engines.matrix import Float
 from descend.objectives.curvatures import Receding
@@ -46,6 +47,29 @@ class Separation:
     """Rows on the wrong side."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unshifted:
+    """A statistic of rows without their offset."""
+
+    statistic: Any
+
+    def of(self, block: Block, params: Any = None) -> Any:
+        return self.statistic.of(replace(block, offset=None), params)
+
+    def merge(self, a: Any, b: Any) -> Any:
+        return self.statistic.merge(a, b)
+
+
+class WithoutOffset(SomeLeaves):
+    """A session over the rows of another without their offset."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, ())
+
+    def reduce(self, statistic: Any, params: Any = None, leaves: Any = None) -> Any:
+        return self.session.reduce(Unshifted(statistic), params, leaves)
+
+
 def settled(objective: Objective, way: Receding, w: Float) -> Float:
     """The weights far along a direction in which some rows are separated, where the others have come to their limits.
 
@@ -61,7 +85,7 @@ def settled(objective: Objective, way: Receding, w: Float) -> Float:
         step = objective.newton_step(w)
         found = ahead(objective, w, step, way.others(step.move))
         if found.share <= CERTAIN:
-            break
+            return w
         loss = objective.value(w)
         most = loss + RISE * objective.magnitude(loss)
         moves = (
@@ -163,6 +187,7 @@ def _next(objective: Objective, w: Float) -> Receding | None:
 def _search(objective: Objective, session: Session) -> tuple[Separation | None, Float]:
     """Newton without a penalty until it converges or the rows certify a direction; the last weights too."""
     outputs = objective.shape[1] if len(objective.shape) == 2 else None
+    session = WithoutOffset(session) if session.source.has_offset else session  # which separates nothing
     free = Objective.over(
         session, loss=objective.loss, penalty=L2(0.0), intercept=objective.intercept, outputs=outputs
     )
