@@ -231,6 +231,7 @@ def limits(x, y):
     return w, np.abs(flat).max(axis=0, initial=0.0) < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("way", ["newton", "lbfgs", "standardised", "tolerance"])
 def test_a_fit_says_what_a_linear_program_says_and_has_the_limits_of_the_others(way, outputs):

@@ -36,7 +36,7 @@ def strict(film):
     return json.loads(film.to_json(), parse_constant=refuse)
 
 
-def penguins(target, features=(), **how):
+def penguins(target, features=None, **how):
     return descend.fit(
         "examples/penguins.csv", target=target, columns=descend.Columns(features=features), **how
     )

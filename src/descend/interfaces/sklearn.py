@@ -348,6 +348,11 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
 
     def _weighed(self, rows: Rows) -> Rows:
         s = class_weighted(self.class_weight, self.classes_, rows.y, rows.sample_weight)
+        there = np.unique(rows.y if s is None else rows.y[s > 0]).astype(np.intp)
+        if len(there) == 1:
+            raise DataError(
+                f"`y` must hold at least 2 classes among the rows of weight above 0, got one class: {self.classes_[there].tolist()}."
+            )
         return rows._replace(sample_weight=s)
 
     def _labels(self) -> tuple[Any, ...]:
