@@ -269,7 +269,7 @@ def test_fractions_and_zeros_are_counts():
 
 
 def test_a_target_of_zeros_has_no_minimum_and_ends():
-    with pytest.warns(DescendWarning, match="the zeros are separated.* All rows are zeros"):
+    with pytest.warns(DescendWarning, match="All rows are zeros"):
         run = descend.fit(X, np.zeros(ROWS), loss="poisson")
     assert run.outcome is Outcome.SEPARATED
     assert np.isfinite(run.weights).all()

@@ -134,22 +134,17 @@ class Uncertainty:
 
     def without(self, directions: Float) -> Uncertainty:
         """The same of weights that have no limit along some `directions`, shape (directions, *weights): these are not told."""
-        p, found = (
-            len(self.mean),
-            directions.reshape(len(directions), len(self.mean) + self.intercept, -1).copy(),
-        )
+        p = len(self.mean)
+        found = directions.reshape(len(directions), p + self.intercept, -1).copy()
         if self.intercept:
             found[:, p] += np.einsum("j,ijk->ik", self.mean, found[:, :p])
         return replace(self, endless=found.reshape(len(found), -1))
 
     def told(self) -> dict[str, Any]:
         """What a summary says of it."""
-        told = {"kind": self.kind, "freedom": self.freedom, "rank": self.rank}
-        return told | {
-            k: v
-            for k, v in (("clusters", self.clusters), ("fitted", self.fitted), ("curved", self.curved))
-            if v
-        }
+        told = {"kind": self.kind, "freedom": self.freedom, "rank": self.rank, "curved": self.curved}
+        told |= {"clusters": self.clusters, "fitted": self.fitted or None}
+        return {k: v for k, v in told.items() if v is not None or k == "freedom"}
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for a model file, arrays in base64."""

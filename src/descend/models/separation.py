@@ -88,10 +88,9 @@ def settled(objective: Objective, way: Receding, w: Float) -> Float:
             return w
         loss = objective.value(w)
         most = loss + RISE * objective.magnitude(loss)
-        moves = (
-            far(w + found.move / 2.0**half) for half in range(HALVINGS)
-        )  # it may take separated rows back with it
-        there = next((there for there in moves if objective.value(there) <= most), None)
+        halved = (found.move / 2.0**half for half in range(HALVINGS))
+        ways = (far(w + move) for move in halved)  # a move may take separated rows back with it
+        there = next((there for there in ways if objective.value(there) <= most), None)
         if there is None:
             break
         w = there

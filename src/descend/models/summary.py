@@ -179,7 +179,9 @@ def _notes(model: Model, found: _Fit, estimates: tuple[Estimate, ...]) -> tuple[
             f"dispersion): these errors are too {'small' if dispersion > 1 else 'large'}. Multiply them by "
             f'{math.sqrt(dispersion):.3g}, the root of it, or fit with `errors="hc1"` (`--errors hc1`).'
         )
-    if (curved := told.get("curved")) and curved < max(FEW_ROWS, FEW_ROWS_A_WEIGHT * told["rank"]):
+    if (curved := told.get("curved")) is not None and curved < max(
+        FEW_ROWS, FEW_ROWS_A_WEIGHT * told["rank"]
+    ):
         notes.append(
             f"Only {curved:,} rows bend the loss where it is least, and the errors rest on these alone: they may be several "
             "times too small or too large. Of Huber's loss take a `delta` about as large as the residuals."

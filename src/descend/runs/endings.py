@@ -28,6 +28,8 @@ CLOSE = 1e-8
 """A share of the deviance that nobody is told of."""
 NEWTON_STEPS = 3
 """From where a run has ended to the minimum, as near as is worth a pass each."""
+RARE = 1e-9
+"""A share of the weight, or a mean, beside which one of zero may be rounding."""
 ZEROS, ONE_CLASS = (
     f"All rows are {what}: there is nothing to fit but that." for what in ("zeros", "of one class")
 )
@@ -133,17 +135,21 @@ def without_minimum(loss: Loss) -> str:
 
 
 def alone(objective: Objective) -> str:
-    """That rows of all classes, or any counts, are not there, so that the intercept runs to infinity whatever the penalty."""
-    loss = objective.loss
-    if not (loss.separable and objective.intercept and objective.session.has_rows):
+    """That rows of all classes, or any counts, are not there, so that the intercept runs to infinity whatever the penalty.
+
+    The mean target or the shares of the classes, which are known, rule it out at no cost.
+    """
+    loss, session = objective.loss, objective.session
+    if not (loss.separable and objective.intercept and session.has_rows):
         return ""
-    several = objective.shape[1] if loss.kind == "classes" else None
-    weight, *sums = objective.session.reduce(TargetSum(several)).tolist()
-    if several is not None:
-        return LACKING if 0.0 in sums else ""
-    if loss.kind == "count":
-        return ZEROS if sums[0] == 0 else ""
-    return ONE_CLASS if sums[0] in (0, weight) else ""
+    if not session.source.has_offset:
+        shares = objective.constant
+        if shares.min() > RARE and not (loss.kind == "two classes" and shares[0] > 1.0 - RARE):
+            return ""
+    classes = objective.shape[1] if loss.kind == "classes" else 2 if loss.has_classes else None
+    if session.reduce(TargetSum(classes))[1:].all():
+        return ""
+    return ZEROS if classes is None else ONE_CLASS if classes == 2 else LACKING
 
 
 def separated(loss: Loss, kind: str, names: Sequence[str]) -> str:

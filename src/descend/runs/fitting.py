@@ -235,8 +235,8 @@ def separated_end(problem: Problem, ended: Ended) -> Ended:
         outcome = Outcome.STALLED if ended.outcome is Outcome.SEPARATED else ended.outcome
         return replace(ended, last=last._replace(outcome=outcome))
     names = separators(way.part, problem.feature_names, problem.encoding, objective.intercept)
-    if way.kind == "perfect" and problem.loss.has_classes and (alone := splitting(objective)):
-        names = tuple(problem.feature_names[i] for i in alone)
+    if way.kind == "perfect" and problem.loss.has_classes and (columns := splitting(objective)):
+        names = tuple(problem.feature_names[i] for i in columns)
     told = separated(problem.loss, way.kind, names)
     facts = {
         "kind": way.kind,
@@ -278,7 +278,9 @@ def finished(problem: Problem, ended: Ended, origin: Origin | None = None) -> Ru
     no_minimum = without_minimum(problem.loss)
     if ended.separation:
         facts["separation"] = ended.separation
-        separated = [f"{no_minimum} {ended.details.removeprefix(no_minimum.capitalize()).strip()}"]
+        separated = [ended.details]
+        if ended.separation["names"]:  # else nothing tells them apart: there are no others
+            separated = [f"{no_minimum} {ended.details.removeprefix(no_minimum.capitalize()).strip()}"]
     else:
         separated = [no_minimum] * _separated(problem, last, None if kept is None else kept.metrics)
     for sentence in separated:
