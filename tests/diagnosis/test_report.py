@@ -427,3 +427,13 @@ class TestOtherLosses:
         page = Page(render(run))
         assert page.row("loss")[1] == "squared hinge: one of two classes is predicted"
         assert "in brackets the probability" not in " ".join(page.words)
+
+
+@pytest.mark.filterwarnings("ignore:the classes are separated")
+def test_a_fit_without_a_minimum_is_no_success_and_says_what_to_do(tmp_path):
+    x = np.linspace(-1.0, 1.0, 40)
+    run = descend.fit({"x": x, "y": (x > 0).astype(int)}, target="y", penalty=0)
+    run.report(tmp_path / "a.html")
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert 'class="ending bad"' in text
+    assert "tells the classes apart without a mistake" in text.partition("How good it is")[0]

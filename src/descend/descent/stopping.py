@@ -42,6 +42,11 @@ class Outcome(Enum):
         """Whether the optimum was reached."""
         return self in (Outcome.CONVERGED, Outcome.PRECISION)
 
+    @property
+    def failed(self) -> bool:
+        """Whether no answer was reached that one could use."""
+        return self in (Outcome.DIVERGED, Outcome.OSCILLATING, Outcome.LOST, Outcome.SEPARATED)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

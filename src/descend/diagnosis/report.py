@@ -16,6 +16,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from descend.descent.stopping import Outcome
 from descend.diagnosis.diagnosis import Diagnosis, diagnose
 from descend.diagnosis.forecast import Forecast
 from descend.diagnosis.text import Item, Table, sections
@@ -109,8 +110,9 @@ def render(
         warnings=run.warnings,
         notes=run.notes,
         outcome=run.outcome.value,
-        went_well=run.outcome.name not in ("DIVERGED", "INTERRUPTED"),
+        went_well=not (run.outcome.failed or run.outcome in (Outcome.INTERRUPTED, Outcome.STALLED)),
         ending=_ending(run),
+        details=run.details,
         diagnosis=_diagnosis(run, diagnosis, film),
         undiagnosed=diagnosis is None and run.origin is not None,
         metrics=_metrics(run.metrics),

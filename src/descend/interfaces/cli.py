@@ -402,7 +402,7 @@ def _exit_code(run: Run, how: DescentOptions) -> int:
     """1 where no answer was reached: diverged, without a minimum, or short of a tolerance that was in force."""
     from descend.descent.stopping import Outcome
 
-    if run.outcome in (Outcome.DIVERGED, Outcome.OSCILLATING, Outcome.LOST, Outcome.SEPARATED):
+    if run.outcome.failed:
         return 1
     asked = how.tolerance is not None or (how.steps is None and how.epochs is None and how.batch_size is None)
     return int(run.outcome in (Outcome.STEP_LIMIT, Outcome.STALLED) and asked)
