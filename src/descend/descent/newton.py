@@ -11,11 +11,11 @@ from descend.descent.backtracking import UNTOLD
 from descend.descent.first_order import Optimizer, Update
 from descend.descent.lbfgs import LBFGS, Pairs
 from descend.engines.matrix import Float
-from descend.objectives.newton_steps import NewtonStep, sampled_step
+from descend.objectives.newton_steps import CHANCE, NewtonStep, sampled_step
 from descend.objectives.objective import CLOSED_FORM, GRADIENT, HESSIAN, SMOOTH_PENALTY, Objective
 
-CERTAIN, KNOWN, CHANCE = 1e-10, 3e-9, 1e-6
-"""Shares of a weight that need no further step and that nobody is told of, and what of its error zeros count for."""
+CERTAIN, KNOWN = 1e-10, 3e-9
+"""Shares of a weight that need no further step and that nobody is told of."""
 RISE, ROUGH = 1e-12, 1e-6
 """Losses that differ by no more may be the same, of steps for the last digits; and a share of a weight that none is due to."""
 

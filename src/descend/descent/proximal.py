@@ -9,10 +9,11 @@ import numpy as np
 
 from descend.descent.backtracking import UNTOLD
 from descend.descent.first_order import Optimizer, Update
-from descend.descent.newton import CERTAIN, CHANCE, Ahead, balanced
+from descend.descent.newton import CERTAIN, Ahead, balanced
 from descend.descent.schedules import Rate, check_rate
 from descend.engines.matrix import Float
 from descend.objectives.coordinates import Coordinates, Rescaled
+from descend.objectives.newton_steps import CHANCE
 from descend.objectives.objective import GRADIENT, MOMENTS_COLUMNS, Objective
 
 LOOK_UP, HALVINGS, LEAST = 10, 60, 1e-300

@@ -19,7 +19,7 @@ import numpy as np
 from descend.descent.choose import NEWTON_LIMIT, check, choose
 from descend.descent.first_order import GradientDescent, Optimizer, Update, check_first_order
 from descend.descent.history import Step
-from descend.descent.newton import KNOWN, Newton, ahead, balanced, hidden, last_digits, minimum
+from descend.descent.newton import CERTAIN, KNOWN, Newton, ahead, balanced, hidden, last_digits, minimum
 from descend.descent.proximal import last_digits_on_face
 from descend.descent.schedules import Constant
 from descend.descent.stopping import Divergence, Doubt, Limits, Outcome, Patience, Polish, Seen, Stretch, Walk
@@ -33,6 +33,8 @@ from descend.objectives.objective import CLOSED_FORM, Objective
 from descend.objectives.statistics import LargestMove, Margins
 
 DEFAULT_EPOCHS = 10
+BY_CHANCE = 4.0
+"""A step that only rounding makes is one draw of what a weight may be off by: that is hardly ever so many times as much."""
 SWINGS, SWING_CHECK, NEWTON_STEPS = 16, 200, 15
 """Weights that are looked back on to tell whether they swing, and how often a walk without a limit asks."""
 STRETCH, STRETCHES = 200, 6
@@ -304,7 +306,10 @@ class _Monitor:
         outcome = outcome if done is None else done.outcome
         if at is None or self.late:
             row = self._moved(found.move) if objective.may_separate else 0.0
-            return outcome, seen, None, Doubt(found.share if found.seen else math.inf, found.weight, row)
+            share = found.share if found.seen else math.inf
+            share *= 1.0 if share <= CERTAIN else BY_CHANCE
+            share, weight = max((share, found.weight), objective.lost(w))
+            return outcome, seen, None, Doubt(share, weight, row)
         return None, seen._replace(polish=Polish(outcome, at, found.share)), found.move, None
 
     def _moved(self, move: Float) -> float:

@@ -14,6 +14,10 @@ FACTOR_COLUMNS = 128
 """Up to this many columns a second pass sums their triangular factor; for more it refines the solution."""
 FEW_CELLS = 1 << 18
 """Up to so many cells another pass costs nothing, and is made for the last digits too."""
+ROUNDING, EXTENDED = float(np.finfo(np.float64).eps) / 2, float(np.finfo(np.longdouble).eps) / 2
+"""What rounding changes a number by, as a share of it; and one of `longdouble`, which is the same on some machines."""
+NEAR = 1e-4
+"""Columns of one length whose smallest singular value is this share of the largest may lose digits that are missed."""
 
 
 def shortest(factor: Float, rank: int, w: Float) -> Float:
@@ -32,6 +36,35 @@ def shortest(factor: Float, rank: int, w: Float) -> Float:
     v = w - basis @ (basis.T @ w)
     lost = U.T @ (factor @ (w - v))  # where columns differ much in length, some digits
     return np.asarray(v + Vt[:rank].T @ (lost[:rank] / s[:rank]) / lengths)
+
+
+def errors_of(
+    factor: Float, solution: Float, residual: float, means: Float, rounding: float
+) -> tuple[Float, Float]:
+    """What a least-squares `solution` may be off by, its intercept last; and what chance makes of it per unit of `residual`.
+
+    Of columns of about unit length, `factor` being a triangle of theirs. A change of each column by a share u of its
+    length, and so of the target, changes `c'solution` by at most
+
+        u (|c'G| 1 residual + (c'Gc)**(1/2) (1 + |solution|'1)),   G = (factor'factor)^-1.
+
+    An intercept is `mean of y - means @ solution`: its digits cancel where weights are large. Bjoerck, Numerical Methods
+    for Least Squares Problems (1996), section 1.4.
+
+    >>> close = np.array([[1.0, 1.0], [0.0, 1e-6]])
+    >>> off, chance = errors_of(close, np.array([1e6, -1e6]), 1.0, np.zeros(2), 1e-16)
+    >>> [f"{size:.0e}" for size in off[:2]], [f"{size:.0e}" for size in chance[:2]]
+    (['4e-04', '4e-04'], ['1e+06', '1e+06'])
+    """
+    _, s, Vt = np.linalg.svd(factor, full_matrices=False)
+    keep = s > max(float(s[0]), 1e-300) * 1e-13 * len(s)
+    half = Vt[keep].T / s[keep]
+    C = np.vstack([half, means @ half])
+    chance, reach = np.sqrt(np.einsum("ij,ij->i", C, C)), np.abs(C @ half.T).sum(axis=1)
+    off = rounding * (reach * residual + chance * (1.0 + np.abs(solution).sum()))
+    off += ROUNDING * np.append(np.abs(solution), np.abs(means * solution).sum())
+    off[-1] += rounding * np.abs(solution).sum()  # of the means
+    return off, chance
 
 
 def spans_constant(moments: Moments) -> bool:
@@ -59,11 +92,15 @@ class LeastSquares:
     """The least-squares problem of standardised columns `[X | y]`, solved."""
 
     factor: Float
+    projected: Float
+    """The target in the directions of the factor's rows: `factor @ solution`, with the digits that large weights would lose."""
     solution: Float
     residual: float
     """The mean squared residual, in units of the variance of y."""
     rank: int
     """The columns less those that are combinations of others."""
+    nearness: float
+    """The smallest singular value that counts, as a share of the largest."""
     wants_more: bool = False
     """Whether another pass over the rows would give digits that these cross products have lost."""
 
@@ -78,7 +115,11 @@ class LeastSquares:
         residual = max(float(C[-1, -1] - C[:-1, -1] @ solution), 0.0)
         factor = np.sqrt(np.where(keep, values, 0.0))[:, None] * V.T
         wants_more = values[0] < near * largest or residual < 1e-4 * float(C[-1, -1])
-        return LeastSquares(factor, solution, residual, int(keep.sum()), bool(wants_more))
+        nearness = float(np.sqrt(values[keep].min(initial=largest) / largest))
+        projected = np.where(keep, along / np.sqrt(np.where(keep, values, 1.0)), 0.0)
+        return LeastSquares(
+            factor, projected, solution, residual, int(keep.sum()), nearness, bool(wants_more)
+        )
 
     def solve(self, g: Float) -> Float:
         """The solution of minimum norm of `factor.T @ factor @ x = g`, the rows of the factor being orthogonal."""
@@ -94,7 +135,9 @@ class LeastSquares:
         along = U.T @ R[:-1, -1]
         solution = Vt.T @ np.where(keep, along / np.where(keep, s, 1.0), 0.0)
         residual = float(R[-1, -1] ** 2 + np.sum(np.square(along[~keep])))
-        return LeastSquares(np.where(keep, s, 0.0)[:, None] * Vt, solution, residual, int(keep.sum()))
+        nearness = float(s[keep].min(initial=s[0]) / s[0]) if s[0] > 0 else 1.0
+        factor = np.where(keep, s, 0.0)[:, None] * Vt
+        return LeastSquares(factor, np.where(keep, along, 0.0), solution, residual, int(keep.sum()), nearness)
 
 
 @dataclass(frozen=True)
@@ -105,9 +148,18 @@ class Standard:
     scale: Float
     """The root mean square of each column, y last, about its mean where there is an intercept; 1 where that is 0."""
     unrefined: bool
-    """Whether digits are lost in these cross products that a pass over the rows would give back."""
+    """Whether digits are lost in these cross products that a pass over the rows gives back."""
+    normal: bool
+    """Whether it is solved by cross products alone, which square what nearly collinear columns lose."""
     few: bool = False
     """Whether rows are so few, and so nearly collinear, that the residuals are worth more digits."""
+
+    @property
+    def rounding(self) -> float:
+        """What rounding counts for, as a share of each column; 0 where it does no harm, the columns being far apart."""
+        if self.least.nearness > NEAR:
+            return 0.0
+        return EXTENDED if self.few else ROUNDING / (self.least.nearness if self.normal else 1.0)
 
     @staticmethod
     def of(moments: Moments, intercept: bool, session: Session) -> Standard:
@@ -122,5 +174,5 @@ class Standard:
             mean, low = (moments.mean, moments.mean_low) if intercept else (None, None)
             R = session.reduce(Triangle(mean, low, scale)) / np.sqrt(moments.weight)
             few = moments.rows * len(scale) <= FEW_CELLS
-            return Standard(LeastSquares.from_factor(R), scale, False, few)
-        return Standard(least, scale, more)
+            return Standard(LeastSquares.from_factor(R), scale, False, False, few)
+        return Standard(least, scale, more, not more)

@@ -28,6 +28,8 @@ CENTRED_WEIGHTS, ROOT_CELLS, ROOT_WORK = 512, 2**20, 2e9
 """Weights at most, cells of a QR at a time, and rows times weights squared that it is worth at most."""
 NEGLIGIBLE, SHORT = 1e-6, 0.1
 """A share of the deviance that does not count, and the share of `Loss.curvature_scale` that a quadratic bears."""
+CHANCE = 1e-6
+"""The share of its standard error that a weight counts for at least where digits are told: zeros would have none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,6 +348,10 @@ class Objective(ABC):
             self._last_step = (w.copy(), next(self.newton_steps(w)))
         return self._last_step[1]
 
+    def lost(self, w: Float) -> tuple[float, int]:
+        """What rounding may leave open of a minimum `w` beside what a step there tells: the largest share, and of which weight."""
+        return 0.0, 0
+
     def excess(self, w: Float) -> float:
         """How far `F(w)` is above its minimum: exact in closed form, else the Newton decrement.
 

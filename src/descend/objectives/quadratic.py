@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -16,13 +16,17 @@ from descend.engines.moments import MeanSquares, Moments
 from descend.errors import DataError, DescendError
 from descend.objectives.coordinates import Coordinates, Rescaled
 from descend.objectives.curvatures import Information, Root
-from descend.objectives.least_squares import Standard, shortest
+from descend.objectives.least_squares import ROUNDING, Standard, errors_of, shortest
 from descend.objectives.losses import LOSSES, Loss
-from descend.objectives.newton_steps import NewtonStep
+from descend.objectives.newton_steps import CHANCE, NewtonStep
 from descend.objectives.objective import CLOSED_FORM, Objective
 from descend.objectives.penalties import L2, Penalty
-from descend.objectives.statistics import LossAndGradient, ResidualSums
+from descend.objectives.statistics import LossAndGradient, ResidualProducts
 
+SMALL = 1e-7
+"""What a weight counts for at least, as a share of what would move the predictions as far as the target spreads."""
+AVERAGED = 4.0
+"""Rounding of n rows is that of one over the square root of n, and of so many times that hardly ever more."""
 POLISHES, SAME = 2, 1e-9
 """Steps of refinement by extended residuals, where rows are few; and a share of the loss above its least that is none."""
 
@@ -39,6 +43,8 @@ class Quadratic(Objective):
     moments: Moments
     factor: Float
     """`R`, upper triangular or at least square: `R.T @ R` are the cross products of the columns."""
+    projected: Float
+    """`R w*`, which has digits that those of large weights would lose."""
     solution: Float
     """`w*` without the intercept."""
     residual: float
@@ -47,7 +53,11 @@ class Quadratic(Objective):
     intercept: bool
     session: Session = field(default_factory=NoRows)
     rank: int | None = None
+    rounding: float = 0.0
+    """What rounding counts for in `solution`, as a share of each column; 0 where it does no harm."""
     exact: ClassVar[Literal[True]] = True
+    _given: Quadratic | None = None
+    """That in the units of the rows, where these are others."""
 
     def __post_init__(self) -> None:
         self.loss: Loss = LOSSES["squared-error"]
@@ -69,17 +79,20 @@ class Quadratic(Objective):
         quadratic = Quadratic(
             moments,
             least.factor * x_scale * np.sqrt(moments.weight),
+            least.projected * (y_scale * np.sqrt(moments.weight)),
             least.solution * y_scale / x_scale,
             float(least.residual * y_scale**2),
             penalty,
             intercept,
             session,
             least.rank,
+            standard.rounding,
         )
         if (
             intercept and moments.constant_loss == 0
         ):  # the target is constant: other weights would be of rounding
             quadratic.solution = np.zeros_like(quadratic.solution)
+            quadratic.projected = np.zeros_like(quadratic.projected)
         elif standard.unrefined:
             quadratic._refine(session, lambda g: least.solve(g / x_scale) / x_scale)
         elif standard.few:
@@ -91,13 +104,17 @@ class Quadratic(Objective):
 
         Bjoerck, Numerical Methods for Least Squares Problems (1996), section 2.9.
         """
+        m, columns = self.moments, self.solution.size
+        nothing = np.zeros_like(m.mean)
         for _ in range(POLISHES):
-            v = self.solution
-            sums = session.reduce(
-                ResidualSums(), np.append(v, self._mean_residual(v) if self.intercept else 0.0)
-            )
-            g = sums[:-1] - self._mean * sums[-1] if self.intercept else sums[:-1]
-            self.solution = v + solve(np.asarray(g, dtype=np.float64)) / self.weight
+            products = ResidualProducts(*((m.mean, m.mean_low) if self.intercept else (nothing, nothing)))
+            sums = session.reduce(products, self.solution)
+            g = np.asarray(sums[:columns], dtype=np.float64)
+            self.solution = self.solution + solve(g) / self.weight
+            if self.intercept:
+                left = np.asarray(sums[columns:], dtype=np.float64) / self.weight
+                m = replace(m, mean_low=m.mean_low + left)
+        self.moments = m
 
     def _refine(self, session: Session, solve: Callable[[Float], Float]) -> None:
         """One step of iterative refinement: the gradient at `w*`, summed from the rows, tells what is left.
@@ -111,6 +128,7 @@ class Quadratic(Objective):
         move = -0.5 / self.weight * solve(g)
         self.solution = self.solution + move
         gain = self.factor @ move
+        self.projected = self.projected + gain
         self.residual = max(float(sums[2] - gain @ gain) / self.weight, 0.0)
 
     @property
@@ -133,7 +151,7 @@ class Quadratic(Objective):
 
     def _evaluate(self, w: Float) -> tuple[float, Float]:
         v = w[:-1] if self.intercept else w
-        distance = self.factor @ (v - self.solution)
+        distance = self._distance(v)
         value = self.residual + float(distance @ distance) / self.moments.weight
         gradient = np.empty(w.shape)
         gradient[: len(v)] = 2.0 / self.moments.weight * (self.factor.T @ distance)
@@ -143,6 +161,17 @@ class Quadratic(Objective):
             gradient[:-1] -= 2.0 * residual * self._mean
             gradient[-1] = -2.0 * residual
         return value + self.add_penalty(w, gradient), gradient
+
+    def _distance(self, v: Float) -> Float:
+        """`R (v - w*)`, by what is smaller: where columns nearly follow from others, `w*` may be very large."""
+        there = v - self.solution
+        if self.rounding and np.abs(self._lengths * there).max() > np.abs(self._lengths * v).max():
+            return np.asarray(self.factor @ v - self.projected)
+        return np.asarray(self.factor @ there)
+
+    @cached_property
+    def _lengths(self) -> Float:
+        return np.asarray(np.sqrt(np.einsum("ij,ij->j", self.factor, self.factor)))
 
     def hessian(self, w: Float) -> Float:
         H = 2.0 * self._cross
@@ -195,7 +224,7 @@ class Quadratic(Objective):
         if not self.penalty.is_zero:
             root = np.sqrt(0.5 * self.moments.weight * self.penalty.curvature(v))
             A = np.vstack([self.factor, np.diag(root)])
-            b = np.concatenate([self.factor @ v, np.zeros(v.size)])
+            b = np.concatenate([self.projected, np.zeros(v.size)])
             v = np.linalg.lstsq(A, b, rcond=None)[0]
         return np.append(v, self._mean_residual(v)) if self.intercept else v
 
@@ -223,6 +252,30 @@ class Quadratic(Objective):
                 return near
         return move
 
+    def lost(self, w: Float) -> tuple[float, int]:
+        if self._given is not None and self.coordinates is not None:
+            return self._given.lost(self.coordinates.to_original(w))
+        columns = np.flatnonzero(w[: self.solution.size])
+        if self.rounding == 0.0 or not len(columns):
+            return 0.0, 0
+        S = self.moments.cross if self.intercept else self.moments.uncentred()
+        size = np.sqrt(np.maximum(S.diagonal(), 0.0) / self.weight)
+        size = np.where(size > 0, size, 1.0)
+        height, size = float(size[-1]), size[columns]
+        error, rounding = self.value(w), self.rounding
+        factor, v = self.factor[:, columns] / (size * np.sqrt(self.weight)), w[columns] * size / height
+        if not self.penalty.is_zero:
+            error, rounding = error - self.penalty_value(w), max(rounding, ROUNDING)
+            factor = np.vstack([factor, np.diag(np.sqrt(0.5 * self.penalty_curvature(w)[columns]) / size)])
+        residual = np.sqrt(max(error, 0.0)) / height
+        told = residual * min(1.0, AVERAGED / np.sqrt(self.rows))
+        off, chance = errors_of(factor, v, told, self._mean[columns] / size, rounding)
+        there = np.append(v, w[-1] / height if self.intercept else np.inf)
+        least = np.maximum(CHANCE * chance * residual / np.sqrt(self.rows), SMALL)
+        shares = off / np.maximum(np.abs(there), least)
+        worst = int(np.argmax(shares))
+        return float(shares[worst]), int(np.append(columns, w.size - 1)[worst])
+
     def excess(self, w: Float) -> float:
         if CLOSED_FORM not in self.offers:
             return super().excess(w)
@@ -241,9 +294,18 @@ class Quadratic(Objective):
         penalty = Rescaled(self.penalty, s)
         factor, solution = self.factor / s, self.solution * s
         made = Quadratic(
-            moments, factor, solution, self.residual, penalty, self.intercept, self.session, self.rank
+            moments,
+            factor,
+            self.projected,
+            solution,
+            self.residual,
+            penalty,
+            self.intercept,
+            self.session,
+            self.rank,
+            self.rounding,
         )
-        made.coordinates = coordinates
+        made.coordinates, made._given = coordinates, self
         return made
 
     def information(self, w: Float) -> Information:

@@ -329,21 +329,24 @@ class LossAndGradient(_Additive):
 
 
 @dataclass(frozen=True, slots=True)
-class ResidualSums:
-    """`[X' r, sum of r]` by weight, of the residuals `r` at weights `params` that end in an intercept.
+class ResidualProducts:
+    """`X' r` and the sums of all columns by weight, of the residuals `r` of squared error at weights `params`.
 
+    The columns, the target last, are less their means `mean`, of further digits `low`; zeros where nothing is centred.
     In NumPy's longdouble, which has 64 bits of digits on x86: for the last digits of few rows.
     """
+
+    mean: Float
+    low: Float
 
     def of(self, block: Block, params: Float) -> Any:
         dense, sparse = matrix.split(block.X)
         parts = [] if dense is None else [dense.astype(np.longdouble)]
         parts += [] if sparse is None else [sparse.toarray().astype(np.longdouble)]
-        X, w = np.hstack(parts), params.astype(np.longdouble)
-        r = block.target.astype(np.longdouble) - X @ w[:-1] - w[-1]
-        if block.sample_weight is not None:
-            r *= block.sample_weight
-        return np.append(r @ X, r.sum())
+        Z = np.column_stack([*parts, block.target.astype(np.longdouble)]) - self.mean - self.low
+        r = Z[:, -1] - Z[:, :-1] @ params.astype(np.longdouble)
+        s = np.ones(len(r)) if block.sample_weight is None else block.sample_weight
+        return np.concatenate([(r * s) @ Z[:, :-1], s @ Z])
 
     def merge(self, a: Any, b: Any) -> Any:
         return a + b
