@@ -4,6 +4,8 @@ VENV    ?= .venv
 WORKERS ?= 2
 BIN     := $(VENV)/bin
 DEMO    := demo
+# the Pythons of `make versions`; CI runs the oldest and the newest
+VERSIONS ?= 3.11 3.12 3.13 3.14
 # `make check` leaves out what passed in `make test` only while none of these files has changed
 SOURCES := $(wildcard $(shell git ls-files))
 PYTEST  := -m pytest -n $(WORKERS) --dist worksteal
@@ -73,7 +75,7 @@ check: $(VENV)/passed $(VENV)/check ## Everything CI runs beyond `make test`: li
 	$(BIN)/python $(PYTEST) --doctest-modules --doctest-glob='*.md' --except $(VENV)/passed src README.md docs tests
 
 versions: ## Run `make test` on every Python from 3.11 to 3.14 that is installed or can be had from Debian
-	@for version in 3.11 3.12 3.13 3.14; do \
+	@for version in $(VERSIONS); do \
 		python=$$(.ci/python $$version) || continue; \
 		case "$$($(PYTHON) --version)" in "Python $$version."*) venv=$(VENV);; *) venv=.venv-$$version;; esac; \
 		echo "Python $$version, in $$venv"; \
